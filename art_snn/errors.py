@@ -1,0 +1,34 @@
+"""Errors and warnings that art_snn raises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class UnsupportedModelError(ValueError):
+    """Say why a model cannot be attacked: every reason at once, each with its cure.
+
+    Args:
+        reasons: One sentence a reason.
+
+    Example:
+        >>> print(UnsupportedModelError(["it has no spiking layer"]))
+        this model cannot be attacked:
+          - it has no spiking layer
+    """
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__("this model cannot be attacked:\n" + "\n".join(f"  - {reason}" for reason in self.reasons))
+
+    def __reduce__(self) -> tuple[type[UnsupportedModelError], tuple[tuple[str, ...]]]:
+        """Pickle by the reasons, so that the error crosses process borders."""
+        return type(self), (self.reasons,)
+
+
+class InexactReplayWarning(UserWarning):
+    """A layer between two neurons is not affine, so the slower, exact form of the rule was used."""
+
+
+class GradientWarning(UserWarning):
+    """A gradient is all zero or not finite for some samples: an attack cannot move them."""

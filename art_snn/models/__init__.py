@@ -1,0 +1,6 @@
+"""Builders of spiking networks, by the papers' names."""
+
+from art_snn.models.small import digits_net
+from art_snn.models.vgg import vgg11
+
+__all__ = ["digits_net", "vgg11"]

@@ -1,0 +1,59 @@
+"""Small networks for small images."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from art_snn.encoders import DirectEncoder
+from art_snn.network import SpikingNetwork
+from art_snn.neurons import LIF
+from art_snn.types import Reset
+
+
+def digits_net(
+    *,
+    time_steps: int = 8,
+    decay: float = 0.9,
+    threshold: float = 1.0,
+    reset: Reset = "hard",
+    nb_classes: int = 10,
+    encoder: nn.Module | None = None,
+) -> SpikingNetwork:
+    """Build a convolutional SNN for 8x8 grey images: 32C3-A2-64C3-A2-128-K, 53,226 parameters for ten classes.
+
+    Args:
+        time_steps: T of the direct encoding, >= 1.
+        decay: Membrane retention lambda, in (0, 1].
+        threshold: Firing threshold, > 0.
+        reset: "hard" or "soft".
+        nb_classes: K, >= 2.
+        encoder: Another encoder than direct encoding; ``time_steps`` is unused then.
+
+    Returns:
+        A network from images (N, 1, 8, 8) in [0, 1] to logits (N, K), in training mode.
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+    if nb_classes < 2:
+        raise ValueError(f"nb_classes must be >= 2, got {nb_classes!r}")
+
+    def lif() -> LIF:
+        return LIF(decay=decay, threshold=threshold, reset=reset)
+
+    body = nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1, bias=False),
+        nn.BatchNorm2d(32),
+        lif(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1, bias=False),
+        nn.BatchNorm2d(64),
+        lif(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(256, 128, bias=False),
+        nn.BatchNorm1d(128),
+        lif(),
+        nn.Linear(128, nb_classes),
+    )
+    return SpikingNetwork(DirectEncoder(time_steps=time_steps) if encoder is None else encoder, body)

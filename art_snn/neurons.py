@@ -1,0 +1,182 @@
+"""Integrate-and-fire neurons: pure step functions, and thin modules that run them over a sequence.
+
+The modules keep no state and do not know T: they read it off the sequence, and a forward pass leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from art_snn.surrogates import Triangle, check_positive, spike
+from art_snn.types import NeuronParams, Reset, Scalar
+
+
+class NeuronState(NamedTuple):
+    """What a layer carries from one step to the next.
+
+    Attributes:
+        potential: Membrane potential after reset, ``v(t)``; a number before the first step.
+        synapse: Synaptic current ``i(t)``; None where the neuron has no synaptic memory.
+    """
+
+    potential: Scalar
+    synapse: Tensor | None
+
+
+def initial_state(params: NeuronParams) -> NeuronState:
+    """Return the state before the first step."""
+    return NeuronState(params.v0, None)
+
+
+def charge(current: Tensor, state: NeuronState, params: NeuronParams) -> tuple[Tensor, Tensor | None]:
+    """Compute the potential before firing, ``m(t) = decay * v(t-1) + c * i(t) + d``.
+
+    Args:
+        current: Input current ``x(t)``, shape (N, *F).
+        state: State after the step before.
+        params: The neuron.
+
+    Returns:
+        ``m(t)`` (N, *F), and the synaptic current ``i(t)`` (None without synaptic memory).
+    """
+    synapse = None
+    drive = current
+    if not _is(params.alpha, 0.0):
+        drive = synapse = current if state.synapse is None else params.alpha * state.synapse + current
+    if not _is(params.c, 1.0):
+        drive = params.c * drive
+    if not _is(params.d, 0.0):
+        drive = drive + params.d
+    if _is(state.potential, 0.0):
+        return drive, synapse
+    if isinstance(params.decay, Tensor) or not isinstance(state.potential, Tensor):
+        return drive + params.decay * state.potential, synapse
+    return torch.add(drive, state.potential, alpha=params.decay), synapse
+
+
+def reset(membrane: Tensor, spikes: Tensor, params: NeuronParams) -> Tensor:
+    """Compute the potential after firing, ``v(t)``, differentiably in both ``membrane`` and ``spikes``.
+
+    Args:
+        membrane: ``m(t)``, shape (N, *F).
+        spikes: ``s(t)``, 0 or 1, same shape.
+        params: The neuron.
+    """
+    if params.reset == "soft":
+        return membrane - (params.threshold if params.rho is None else params.rho) * spikes
+    kept = membrane * (1 - spikes)
+    return kept if _is(params.v_reset, 0.0) else kept + params.v_reset * spikes
+
+
+def integrate(
+    current_seq: Tensor,
+    params: NeuronParams,
+    fire: Callable[[Tensor], Tensor],
+    *,
+    detach_reset: bool = False,
+) -> Tensor:
+    """Step a layer of neurons through a sequence.
+
+    Args:
+        current_seq: Input currents, shape (T, N, *F).
+        params: The neuron.
+        fire: Membrane distance ``m - threshold`` to spikes; where it is differentiable, so is the sequence.
+        detach_reset: Keep the gradient from flowing through the reset.
+
+    Returns:
+        Spikes ``s(t)``, shape (T, N, *F).
+
+    Example:
+        >>> p = NeuronParams(decay=0.5)
+        >>> integrate(torch.full((4, 1, 1), 0.75), p, lambda u: (u >= 0).to(u.dtype)).flatten()
+        tensor([0., 1., 0., 1.])
+    """
+    state = initial_state(params)
+    spikes_seq = []
+    for current in current_seq:
+        membrane, synapse = charge(current, state, params)
+        spikes = fire(membrane - params.threshold)
+        spikes_seq.append(spikes)
+        state = NeuronState(reset(membrane, spikes.detach() if detach_reset else spikes, params), synapse)
+    return torch.stack(spikes_seq)
+
+
+class LIF(nn.Module):
+    r"""Leaky integrate-and-fire neurons, in training differentiated with a surrogate slope (BPTT).
+
+    .. math::
+        m(t) = \lambda v(t-1) + I(t), \quad s(t) = [m(t) \ge \theta], \quad
+        v(t) = m(t) (1 - s(t)) \text{ (hard)} \;\text{ or }\; m(t) - \theta s(t) \text{ (soft)}
+
+    Args:
+        decay: Membrane retention lambda, in (0, 1]; 1 is IF.
+        threshold: Firing threshold theta, > 0.
+        reset: "hard" (to 0) or "soft" (by the threshold).
+        surrogate: Slope for training: membrane distance to slope, same shape. An attack's gradient rule brings its own.
+        detach_reset: In training, keep the gradient from flowing through the reset.
+
+    Example:
+        >>> LIF(decay=0.5)(torch.full((4, 1, 1), 0.75)).flatten()
+        tensor([0., 1., 0., 1.])
+    """
+
+    def __init__(
+        self,
+        *,
+        decay: float = 0.5,
+        threshold: float = 1.0,
+        reset: Reset = "hard",
+        surrogate: Callable[[Tensor], Tensor] | None = None,
+        detach_reset: bool = False,
+    ) -> None:
+        super().__init__()
+        if isinstance(decay, bool) or not isinstance(decay, (int, float)) or not (0 < decay <= 1):
+            raise ValueError(f"decay (membrane retention lambda) must be in (0, 1], got {decay!r}")
+        check_positive("threshold", threshold)
+        if reset not in ("hard", "soft"):
+            raise ValueError(f"reset must be 'hard' or 'soft', got {reset!r}")
+        self.params = NeuronParams(decay=float(decay), threshold=float(threshold), reset=reset)
+        self.surrogate = Triangle() if surrogate is None else surrogate
+        self.detach_reset = detach_reset
+
+    def forward(self, current_seq: Tensor) -> Tensor:
+        """Return the spikes (T, N, *F) that the currents (T, N, *F) give."""
+        if current_seq.ndim < 2 or current_seq.shape[0] == 0:
+            raise ValueError(f"a neuron takes a sequence (T, N, ...) with T >= 1, got shape {tuple(current_seq.shape)}")
+        return integrate(
+            current_seq, self.params, lambda distance: spike(distance, self.surrogate), detach_reset=self.detach_reset
+        )
+
+    def extra_repr(self) -> str:
+        """Return what the module's repr shows."""
+        p = self.params
+        return f"decay={p.decay}, threshold={p.threshold}, reset={p.reset!r}"
+
+
+class IF(LIF):
+    """Integrate-and-fire neurons without leak: `LIF` with ``decay=1``.
+
+    Args:
+        threshold: Firing threshold theta, > 0.
+        reset: "hard" (to 0) or "soft" (by the threshold).
+        surrogate: Slope for training.
+        detach_reset: In training, keep the gradient from flowing through the reset.
+    """
+
+    def __init__(
+        self,
+        *,
+        threshold: float = 1.0,
+        reset: Reset = "hard",
+        surrogate: Callable[[Tensor], Tensor] | None = None,
+        detach_reset: bool = False,
+    ) -> None:
+        super().__init__(decay=1.0, threshold=threshold, reset=reset, surrogate=surrogate, detach_reset=detach_reset)
+
+
+def _is(value: Scalar, number: float) -> bool:
+    return not isinstance(value, Tensor) and value == number

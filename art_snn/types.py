@@ -1,0 +1,127 @@
+"""What the parts of art_snn pass to one another.
+
+Shapes: ``N`` samples, ``T`` time-steps, ``*F`` the features of one layer. Sequences are time-first, ``(T, N, *F)``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from torch import Tensor
+
+Reset: TypeAlias = Literal["hard", "soft"]
+Scalar: TypeAlias = float | Tensor
+
+
+class NeuronParams(NamedTuple):
+    """Parameters of one layer of the affine integrate-and-fire family.
+
+    With input current ``x(t)``, the layer computes::
+
+        i(t) = alpha * i(t-1) + x(t)                          i(0) = 0
+        m(t) = decay * v(t-1) + c * i(t) + d                  v(0) = v0
+        s(t) = 1 if m(t) >= threshold else 0
+        v(t) = v_reset where s(t) = 1, else m(t)              reset = "hard"
+        v(t) = m(t) - rho * s(t)                              reset = "soft"
+
+    The defaults give the neuron of the SNN attack literature (IF for ``decay=1``, LIF below). Every number may be a
+    tensor that broadcasts against ``(N, *F)``.
+
+    Attributes:
+        decay: Membrane retention lambda, in (0, 1].
+        threshold: Firing threshold theta, > 0.
+        reset: What a spike does to the membrane potential.
+        alpha: Retention of the synaptic current, in [0, 1).
+        c: Weight of the synaptic current.
+        d: Constant drive a step.
+        v_reset: Potential after a hard reset.
+        v0: Initial potential.
+        rho: Potential a soft reset takes off; None means ``threshold``.
+    """
+
+    decay: Scalar = 1.0
+    threshold: Scalar = 1.0
+    reset: Reset = "hard"
+    alpha: Scalar = 0.0
+    c: Scalar = 1.0
+    d: Scalar = 0.0
+    v_reset: Scalar = 0.0
+    v0: Scalar = 0.0
+    rho: Scalar | None = None
+
+
+class LayerRecord(NamedTuple):
+    """What the record pass keeps of one spiking layer: means over time, never T steps.
+
+    Attributes:
+        params: The neuron's parameters.
+        rate: Mean firing rate ``mean_t s(t)``, shape (N, *F), in [0, 1].
+        mean_current: Mean input current ``mean_t x(t)``, shape (N, *F).
+        mean_slope: ``mean_t rule.slope(m(t) - threshold)``, shape (N, *F); None for a rule without a slope.
+    """
+
+    params: NeuronParams
+    rate: Tensor
+    mean_current: Tensor
+    mean_slope: Tensor | None
+
+
+class GradientRule(ABC):  # noqa: B024  (its families have the abstract methods)
+    """How a spiking network is differentiated. Base of the three families below; rules derive from one of those."""
+
+    name: ClassVar[str] = ""
+
+
+class RateRule(GradientRule):
+    """A rule that gives every spiking layer one gain, constant over time.
+
+    The gradient with respect to the input current is ``dL/dx(t) = mean_t'[k(t') dL/ds(t')]``, the same for every
+    ``t``, where ``k(t)`` is `slope` where the rule has one and `gain` elsewhere. Where only affine layers join the
+    neurons, ``dL/ds(t)`` does not depend on ``t``: this is ``gain * dL/ds`` then, and one step of back-propagation
+    serves all T.
+    """
+
+    def slope(self, distance: Tensor) -> Tensor | None:
+        """Return ``k(t)`` for one time-step, or None for a rule that needs only the means over time.
+
+        Args:
+            distance: ``m(t) - threshold``, shape (N, *F). The rule may overwrite it.
+        """
+        return None
+
+    @abstractmethod
+    def gain(self, record: LayerRecord) -> Tensor:
+        """Return the gain of a layer, broadcastable to (N, *F); sample i's gain depends on sample i alone."""
+
+
+class TemporalRule(GradientRule):
+    """A rule that back-propagates through time with a surrogate slope for the spike."""
+
+    detach_reset: bool = False
+
+    @abstractmethod
+    def slope(self, distance: Tensor) -> Tensor:
+        """Return the slope ``ds/dm`` at ``distance = m(t) - threshold``, same shape."""
+
+
+class ConversionRule(GradientRule):
+    """A rule that differentiates an ordinary network (ANN) made of the SNN's weights."""
+
+    @abstractmethod
+    def activate(self, current: Tensor, params: NeuronParams) -> Tensor:
+        """Return what the ANN puts in the place of a neuron: mean input current to firing rate, same shape."""
+
+
+@runtime_checkable
+class SequenceModel(Protocol):
+    """What the engine asks of a network; `art_snn.SpikingNetwork` is one."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Turn inputs (N, ...) into a sequence (T, N, ...), differentiably."""
+
+    def body(self, x_seq: Tensor) -> Tensor:
+        """Turn a sequence (T, N, ...) into outputs (T, N, K)."""
+
+    def readout(self, out_seq: Tensor) -> Tensor:
+        """Turn outputs (T, N, K) into logits (N, K)."""
