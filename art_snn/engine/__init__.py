@@ -1,0 +1,117 @@
+"""The engine: run a network under autograd so that its graph holds a gradient rule.
+
+Rate rules are recorded over T steps without a graph and replayed in one step with it, rules through time are unrolled,
+conversion rules run one step of an ANN. Nothing is left on the network afterwards.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from art_snn.engine.record import Recording, as_module, record
+from art_snn.engine.replay import replay
+from art_snn.engine.taps import tapped
+from art_snn.engine.unroll import unroll_rate, unroll_temporal
+from art_snn.errors import InexactReplayWarning
+from art_snn.types import ConversionRule, GradientRule, RateRule, SequenceModel, TemporalRule
+
+__all__ = ["Recording", "attack_logits", "converted_logits", "record", "rule_logits", "simulate"]
+
+
+def simulate(network: SequenceModel, x: Tensor) -> Tensor:
+    """Return the network's logits (N, K) for inputs ``x`` (N, ...), without a graph and in memory that is flat in T."""
+    with torch.no_grad():
+        return record(network, network.encode(x), observe=False).logits
+
+
+def rule_logits(network: SequenceModel, rule: GradientRule, x: Tensor) -> Tensor:
+    """Return the network's logits, joined to ``x`` by a graph that holds the rule's gradient.
+
+    Args:
+        network: The network, in evaluation mode.
+        rule: The rule.
+        x: Inputs (N, ...) that require grad.
+
+    Returns:
+        Logits (N, K). Parameters are in the graph, too.
+
+    Raises:
+        TypeError: The rule is of no family that the engine knows.
+
+    Warns:
+        InexactReplayWarning: A rate rule had to be unrolled, since a layer between two neurons is not affine.
+    """
+    x_seq = network.encode(x)
+    if isinstance(rule, RateRule):
+        return _rate_logits(network, rule, x_seq)
+    if isinstance(rule, TemporalRule):
+        return unroll_temporal(network, x_seq, rule)
+    if isinstance(rule, ConversionRule):
+        logits = record(network, x_seq.detach(), observe=False).logits
+        return _with_value(converted_logits(network, rule, x_seq), logits)
+    raise TypeError(f"{rule!r} is no RateRule, TemporalRule or ConversionRule")
+
+
+def attack_logits(network: SequenceModel, rule: GradientRule, x: Tensor) -> Tensor:
+    """Return the logits on which an attack takes its loss.
+
+    These are `rule_logits`, but for a conversion rule: there the papers take the loss, too, on the ANN.
+    """
+    if isinstance(rule, ConversionRule):
+        return converted_logits(network, rule, network.encode(x))
+    return rule_logits(network, rule, x)
+
+
+def converted_logits(network: SequenceModel, rule: ConversionRule, x_seq: Tensor) -> Tensor:
+    """Return the logits (N, K) of the ANN made of the network's weights, on the mean of ``x_seq`` over time."""
+    with tapped(as_module(network), lambda name, params: lambda current_seq: rule.activate(current_seq, params)):
+        return network.readout(network.body(x_seq.mean(0, keepdim=True)))
+
+
+def _rate_logits(network: SequenceModel, rule: RateRule, x_seq: Tensor) -> Tensor:
+    recording = record(network, x_seq.detach(), rule.slope)
+    replayed = replay(network, x_seq, rule, recording.layers, recording.logits)
+    if not replayed.inexact:
+        return _with_value(replayed.logits, recording.logits)
+    _warn_once(network, rule, replayed.inexact)
+    return unroll_rate(network, x_seq, rule)
+
+
+# Networks, and the layers that they were reported for; an attack calls a thousand times.
+_REPORTED: WeakKeyDictionary[SequenceModel, set[frozenset[str]]] = WeakKeyDictionary()
+
+
+def _warn_once(network: SequenceModel, rule: RateRule, inexact: dict[str, float]) -> None:
+    reported = _REPORTED.setdefault(network, set())
+    if frozenset(inexact) in reported:
+        return
+    reported.add(frozenset(inexact))
+    layers = ", ".join(f"{name} ({error:.1e})" for name, error in inexact.items())
+    warnings.warn(
+        f"one step cannot stand for all time-steps in this network; {rule!r} is unrolled over time instead, which is "
+        f"exact and slower. Relative error of the input current at: {layers}. A layer before it is not affine in "
+        "evaluation mode (max-pooling, dropout left on, attention, a normalisation by step)",
+        InexactReplayWarning,
+        stacklevel=5,
+    )
+
+
+class _WithValue(torch.autograd.Function):
+    """Return a value with another tensor's graph."""
+
+    @staticmethod
+    def forward(ctx: Any, graph: Tensor, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return grads[0], None
+
+
+def _with_value(graph: Tensor, value: Tensor) -> Tensor:
+    return _WithValue.apply(graph, value)

@@ -1,0 +1,169 @@
+"""Record: run the T steps without a graph, and keep of each spiking layer only means over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from art_snn.engine.taps import tapped
+from art_snn.network import is_time_blind
+from art_snn.neurons import NeuronState, charge, initial_state
+from art_snn.types import LayerRecord, NeuronParams, SequenceModel
+
+# Rows (steps x samples) that are put through the body at once. More costs memory, fewer leave cores idle.
+ROWS_CPU = 64
+ROWS_ACCELERATOR = 1024
+
+Slope = Callable[[Tensor], Tensor | None]
+
+
+class Recording(NamedTuple):
+    """What a record pass returns.
+
+    Attributes:
+        logits: The network's logits, shape (N, K).
+        layers: Name of each spiking layer to its records, one for each call of the layer in a forward pass.
+    """
+
+    logits: Tensor
+    layers: dict[str, list[LayerRecord]]
+
+
+class Accumulator:
+    """Neurons that carry their state from one chunk of steps to the next, and sum what the rules need.
+
+    The arithmetic is that of `art_snn.neurons`, in place: a pass over memory costs as much here as the formula.
+    """
+
+    def __init__(self, params: NeuronParams, slope: Slope | None, observe: bool) -> None:
+        self.params = params
+        self.slope = slope
+        self.observe = observe
+        self.state: NeuronState = initial_state(params)
+        self.scratch: Tensor | None = None
+        self.steps = 0
+        self.spike_sum: Tensor | None = None
+        self.current_sum: Tensor | None = None
+        self.slope_sum: Tensor | None = None
+
+    def __call__(self, current_seq: Tensor) -> Tensor:
+        """Return the spikes (T', N, *F) of the next T' steps."""
+        spikes_seq = torch.empty(current_seq.shape, dtype=current_seq.dtype, device=current_seq.device)
+        for current, spikes in zip(current_seq, spikes_seq, strict=True):
+            membrane, synapse = charge(current, self.state, self.params)
+            fired = membrane >= self.params.threshold
+            spikes.copy_(fired)
+            if self.observe:
+                self._observe_slope(membrane)
+            self.state = NeuronState(
+                _reset(membrane, fired, spikes, self.params, mine=membrane is not current), synapse
+            )
+        if self.observe:
+            self.spike_sum = _add(self.spike_sum, spikes_seq.sum(0))
+            self.current_sum = _add(self.current_sum, current_seq.sum(0))
+        self.steps += len(current_seq)
+        return spikes_seq
+
+    def _observe_slope(self, membrane: Tensor) -> None:
+        if self.slope is None:
+            return
+        if self.scratch is None:
+            self.scratch = torch.empty_like(membrane)
+        slope = self.slope(torch.sub(membrane, self.params.threshold, out=self.scratch))
+        if slope is not None:
+            self.slope_sum = slope.clone() if self.slope_sum is None else self.slope_sum.add_(slope)
+
+    def record(self) -> LayerRecord:
+        """Return the means over all steps so far."""
+        if self.spike_sum is None or self.current_sum is None:
+            raise ValueError("nothing was recorded: the sequence has no time-step")
+        return LayerRecord(
+            params=self.params,
+            rate=self.spike_sum / self.steps,
+            mean_current=self.current_sum / self.steps,
+            mean_slope=None if self.slope_sum is None else self.slope_sum / self.steps,
+        )
+
+
+def _reset(membrane: Tensor, fired: Tensor, spikes: Tensor, params: NeuronParams, *, mine: bool) -> Tensor:
+    """Compute ``v(t)`` as `art_snn.neurons.reset` does, without a graph; in place if the membrane is ``mine``."""
+    if params.reset == "soft":
+        rho = params.threshold if params.rho is None else params.rho
+        return membrane - rho * spikes if isinstance(rho, Tensor) else torch.sub(membrane, spikes, alpha=rho)
+    if isinstance(params.v_reset, Tensor):
+        return torch.where(fired, params.v_reset, membrane)
+    return membrane.masked_fill_(fired, params.v_reset) if mine else membrane.masked_fill(fired, params.v_reset)
+
+
+def _add(total: Tensor | None, term: Tensor) -> Tensor:
+    return term if total is None else total.add_(term)
+
+
+class _CountedTap:
+    """One layer's accumulators, in the order in which a forward pass calls the layer."""
+
+    def __init__(self, make: Callable[[], Accumulator]) -> None:
+        self.make = make
+        self.calls: list[Accumulator] = []
+        self.position = 0
+
+    def __call__(self, current_seq: Tensor) -> Tensor:
+        if self.position == len(self.calls):
+            self.calls.append(self.make())
+        accumulator = self.calls[self.position]
+        self.position += 1
+        return accumulator(current_seq)
+
+
+@torch.no_grad()
+def record(network: SequenceModel, x_seq: Tensor, slope: Slope | None = None, *, observe: bool = True) -> Recording:
+    """Run a network over a sequence, a few steps at a time where its layers allow it, without a graph.
+
+    Memory does not grow with T then: each layer holds one potential and up to three sums.
+
+    Args:
+        network: The network, in evaluation mode.
+        x_seq: Encoded input, shape (T, N, ...).
+        slope: A rule's slope, to be averaged over time; None records rates and currents only.
+        observe: False runs the network and records nothing.
+
+    Returns:
+        Logits and records.
+    """
+    taps: dict[str, _CountedTap] = {}
+
+    def make_tap(name: str, params: NeuronParams) -> _CountedTap:
+        taps[name] = _CountedTap(lambda: Accumulator(params, slope, observe))
+        return taps[name]
+
+    with tapped(as_module(network), make_tap):
+        time_steps = len(x_seq)
+        chunk = _chunk(network, x_seq)
+        outputs = []
+        for start in range(0, time_steps, chunk):
+            for tap in taps.values():
+                tap.position = 0
+            outputs.append(network.body(x_seq[start : start + chunk]))
+    out_seq = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    layers = {name: [call.record() for call in tap.calls] for name, tap in taps.items()} if observe else {}
+    return Recording(network.readout(out_seq), layers)
+
+
+def _chunk(network: SequenceModel, x_seq: Tensor) -> int:
+    """Return the number of steps to run at once."""
+    time_steps, batch = x_seq.shape[:2]
+    body = network.body
+    if not (isinstance(body, nn.Module) and is_time_blind(body)):
+        return time_steps
+    rows = ROWS_CPU if x_seq.device.type == "cpu" else ROWS_ACCELERATOR
+    return min(time_steps, max(1, rows // max(1, batch)))
+
+
+def as_module(network: SequenceModel) -> nn.Module:
+    """Return the network as the torch module that it also has to be."""
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"the network must be a torch.nn.Module, got {type(network).__name__}")
+    return network

@@ -1,0 +1,28 @@
+"""BPTR: back-propagation through the rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from art_snn.types import LayerRecord, RateRule
+
+
+@dataclass(frozen=True, kw_only=True)
+class BPTR(RateRule):
+    r"""Pass the gradient straight through every neuron that fired.
+
+    .. math::
+        G = [r > 0]
+
+    Source: Ding et al., "SNN-RAT: Robustness-enhanced Spiking Neural Network through Regularized Adversarial Training"
+    (NeurIPS 2022).
+    """
+
+    name: ClassVar[str] = "bptr"
+
+    def gain(self, record: LayerRecord) -> Tensor:
+        """Return 1 where the neuron fired at least once, 0 elsewhere."""
+        return (record.rate > 0).to(record.rate.dtype)

@@ -1,0 +1,61 @@
+"""CBA: the conversion-based attack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from art_snn.types import ConversionRule, NeuronParams
+
+
+@dataclass(frozen=True, kw_only=True)
+class CBA(ConversionRule):
+    r"""Attack the ANN that the SNN's weights make, and let the SNN have the result.
+
+    With :math:`z = \bar x / \theta`, a neuron becomes the quantised clip-floor activation
+    :math:`\lfloor L \, \mathrm{clip}(z, 0, 1) + 1/2 \rfloor / L`, whose derivative is 1 for z in [0, 1]
+    (straight-through), or :math:`\max(0, z)`. Outputs are firing rates, as the next layer's weights expect; for
+    :math:`\theta = 1` this is the activation of the papers. Event frames are averaged over time first.
+
+    Sources: Sharmin et al., "A Comprehensive Analysis on Adversarial Robustness of Spiking Neural Networks" (IJCNN
+    2019) for the attack; Bu et al., "Optimal ANN-SNN Conversion for High-accuracy and Ultra-low-latency Spiking Neural
+    Networks" (ICLR 2022) for the activation.
+
+    Attributes:
+        activation: "qcfs" (quantised) or "relu".
+        levels: L, the number of quantisation levels, >= 1.
+    """
+
+    name: ClassVar[str] = "cba"
+    activation: Literal["qcfs", "relu"] = "qcfs"
+    levels: int = 8
+
+    def __post_init__(self) -> None:
+        if self.activation not in ("qcfs", "relu"):
+            raise ValueError(f"activation must be 'qcfs' or 'relu', got {self.activation!r}")
+        if isinstance(self.levels, bool) or not isinstance(self.levels, int) or self.levels < 1:
+            raise ValueError(f"levels must be a whole number >= 1, got {self.levels!r}")
+
+    def activate(self, current: Tensor, params: NeuronParams) -> Tensor:
+        """Return the firing rate that the ANN's activation gives for a mean input current."""
+        scaled = current / params.threshold
+        if self.activation == "relu":
+            return scaled.relu()
+        return _QCFS.apply(scaled, self.levels)
+
+
+class _QCFS(torch.autograd.Function):
+    """Quantise to multiples of 1/L in [0, 1]; pass the gradient straight through inside [0, 1]."""
+
+    @staticmethod
+    def forward(ctx: Any, scaled: Tensor, levels: int) -> Tensor:
+        ctx.save_for_backward((scaled >= 0) & (scaled <= 1))
+        return (scaled.clamp(0, 1) * levels + 0.5).floor() / levels
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (inside,) = ctx.saved_tensors
+        return grads[0] * inside, None

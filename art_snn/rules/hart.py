@@ -1,0 +1,42 @@
+"""HART: the hybrid rate-temporal gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from art_snn.surrogates import check_positive, triangle_
+from art_snn.types import LayerRecord, RateRule
+
+
+@dataclass(frozen=True, kw_only=True)
+class HART(RateRule):
+    r"""Average the surrogate slope over time, and the gradient with it; no gradient through the membrane's history.
+
+    .. math::
+        G = \frac{1}{T} \sum_t h_\gamma(m(t) - \theta), \qquad h_\gamma(u) = \max(0, \gamma - |u|) / \gamma^2
+
+    Source: Hao et al., "Threaten Spiking Neural Networks through Combining Rate and Temporal Information" (ICLR 2024).
+
+    Attributes:
+        gamma: Width of the slope, > 0. Smaller: more temporal attribute; larger: more rate attribute. The attack
+            success rate over gamma is about unimodal.
+    """
+
+    name: ClassVar[str] = "hart"
+    gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive("gamma", self.gamma)
+
+    def slope(self, distance: Tensor) -> Tensor:
+        """Return ``h_gamma(distance)``, in the memory of ``distance``."""
+        return triangle_(distance, self.gamma)
+
+    def gain(self, record: LayerRecord) -> Tensor:
+        """Return the mean slope."""
+        if record.mean_slope is None:
+            raise ValueError("HART needs the mean slope in the record")
+        return record.mean_slope

@@ -1,0 +1,36 @@
+"""The rate gradient: the mean ratio of firing rate to input current."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from art_snn.types import LayerRecord, RateRule
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateGradient(RateRule):
+    r"""Give the neurons of a layer one slope, the mean of rate over current where the current is positive.
+
+    .. math::
+        G = \mathbb{E}\left[ r / \bar x \,\middle|\, \bar x > 0 \right] [\bar x > 0]
+
+    The mean runs over one sample's neurons, so that a sample's gradient does not depend on its batch.
+
+    Source: Hao et al., "Threaten Spiking Neural Networks through Combining Rate and Temporal Information" (ICLR 2024).
+    """
+
+    name: ClassVar[str] = "rate"
+
+    def gain(self, record: LayerRecord) -> Tensor:
+        """Return the sample's mean ratio where the mean current is positive, 0 elsewhere."""
+        current = record.mean_current
+        positive = current > 0
+        ratio = (record.rate / current.where(positive, 1.0)).where(positive, 0.0)
+        features = tuple(range(1, current.ndim))
+        if not features:
+            return ratio
+        count = positive.sum(dim=features, keepdim=True).clamp(min=1)
+        return ratio.sum(dim=features, keepdim=True) / count * positive.to(current.dtype)

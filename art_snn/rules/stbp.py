@@ -1,0 +1,35 @@
+"""STBP: back-propagation through time and space with a surrogate slope."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from art_snn.surrogates import check_positive, triangle
+from art_snn.types import TemporalRule
+
+
+@dataclass(frozen=True, kw_only=True)
+class STBP(TemporalRule):
+    r"""Unroll the network and differentiate each spike with the triangular slope :math:`h_\gamma(m(t) - \theta)`.
+
+    Source: Wu et al., "Spatio-Temporal Backpropagation for Training High-Performance Spiking Neural Networks"
+    (Frontiers in Neuroscience 2018).
+
+    Attributes:
+        gamma: Width of the slope, > 0.
+        detach_reset: Keep the gradient from flowing through the reset.
+    """
+
+    name: ClassVar[str] = "stbp"
+    gamma: float = 1.0
+    detach_reset: bool = False
+
+    def __post_init__(self) -> None:
+        check_positive("gamma", self.gamma)
+
+    def slope(self, distance: Tensor) -> Tensor:
+        """Return ``h_gamma(distance)``."""
+        return triangle(distance, self.gamma)

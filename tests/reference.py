@@ -1,0 +1,356 @@
+"""Slow, explicit float64 reference of every gradient rule, to test the package against.
+
+Nothing here uses autograd or the package's rules and engine: each layer has a forward and a backward written by hand,
+and every layer is stepped through time one step after the other. Sequences are lists of T tensors (N, ...).
+
+The rules, with ``u(t) = m(t) - theta``, ``h_gamma(u) = max(0, gamma - |u|) / gamma**2``, ``xbar = mean_t I(t)``:
+
+* rate rules (hart, rga, bptr, rate): ``dL/dI(t) = mean_t'[k(t') dL/ds(t')]`` for every t;
+* stbp: back-propagation through time with ``ds/dm = h_gamma(u)``;
+* cba: the weights' ANN, run for one step on the mean input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, one_hot
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+from art_snn import LIF, Normalize, Residual, SpikingNetwork
+from art_snn.types import NeuronParams
+
+Sequence: TypeAlias = list[Tensor]
+Pullback: TypeAlias = Callable[[Sequence], Sequence]
+WeightGradients: TypeAlias = dict[Tensor, Tensor]
+
+RATE_RULES = ("hart", "rga", "bptr", "rate")
+
+
+class Trace(NamedTuple):
+    """What one neuron layer did, each of shape (T, N, *F). An ANN's activation has T=1, and no distances.
+
+    Attributes:
+        params: The neuron's parameters.
+        current: Input currents ``I(t)``.
+        distance: Membrane distances ``u(t) = m(t) - theta``, before the reset.
+        spikes: Spikes ``s(t)``; the activation's value in an ANN.
+    """
+
+    params: NeuronParams
+    current: Tensor
+    distance: Tensor
+    spikes: Tensor
+
+
+Neuron: TypeAlias = Callable[[NeuronParams, Sequence], tuple[Trace, Pullback]]
+
+
+def forward(network: SpikingNetwork, x_seq: Tensor) -> tuple[Tensor, list[Trace]]:
+    """Run the spiking network.
+
+    Args:
+        network: The network, in evaluation mode.
+        x_seq: Encoded input (T, N, ...), float64.
+
+    Returns:
+        Logits (N, K), and the trace of each spiking layer, in order of execution.
+    """
+    logits, traces, _, _ = _run(network, x_seq, _spiking_neuron("none"))
+    return logits, traces
+
+
+def ann_forward(
+    network: SpikingNetwork, x_seq: Tensor, *, activation: str = "qcfs", levels: int = 8
+) -> tuple[Tensor, list[Trace]]:
+    """Run CBA's ANN on the mean of ``x_seq`` (T, N, ...) over time; return its logits (N, K) and layers' traces."""
+    logits, traces, _, _ = _run(network, x_seq.mean(0, keepdim=True), _ann_neuron(activation, levels))
+    return logits, traces
+
+
+def input_gradient(
+    network: SpikingNetwork, x_seq: Tensor, grad_logits: Tensor, rule: str, **hyper: float | bool | str
+) -> Tensor:
+    """Compute a rule's gradient with respect to every step of the encoded input.
+
+    Args:
+        network: The network, in evaluation mode.
+        x_seq: Encoded input (T, N, ...), float64.
+        grad_logits: ``dL/dlogits`` (N, K).
+        rule: "hart", "stbp", "rga", "bptr", "rate" or "cba".
+        **hyper: ``gamma`` (hart, stbp), ``detach_reset`` (stbp), ``slope_below`` (rga), ``activation`` and ``levels``
+            (cba).
+
+    Returns:
+        ``dL/dx_seq``, (T, N, ...).
+    """
+    return _gradients(network, x_seq, grad_logits, rule, **hyper)[0]
+
+
+def weight_gradients(
+    network: SpikingNetwork, x_seq: Tensor, grad_logits: Tensor, rule: str, **hyper: float | bool | str
+) -> dict[str, Tensor]:
+    """Compute a rule's gradient for the weights and biases of convolutions and linear layers, by parameter name."""
+    gradients = _gradients(network, x_seq, grad_logits, rule, **hyper)[1]
+    return {name: gradients[param] for name, param in network.named_parameters() if param in gradients}
+
+
+def cross_entropy_gradient(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the gradient of the mean cross-entropy with respect to logits (N, K): ``(softmax - onehot) / N``."""
+    exponentials = (logits - logits.amax(1, keepdim=True)).exp()
+    probabilities = exponentials / exponentials.sum(1, keepdim=True)
+    return (probabilities - one_hot(labels, logits.shape[1])) / logits.shape[0]
+
+
+def decision_margin(traces: list[Trace], ann_traces: list[Trace], *, levels: int = 8) -> float:
+    """Return the smallest distance of any number to a place where a neuron or a rule jumps.
+
+    Where it is well above the rounding errors of a lower precision, that precision takes every decision alike.
+
+    Args:
+        traces: Spiking layers, from `forward`.
+        ann_traces: The same layers in CBA's ANN, from `ann_forward`.
+        levels: Steps of that ANN's activation.
+    """
+    margins = []
+    for trace in traces:
+        decay, theta, mean = trace.params.decay, trace.params.threshold, trace.current.mean(0)
+        margins.append(trace.distance.abs().min())
+        margins += [(mean - step).abs().min() for step in (0.0, (1 - decay) * theta, 2 * theta)]
+    for trace in ann_traces:
+        x = trace.current / trace.params.threshold
+        above = (levels * x - 0.5).remainder(1) / levels  # distance to the next lower step of the QCFS staircase
+        margins += [x.abs().min(), (x - 1).abs().min(), torch.minimum(above, 1 / levels - above).min()]
+    return float(min(margins))
+
+
+def rate_magnification(traces: list[Trace]) -> float:
+    """Return how much the rate gradient's ``E[r / xbar]`` magnifies errors of ``xbar``, in the worst layer and sample.
+
+    Its relative error is at most this many times the absolute error of ``xbar``: ``sum(r / xbar**2) / sum(r / xbar)``.
+    """
+    worst = 0.0
+    for trace in traces:
+        for mean, rate in zip(trace.current.mean(0), trace.spikes.mean(0), strict=True):
+            fired = (mean > 0) & (rate > 0)
+            ratio = rate[fired] / mean[fired]
+            worst = max(worst, float((ratio / mean[fired]).sum() / ratio.sum()) if fired.any() else 0.0)
+    return worst
+
+
+@torch.no_grad()
+def _gradients(
+    network: SpikingNetwork, x_seq: Tensor, grad_logits: Tensor, rule: str, **hyper: float | bool | str
+) -> tuple[Tensor, WeightGradients]:
+    """Run forward and backward; return the gradients of the encoded input and of the weights."""
+    time_steps = len(x_seq)
+    if rule == "cba":
+        neuron = _ann_neuron(hyper.get("activation", "qcfs"), hyper.get("levels", 8))
+        _, _, pull, weights = _run(network, x_seq.mean(0, keepdim=True), neuron)
+        mean_gradient = pull([grad_logits.double()])[0]
+        return torch.stack([mean_gradient / time_steps] * time_steps), weights
+    _, _, pull, weights = _run(network, x_seq, _spiking_neuron(rule, **hyper))
+    return torch.stack(pull([grad_logits.double() / time_steps] * time_steps)), weights
+
+
+@torch.no_grad()
+def _run(
+    network: SpikingNetwork, x_seq: Tensor, neuron: Neuron
+) -> tuple[Tensor, list[Trace], Pullback, WeightGradients]:
+    """Run the body: mean output, traces, pull-back of the output sequence, weights' gradients (filled by that)."""
+    if x_seq.dtype != torch.float64:
+        raise TypeError(f"the reference works in float64, got {x_seq.dtype}")
+    traces: list[Trace] = []
+    weights: WeightGradients = {}
+    out_seq, pull = _walk(network.body, list(x_seq), neuron, traces, weights)
+    return torch.stack(out_seq).mean(0), traces, pull, weights
+
+
+def _walk(
+    module: nn.Module, x_seq: Sequence, neuron: Neuron, traces: list[Trace], weights: WeightGradients
+) -> tuple[Sequence, Pullback]:
+    """Run one node of the tree on a sequence; return its output and its pull-back over all steps."""
+    if isinstance(module, LIF):
+        trace, pull = neuron(module.params, x_seq)
+        traces.append(trace)
+        return list(trace.spikes), pull
+    if isinstance(module, Residual):
+        branch, pull_branch = _walk(module.branch, x_seq, neuron, traces, weights)
+        shortcut, pull_shortcut = _walk(module.shortcut or nn.Identity(), x_seq, neuron, traces, weights)
+        return _add(branch, shortcut), lambda grad: _add(pull_branch(grad), pull_shortcut(grad))
+    if isinstance(module, nn.Sequential):
+        pulls = []
+        for child in module:
+            x_seq, pull = _walk(child, x_seq, neuron, traces, weights)
+            pulls.append(pull)
+
+        def pull_all(grad: Sequence) -> Sequence:
+            for pull in reversed(pulls):
+                grad = pull(grad)
+            return grad
+
+        return x_seq, pull_all
+    steps = [_stateless(module, x, weights) for x in x_seq]
+    return [y for y, _ in steps], lambda grad: [pull(g) for (_, pull), g in zip(steps, grad, strict=True)]
+
+
+def _add(a: Sequence, b: Sequence) -> Sequence:
+    return [left + right for left, right in zip(a, b, strict=True)]
+
+
+def _spiking_neuron(rule: str, **hyper: float | bool | str) -> Neuron:
+    """Return integrate-and-fire neurons that are differentiated with a rule ("none": not at all)."""
+
+    def neuron(params: NeuronParams, current: Sequence) -> tuple[Trace, Pullback]:
+        decay, theta = params.decay, params.threshold
+        potential = torch.zeros_like(current[0])
+        membranes, distances, spikes = [], [], []
+        for x in current:
+            membrane = decay * potential + x
+            spike = (membrane >= theta).double()
+            potential = membrane * (1 - spike) if params.reset == "hard" else membrane - theta * spike
+            membranes.append(membrane)
+            distances.append(membrane - theta)
+            spikes.append(spike)
+        trace = Trace(params, torch.stack(current), torch.stack(distances), torch.stack(spikes))
+
+        def pull_rate(grad: Sequence) -> Sequence:
+            gains = _rate_gains(trace, rule, **hyper)
+            merged = torch.zeros_like(grad[0])
+            for gain, g in zip(gains, grad, strict=True):
+                merged = merged + gain * g / len(grad)
+            return [merged] * len(grad)
+
+        def pull_stbp(grad: Sequence) -> Sequence:
+            # s(t) = H(m(t) - theta), v(t) = v(m(t), s(t)), m(t+1) = decay * v(t) + I(t+1)
+            grad_potential = torch.zeros_like(grad[0])  # dL/dv(t); nothing reads v(T)
+            out = []
+            for t in reversed(range(len(grad))):
+                if params.reset == "hard":  # v = m * (1 - s)
+                    dv_dm, dv_ds = 1 - spikes[t], -membranes[t]
+                else:  # v = m - theta * s
+                    dv_dm, dv_ds = torch.ones_like(spikes[t]), torch.full_like(spikes[t], -theta)
+                grad_spike = grad[t] if hyper.get("detach_reset", False) else grad[t] + grad_potential * dv_ds
+                grad_membrane = grad_spike * _triangle(distances[t], hyper.get("gamma", 1.0)) + grad_potential * dv_dm
+                grad_potential = decay * grad_membrane
+                out.append(grad_membrane)  # dm/dI = 1
+            return out[::-1]
+
+        return trace, pull_stbp if rule == "stbp" else pull_rate
+
+    return neuron
+
+
+def _rate_gains(trace: Trace, rule: str, *, gamma: float = 1.0, slope_below: float = 0.2) -> list[Tensor]:
+    """Return a rate rule's ``k(t)``, one tensor (N, *F) a step."""
+    decay, theta = trace.params.decay, trace.params.threshold
+    mean, rate = trace.current.mean(0), trace.spikes.mean(0)
+    if rule == "hart":
+        return [_triangle(distance, gamma) for distance in trace.distance]
+    gain = torch.zeros_like(mean)
+    if rule == "rga":
+        gain[(mean >= 0) & (mean < (1 - decay) * theta)] = slope_below
+        gain[(mean >= (1 - decay) * theta) & (mean <= 2 * theta)] = (1 - slope_below * (1 - decay)) / (1 + decay)
+    elif rule == "bptr":
+        gain[rate > 0] = 1.0
+    elif rule == "rate":
+        for n in range(len(mean)):
+            driven = mean[n] > 0
+            if driven.any():
+                gain[n][driven] = (rate[n][driven] / mean[n][driven]).mean()
+    else:
+        raise ValueError(f"no rule {rule!r}")
+    return [gain] * len(trace.spikes)
+
+
+def _triangle(distance: Tensor, gamma: float) -> Tensor:
+    """Return ``h_gamma(u) = max(0, gamma - |u|) / gamma**2``."""
+    return (gamma - distance.abs()).clamp(min=0) / gamma**2
+
+
+def _ann_neuron(activation: str, levels: int) -> Neuron:
+    """Return CBA's activations in the place of neurons: firing rates, differentiated straight through."""
+
+    def neuron(params: NeuronParams, current: Sequence) -> tuple[Trace, Pullback]:
+        (x,) = current
+        theta = params.threshold
+        if activation == "relu":
+            y, slope = (x / theta).clamp(min=0), (x > 0).double() / theta
+        else:
+            y = torch.floor(levels * (x / theta).clamp(0, 1) + 0.5) / levels
+            slope = ((x >= 0) & (x <= theta)).double() / theta
+        return Trace(params, x[None], torch.full_like(x[None], float("nan")), y[None]), lambda grad: [grad[0] * slope]
+
+    return neuron
+
+
+def _stateless(module: nn.Module, x: Tensor, weights: WeightGradients) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Run a layer without memory on one step (N, ...); its pull-back adds the step to the weights' gradients."""
+
+    def collect(param: Tensor | None, grad: Tensor) -> None:
+        if param is not None:
+            weights[param] = weights[param] + grad if param in weights else grad
+
+    if isinstance(module, nn.Identity):
+        return x, lambda grad: grad
+    if isinstance(module, nn.Flatten):
+        return x.reshape(len(x), -1), lambda grad: grad.reshape(x.shape)
+    if isinstance(module, Normalize):
+        std = module.std.double()
+        return (x - module.mean.double()) / std, lambda grad: grad / std
+    if isinstance(module, nn.Linear):
+        weight = module.weight.double()
+        y = x @ weight.T
+
+        def pull_linear(grad: Tensor) -> Tensor:
+            collect(module.weight, grad.T @ x)
+            collect(module.bias, grad.sum(0))
+            return grad @ weight
+
+        return y if module.bias is None else y + module.bias.double(), pull_linear
+    if isinstance(module, nn.Conv2d):
+        weight = module.weight.double()
+        how = {name: getattr(module, name) for name in ("stride", "padding", "dilation", "groups")}
+
+        def pull_conv(grad: Tensor) -> Tensor:
+            collect(module.weight, conv2d_weight(x, weight.shape, grad, **how))
+            collect(module.bias, grad.sum((0, 2, 3)))
+            return conv2d_input(x.shape, weight, grad, **how)
+
+        return conv2d(x, weight, None if module.bias is None else module.bias.double(), **how), pull_conv
+    if isinstance(module, nn.BatchNorm2d) and not module.training:
+        deviation = (module.running_var.double() + module.eps).sqrt().view(-1, 1, 1)
+        scale, shift = module.weight.double().view(-1, 1, 1) / deviation, module.bias.double().view(-1, 1, 1)
+        return (x - module.running_mean.double().view(-1, 1, 1)) * scale + shift, lambda grad: grad * scale
+    if isinstance(module, (nn.AvgPool2d, nn.MaxPool2d)):
+        return _pool(module, x)
+    raise TypeError(f"the reference has no {type(module).__name__}")
+
+
+def _pool(module: nn.AvgPool2d | nn.MaxPool2d, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Pool unpadded square windows; where several elements of one are the greatest, the first takes the gradient."""
+    size, stride = module.kernel_size, module.stride
+    height, width = (x.shape[2] - size) // stride, (x.shape[3] - size) // stride
+    places = [
+        (..., slice(i, i + stride * height + 1, stride), slice(j, j + stride * width + 1, stride))
+        for i in range(size)
+        for j in range(size)
+    ]
+    elements = torch.stack([x[place] for place in places])
+    if isinstance(module, nn.AvgPool2d):
+        shares = torch.full_like(elements, 1 / size**2)
+    else:
+        first = torch.from_numpy(np.argmax(elements.numpy(), axis=0))
+        shares = torch.stack([(first == k).double() for k in range(len(places))])
+
+    def pull(grad: Tensor) -> Tensor:
+        out = torch.zeros_like(x)
+        for place, share in zip(places, shares, strict=True):
+            out[place] += share * grad
+        return out
+
+    return (elements * shares).sum(0), pull
