@@ -1,0 +1,41 @@
+"""Spiking neural networks for the Adversarial Robustness Toolbox.
+
+`PyTorchSNNClassifier` is an ART estimator whose gradients follow a rule from the SNN attack literature: HART, unless
+another one is chosen.
+"""
+
+from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.encoders import DirectEncoder, EventFrameEncoder, PoissonEncoder
+from art_snn.errors import GradientWarning, InexactReplayWarning, UnsupportedModelError
+from art_snn.module import GradientRuleModule
+from art_snn.network import Normalize, Residual, SpikingNetwork, SpikingSequential
+from art_snn.neurons import IF, LIF
+from art_snn.rules import BPTR, CBA, HART, RGA, STBP, RateGradient, get_rule, register_rule, rule_names
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BPTR",
+    "CBA",
+    "HART",
+    "IF",
+    "LIF",
+    "RGA",
+    "STBP",
+    "DirectEncoder",
+    "EventFrameEncoder",
+    "GradientRuleModule",
+    "GradientWarning",
+    "InexactReplayWarning",
+    "Normalize",
+    "PoissonEncoder",
+    "PyTorchSNNClassifier",
+    "RateGradient",
+    "Residual",
+    "SpikingNetwork",
+    "SpikingSequential",
+    "UnsupportedModelError",
+    "get_rule",
+    "register_rule",
+    "rule_names",
+]

@@ -1,0 +1,498 @@
+"""The ART estimator for spiking neural networks."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from art import config
+from art.estimators.classification import PyTorchClassifier
+from torch import Tensor, nn
+
+from art_snn import storage
+from art_snn.activations import layer_names, layer_output
+from art_snn.errors import GradientWarning
+from art_snn.module import GradientRuleModule
+from art_snn.training import train
+from art_snn.types import GradientRule
+from art_snn.validation import (
+    Array,
+    check_count,
+    check_dtype,
+    check_input,
+    check_labels,
+    check_model,
+    one_hot,
+    probe_input,
+    to_numpy,
+)
+from art_snn.validation import (
+    training_mode as run_mode,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class PyTorchSNNClassifier(PyTorchClassifier):
+    """A spiking neural network as an ART classifier, differentiated by a gradient rule.
+
+    ART's attacks, defences, trainers and metrics take it as they take a `PyTorchClassifier`. Every gradient that they
+    see is the rule's, through whatever method, and also where they build another classifier around
+    ``classifier.model``.
+
+    Args:
+        model: A `SpikingNetwork` that gives logits; float32. It is moved to the device and left in evaluation mode.
+        loss: Loss on logits and labels, for attacks and training.
+        input_shape: Shape of one input, (C, H, W) or, for event frames, (T, C, H, W).
+        nb_classes: Number of classes K.
+        optimizer: Optimizer of the model's parameters, for `fit`.
+        use_amp: Not supported (it needs NVIDIA apex); False.
+        opt_level: Unused, for ART.
+        loss_scale: Unused, for ART.
+        channels_first: True; the layout is (C, H, W).
+        clip_values: Smallest and largest value of an input. Images: (0, 1). Event counts exceed 1: give the range of
+            your data, or None.
+        preprocessing_defences: ART preprocessors.
+        postprocessing_defences: ART postprocessors.
+        preprocessing: Subtrahend and divisor of inputs.
+        device_type: "gpu" or "cpu"; "gpu" falls back to the CPU, with a warning in the log, where there is none.
+        gradient_rule: Name of a rule (`art_snn.rules.rule_names`) or a rule, such as ``HART(gamma=0.7)``. Readable and
+            settable as an attribute.
+
+    Raises:
+        UnsupportedModelError: With every reason why the model cannot be attacked.
+        TypeError: The model is no `SpikingNetwork`, or the rule no rule.
+        ValueError: A value is out of its range.
+
+    Example:
+        >>> from art_snn.models import digits_net
+        >>> classifier = PyTorchSNNClassifier(
+        ...     digits_net(), nn.CrossEntropyLoss(), input_shape=(1, 8, 8), nb_classes=10, device_type="cpu")
+        >>> classifier.gradient_rule
+        HART(gamma=1.0)
+        >>> classifier.predict(np.zeros((3, 1, 8, 8), dtype=np.float32)).shape
+        (3, 10)
+    """
+
+    estimator_params = [*PyTorchClassifier.estimator_params, "gradient_rule"]  # noqa: RUF012  (ART's convention)
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: nn.Module,
+        input_shape: tuple[int, ...],
+        nb_classes: int,
+        optimizer: torch.optim.Optimizer | None = None,
+        use_amp: bool = False,
+        opt_level: str = "O1",
+        loss_scale: float | str | None = "dynamic",
+        channels_first: bool = True,
+        clip_values: Any = None,
+        preprocessing_defences: Any = None,
+        postprocessing_defences: Any = None,
+        preprocessing: Any = (0.0, 1.0),
+        device_type: str = "gpu",
+        gradient_rule: str | GradientRule = "hart",
+    ) -> None:
+        check_count("nb_classes", nb_classes)
+        if use_amp:
+            raise ValueError("use_amp=True needs NVIDIA apex and is not supported; leave it False")
+        if not channels_first:
+            raise ValueError("channels_first=False is not supported; transpose inputs to (N, C, H, W)")
+        if device_type not in ("cpu", "gpu") and not str(device_type).startswith("cuda"):
+            raise ValueError(f"device_type must be 'gpu' or 'cpu', got {device_type!r}")
+        module = GradientRuleModule(model, gradient_rule)
+        check_model(module.network, nb_classes, probe=None)
+        if device_type != "cpu" and not torch.cuda.is_available():
+            logger.warning("device_type=%r, but torch finds no GPU: running on the CPU", device_type)
+        super().__init__(
+            model=module,
+            loss=loss,
+            input_shape=tuple(input_shape),
+            nb_classes=nb_classes,
+            optimizer=optimizer,
+            opt_level=opt_level,
+            loss_scale=loss_scale,
+            clip_values=clip_values,
+            preprocessing_defences=preprocessing_defences,
+            postprocessing_defences=postprocessing_defences,
+            preprocessing=preprocessing,
+            device_type=device_type,
+        )
+        check_model(module.network, nb_classes, self._probe())
+        self._model.eval()
+
+    def _probe(self) -> Tensor | None:
+        """Return a small batch to try the model on; None where a defence cannot take one."""
+        low, high = (
+            (0.0, 1.0) if self.clip_values is None else (np.min(self.clip_values[0]), np.max(self.clip_values[1]))
+        )
+        try:
+            x, _ = self._apply_preprocessing(probe_input(self.input_shape, low, high), y=None, fit=False)
+        except Exception as error:  # a defence may want more than random inputs
+            logger.info("the model is not tried out, since a preprocessing defence fails on random inputs: %s", error)
+            return None
+        return torch.from_numpy(np.asarray(x, dtype=np.float32)).to(self._device)
+
+    @property
+    def gradient_rule(self) -> GradientRule:
+        """The gradient rule; set it to a name or a rule."""
+        return self.model.rule
+
+    @gradient_rule.setter
+    def gradient_rule(self, rule: str | GradientRule) -> None:
+        self.model.rule = rule
+
+    def predict(self, x: np.ndarray, batch_size: int = 128, training_mode: bool = False, **kwargs: Any) -> np.ndarray:
+        """Return logits, after the postprocessing defences.
+
+        Args:
+            x: Inputs (N, *input_shape), N >= 0.
+            batch_size: Samples to run at once.
+            training_mode: Run dropout and batch norm as in training.
+            **kwargs: Ignored, for ART.
+
+        Returns:
+            Array (N, nb_classes), float32.
+        """
+        check_count("batch_size", batch_size)
+        raw = to_numpy(self._check_input(x))
+        outputs = [np.zeros((0, self.nb_classes), dtype=np.float32)]
+        if len(raw):
+            inputs = self._preprocessed(raw)
+            with run_mode(self._model, training_mode), torch.no_grad():
+                outputs = [self._model(batch.to(self._device))[-1].cpu().numpy() for batch in inputs.split(batch_size)]
+        return self._apply_postprocessing(preds=np.concatenate(outputs), fit=False)
+
+    def _predict_framework(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return logits with their graph, for attacks that differentiate through `predict`."""
+        inputs, labels = self._apply_preprocessing(self._check_input(x), y=y, fit=False, no_grad=False)
+        with run_mode(self._model, False):
+            return self._model(inputs)[-1], labels
+
+    def loss_gradient(self, x: Array, y: Array, training_mode: bool = False, **kwargs: Any) -> Array:
+        """Return the rule's gradient of the loss with respect to ``x``.
+
+        Nothing but the gradient is computed: no parameter's ``.grad`` is touched.
+
+        Args:
+            x: Inputs (N, *input_shape), array or tensor.
+            y: Labels, class indices (N,) or rows (N, nb_classes).
+            training_mode: Run the network as in training, with its own surrogate instead of the rule.
+            **kwargs: Ignored, for ART.
+
+        Returns:
+            Gradient like ``x``, float32. Entries that are not finite are 0.
+
+        Warns:
+            GradientWarning: Some samples have an all-zero gradient, or one that is not finite.
+        """
+        x_grad, inputs, labels = self._leaf(x, y)
+        with run_mode(self._model, training_mode):
+            logits = self._model(inputs)[-1] if training_mode else self.model.attack_logits(inputs)
+            (grad,) = torch.autograd.grad(self._loss(logits, labels), x_grad)
+        return self._to_input(x, self._checked_gradient(grad))
+
+    def class_gradient(self, x: Array, label: Any = None, training_mode: bool = False, **kwargs: Any) -> np.ndarray:
+        """Return the rule's gradient of logits with respect to ``x``.
+
+        Args:
+            x: Inputs (N, *input_shape).
+            label: A class, one class a sample (N,), or None for all classes.
+            training_mode: Run the network as in training, with its own surrogate instead of the rule.
+            **kwargs: Ignored, for ART.
+
+        Returns:
+            Array (N, nb_classes, *input_shape), or (N, 1, *input_shape) with a label.
+
+        Raises:
+            ValueError: A label is out of range.
+        """
+        if isinstance(label, (int, np.integer)):
+            label = np.full(len(x), label)
+        if label is not None:
+            label = np.asarray(label)
+            check_labels(label, len(x), self.nb_classes)
+        x_grad, inputs, _ = self._leaf(x, None)
+        with run_mode(self._model, training_mode):
+            logits = self._model(inputs)[-1]
+        if label is None:
+            targets = [logits[:, k].sum() for k in range(logits.shape[1])]
+        else:
+            index = torch.as_tensor(label.reshape(-1, 1), dtype=torch.int64, device=logits.device)
+            targets = [logits.gather(1, index).sum()]
+        grads = [torch.autograd.grad(target, x_grad, retain_graph=True)[0] for target in targets]
+        stacked = torch.nan_to_num(torch.stack(grads, 1)).cpu().numpy()
+        return stacked if self.all_framework_preprocessing else self._apply_preprocessing_gradient(to_numpy(x), stacked)
+
+    def compute_loss(self, x: Array, y: Array, reduction: str = "none", **kwargs: Any) -> Array:
+        """Return the loss; for a tensor that requires grad, with the rule's graph.
+
+        Args:
+            x: Inputs (N, *input_shape).
+            y: Labels, class indices (N,) or rows (N, nb_classes).
+            reduction: "none", "mean" or "sum".
+            **kwargs: Ignored, for ART.
+
+        Returns:
+            Losses (N,), or one number; array or tensor like ``x``.
+        """
+        if reduction not in ("none", "mean", "sum"):
+            raise ValueError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
+        loss = copy.copy(self._loss)
+        loss.reduction = reduction
+        if isinstance(x, Tensor):
+            inputs, rows = self._apply_preprocessing(
+                self._check_input(x),
+                torch.as_tensor(one_hot(y, len(x), self.nb_classes), device=self._device),
+                fit=False,
+                no_grad=False,
+            )
+            with run_mode(self._model, False):
+                return loss(self._model(inputs)[-1], self.reduce_labels(rows))
+        _, inputs, labels = self._leaf(x, y)
+        with run_mode(self._model, False), torch.no_grad():
+            return loss(self._model(inputs)[-1], labels).cpu().numpy()
+
+    def fit(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        batch_size: int = 128,
+        nb_epochs: int = 10,
+        training_mode: bool = True,
+        drop_last: bool = False,
+        scheduler: Any = None,
+        verbose: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Train by back-propagation through time with the neurons' own surrogate slopes (STBP).
+
+        The model is in evaluation mode afterwards.
+
+        Args:
+            x: Inputs (N, *input_shape).
+            y: Labels, class indices (N,) or rows (N, nb_classes).
+            batch_size: Samples a step.
+            nb_epochs: Passes over the data.
+            training_mode: False trains with dropout off and batch norm frozen.
+            drop_last: Leave out the last batch of an epoch if it is smaller.
+            scheduler: Learning-rate scheduler, stepped after every epoch.
+            verbose: Show a progress bar with loss and accuracy.
+            **kwargs: Ignored, for ART.
+
+        Raises:
+            ValueError: There is no optimizer, or the loss became NaN.
+        """
+        check_count("batch_size", batch_size)
+        check_count("nb_epochs", nb_epochs)
+        if self._optimizer is None:
+            raise ValueError("fit needs an optimizer; give PyTorchSNNClassifier(..., optimizer=torch.optim.Adam(...))")
+        rows = one_hot(y, len(x), self.nb_classes)
+        inputs, rows = self._apply_preprocessing(to_numpy(self._check_input(x)), rows, fit=True)
+        inputs = torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32))
+        labels = torch.from_numpy(np.asarray(self.reduce_labels(rows)))
+        try:
+            self._model.train(training_mode)
+            train(
+                self.model,
+                self._loss,
+                self._optimizer,
+                inputs,
+                labels,
+                batch_size=batch_size,
+                nb_epochs=nb_epochs,
+                device=self._device,
+                drop_last=drop_last,
+                scheduler=scheduler,
+                verbose=verbose,
+            )
+        finally:
+            self._model.eval()
+
+    def fit_generator(self, generator: Any, nb_epochs: int = 20, verbose: bool = False, **kwargs: Any) -> None:
+        """Train on the batches of an ART data generator; see `fit`. The model is in evaluation mode afterwards."""
+        try:
+            super().fit_generator(generator, nb_epochs=nb_epochs, verbose=verbose, **kwargs)
+        finally:
+            self._model.eval()
+
+    def get_activations(
+        self, x: Array, layer: int | str | None = None, batch_size: int = 128, framework: bool = False
+    ) -> Array:
+        """Return a layer's output, batch first and averaged over time.
+
+        Args:
+            x: Inputs (N, *input_shape).
+            layer: Index or name of a layer in `layer_names`.
+            batch_size: Samples to run at once, without ``framework``.
+            framework: Return a tensor; where ``x`` requires grad, with the gradient rule's graph.
+
+        Returns:
+            Activations (N, ...).
+
+        Raises:
+            ValueError: There is no such layer.
+        """
+        name = self._layer_name(layer)
+        checked = self._check_input(x)
+        if framework:
+            inputs, _ = self._apply_preprocessing(checked, y=None, fit=False, no_grad=False)
+            with run_mode(self._model, False):
+                return layer_output(self.model, name, torch.as_tensor(inputs).to(self._device))
+        check_count("batch_size", batch_size)
+        batches = self._preprocessed(to_numpy(checked)).split(batch_size)
+        with run_mode(self._model, False), torch.no_grad():
+            return np.concatenate([layer_output(self.model, name, b.to(self._device)).cpu().numpy() for b in batches])
+
+    def custom_loss_gradient(
+        self, loss_fn: Callable[..., Tensor], x: Array, y: Array, layer_name: str | int, training_mode: bool = False
+    ) -> Array:
+        """Return the rule's gradient of ``loss_fn(activations(x) - activations(y), p=2)`` with respect to ``x``.
+
+        Args:
+            loss_fn: Takes the difference of two activations and ``p=2``, such as `torch.norm`.
+            x: Inputs (N, *input_shape).
+            y: Inputs whose activations are the target, (N, *input_shape).
+            layer_name: Name or index of a layer.
+            training_mode: Ignored: activations are taken in evaluation mode, as in ART.
+        """
+        name = self._layer_name(layer_name)
+        x_grad, inputs, _ = self._leaf(x, None)
+        target = torch.as_tensor(self.get_activations(to_numpy(y), name)).to(self._device)
+        with run_mode(self._model, False):
+            loss = loss_fn(layer_output(self.model, name, inputs) - target, p=2)
+            (grad,) = torch.autograd.grad(loss.sum(), x_grad)
+        return self._to_input(x, self._checked_gradient(grad))
+
+    def save(self, filename: str, path: str | None = None) -> None:
+        """Write the weights, each file whole or not at all.
+
+        Args:
+            filename: With the ending ``.safetensors``: the network's weights go to this file. Else, as in ART,
+                ``filename.model`` and, with an optimizer, ``filename.optimizer`` are written.
+            path: Folder; ART's data folder by default.
+        """
+        target = Path(config.ART_DATA_PATH if path is None else path) / filename
+        if target.suffix == ".safetensors":
+            storage.save_weights(self.model.network, target)
+            return
+        states = {".model": self.model.state_dict()}
+        if self._optimizer is not None:
+            states[".optimizer"] = self._optimizer.state_dict()
+        for ending, state in states.items():
+            storage.write_atomic(target.with_name(target.name + ending), partial(torch.save, state))
+
+    def load_state(self, path: str | Path) -> None:
+        """Load weights that `save` wrote: a ``.safetensors`` file or a ``.model`` file.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: The file is damaged, or belongs to another network. Nothing is changed then.
+        """
+        path = Path(path)
+        storage.load_weights(self.model.network if path.suffix == ".safetensors" else self.model, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for pickle and deepcopy, on the CPU, so that it opens on a machine without a GPU."""
+        state = self.__dict__.copy()
+        if self._device.type != "cpu":
+            state["_model"], state["_optimizer"] = copy.deepcopy((self._model, self._optimizer))
+            state["_model"].cpu()
+            storage.move_optimizer(state["_optimizer"], torch.device("cpu"))
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the state, on the device that it had if that is here."""
+        self.__dict__.update(state)
+        self._device: torch.device
+        if self._device.type != "cpu":
+            if not torch.cuda.is_available():
+                self._device = torch.device("cpu")
+            self._model.to(self._device)
+            storage.move_optimizer(self._optimizer, self._device)
+
+    def _make_model_wrapper(self, model: GradientRuleModule) -> nn.Module:
+        return _Outputs(model)
+
+    def _check_input(self, x: Array) -> Array:
+        check_dtype(self.model.network)
+        shape = None if self.preprocessing_defences else self.input_shape
+        checked = check_input(x, shape, getattr(self.model.network, "encoder", None))
+        return checked.to(self._device) if isinstance(checked, Tensor) else checked
+
+    def _preprocessed(self, x: np.ndarray) -> Tensor:
+        """Return what the preprocessing defences make of ``x``, as a tensor on the CPU."""
+        inputs, _ = self._apply_preprocessing(x, y=None, fit=False)
+        return torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32))
+
+    def _leaf(self, x: Array, y: Array | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the tensor to differentiate by, what the model gets for it, and the labels as the loss wants them."""
+        checked = self._check_input(x)
+        rows = None if y is None else one_hot(y, len(x), self.nb_classes)
+        if self.all_framework_preprocessing:
+            x_grad = torch.as_tensor(checked).detach().to(self._device, copy=True).requires_grad_()
+            rows_t = None if rows is None else torch.as_tensor(rows, device=self._device)
+            inputs, labels = self._apply_preprocessing(x_grad, y=rows_t, fit=False, no_grad=False)
+        else:
+            inputs, labels = self._apply_preprocessing(to_numpy(checked), y=rows, fit=False, no_grad=True)
+            x_grad = inputs = torch.tensor(inputs, dtype=torch.float32, device=self._device, requires_grad=True)
+        if labels is not None:
+            labels = torch.as_tensor(self.reduce_labels(labels), device=self._device)
+        return x_grad, inputs, labels
+
+    def _to_input(self, x: Array, grad: Tensor) -> Array:
+        """Return a gradient as array or tensor like ``x``, carried back through defences that are not in the graph."""
+        if not self.all_framework_preprocessing:
+            back = self._apply_preprocessing_gradient(to_numpy(x), grad.cpu().numpy())
+            return torch.as_tensor(back, device=self._device) if isinstance(x, Tensor) else back
+        return grad if isinstance(x, Tensor) else grad.cpu().numpy()
+
+    def _checked_gradient(self, grad: Tensor) -> Tensor:
+        """Return the gradient without NaN and inf; warn of these and of samples that no gradient reaches."""
+        size = grad.flatten(1).abs().amax(1) if grad.numel() else grad.new_ones(1)
+        if not torch.isfinite(size).all():
+            warnings.warn(
+                f"the gradient under {self.gradient_rule!r} is NaN or inf for some samples; its entries are taken as 0",
+                GradientWarning,
+                stacklevel=3,
+            )
+            grad = torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
+        if (size == 0).any():
+            warnings.warn(
+                f"the gradient under {self.gradient_rule!r} is all zero for some samples: attacks cannot move them, "
+                "which is no robustness. Try another rule or a larger gamma",
+                GradientWarning,
+                stacklevel=3,
+            )
+        return grad
+
+    def _layer_name(self, layer: int | str | None) -> str:
+        names: list[str] = self.layer_names
+        if isinstance(layer, str) and layer in names:
+            return layer
+        if isinstance(layer, (int, np.integer)) and not isinstance(layer, bool) and -len(names) <= layer < len(names):
+            return names[layer]
+        raise ValueError(f"layer must be an index below {len(names)} or one of {', '.join(names)}; got {layer!r}")
+
+
+class _Outputs(nn.Module):
+    """The list of outputs that ART's own code takes the last of, and the names of the layers."""
+
+    def __init__(self, model: GradientRuleModule) -> None:
+        super().__init__()
+        self._model = model
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [self._model(x)]
+
+    @property
+    def get_layers(self) -> list[str]:
+        return layer_names(self._model)

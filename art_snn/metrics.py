@@ -1,0 +1,99 @@
+"""What is counted when an attack is over."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Proportion(NamedTuple):
+    """A share with its confidence interval.
+
+    Attributes:
+        value: The share, in [0, 1]; NaN where ``total`` is 0.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        hits: Number of hits.
+        total: Number of trials.
+    """
+
+    value: float
+    low: float
+    high: float
+    hits: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
+
+
+def wilson_interval(count: int, total: int, confidence: float = 0.95) -> Proportion:
+    """Compute a share and its Wilson score interval.
+
+    Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference" (JASA 1927).
+
+    Args:
+        count: Hits, 0 to ``total``.
+        total: Trials, >= 0.
+        confidence: Coverage of the interval, in (0, 1).
+
+    Raises:
+        ValueError: A value is out of its range.
+
+    Example:
+        >>> print(wilson_interval(9, 10))
+        90.0% [59.6%, 98.2%]
+    """
+    if not 0 <= count <= total:
+        raise ValueError(f"count must be in 0 to total={total}, got {count}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be in (0, 1), got {confidence!r}")
+    if total == 0:
+        return Proportion(math.nan, 0.0, 1.0, 0, 0)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = count / total
+    centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z / (1 + z**2 / total) * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    return Proportion(share, max(0.0, centre - half), min(1.0, centre + half), count, total)
+
+
+def accuracy(predictions: np.ndarray, labels: np.ndarray) -> Proportion:
+    """Compute the share of samples whose predicted class is their label; on attacked samples, the robust accuracy.
+
+    Args:
+        predictions: Logits (N, K).
+        labels: Class indices (N,) or one-hot rows (N, K).
+    """
+    hits = _classes(predictions) == _classes(labels)
+    return wilson_interval(int(hits.sum()), len(hits))
+
+
+def attack_success_rate(clean: np.ndarray, attacked: np.ndarray, labels: np.ndarray) -> Proportion:
+    """Compute the share of correctly classified samples that an attack flips (ASR, as the papers count it).
+
+    Args:
+        clean: Logits before the attack (N, K).
+        attacked: Logits after the attack (N, K).
+        labels: Class indices (N,) or one-hot rows (N, K).
+
+    Raises:
+        ValueError: The arrays are not of one length.
+
+    Example:
+        >>> logits = np.eye(3)
+        >>> attack_success_rate(logits, logits[[1, 1, 2]], np.array([0, 1, 1]))[:1]
+        (0.5,)
+    """
+    if not len(clean) == len(attacked) == len(labels):
+        raise ValueError(f"lengths differ: clean {len(clean)}, attacked {len(attacked)}, labels {len(labels)}")
+    classes = _classes(labels)
+    correct = _classes(clean) == classes
+    flipped = correct & (_classes(attacked) != classes)
+    return wilson_interval(int(flipped.sum()), int(correct.sum()))
+
+
+def _classes(rows: np.ndarray) -> np.ndarray:
+    return rows.argmax(1) if rows.ndim == 2 else rows

@@ -1,0 +1,94 @@
+"""Weights on disk: written whole or not at all, and checked before they are loaded."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then rename it; on an error nothing is left behind.
+
+    Args:
+        path: The file to be. Folders that are missing are made.
+        write: Called with the temporary path.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def save_weights(network: nn.Module, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a network's state as safetensors.
+
+    Args:
+        network: The network.
+        path: File to write.
+        metadata: Text to keep in the file's header.
+    """
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+    write_atomic(path, lambda temporary: save_file(state, temporary, metadata=dict(metadata or {})))
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Load a network's state from safetensors, or from a file that ``torch.save`` wrote.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, or belongs to another network. The network is unchanged then.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}")
+    state = _read(path)
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if found != expected:
+        wrong = [f"{name} is missing" for name in expected if name not in found]
+        wrong += [f"{name} is not in the network" for name in found if name not in expected]
+        wrong += [
+            f"{name} has shape {found[name]}, not {shape}"
+            for name, shape in expected.items()
+            if found.get(name, shape) != shape
+        ]
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ValueError(f"{path} holds the weights of another network: {'; '.join(wrong[:3])}{more}")
+    network.load_state_dict(state)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the errors of pickle, zip and safetensors have no common base
+        raise ValueError(f"{path} is no readable file of weights: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise ValueError(f"{path} is no readable file of weights: it holds a {type(state).__name__}, not named tensors")
+    return state
+
+
+def move_optimizer(optimizer: torch.optim.Optimizer | None, device: torch.device) -> None:
+    """Move an optimizer's state to a device; its parameters move with their module."""
+    for state in () if optimizer is None else optimizer.state.values():
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                state[name] = value.to(device)
