@@ -81,7 +81,8 @@ def as_sequence(module: nn.Module) -> nn.Module:
         return SpikingSequential(
             OrderedDict(
                 (name, as_sequence(child) if type(child) is nn.Sequential and is_spiking(child) else child)
-                for name, child in module.named_children()
+                for name, child in module._modules.items()  # named_children() leaves out a module's second use
+                if child is not None
             )
         )
     return module if is_sequence_module(module) else SpikingSequential(module)

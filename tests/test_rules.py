@@ -10,17 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from reference import (
-    RATE_RULES,
-    Trace,
-    ann_forward,
-    cross_entropy_gradient,
-    decision_margin,
-    forward,
-    input_gradient,
-    rate_magnification,
-    weight_gradients,
-)
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -40,6 +29,17 @@ from art_snn.engine import unroll_rate
 from art_snn.errors import InexactReplayWarning
 from art_snn.rules import BPTR, CBA, HART, RGA, STBP, RateGradient, get_rule, register_rule
 from art_snn.types import GradientRule, LayerRecord, RateRule, TemporalRule
+from tests.reference import (
+    RATE_RULES,
+    Trace,
+    ann_forward,
+    cross_entropy_gradient,
+    decision_margin,
+    forward,
+    input_gradient,
+    rate_magnification,
+    weight_gradients,
+)
 
 RULES: dict[str, Callable[..., GradientRule]] = {
     "hart": HART,

@@ -13,10 +13,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from art_snn.engine.record import Recording, as_module, record
-from art_snn.engine.replay import replay
+from art_snn.engine.recording import Recording, as_module, record
+from art_snn.engine.replaying import replay
 from art_snn.engine.taps import tapped
-from art_snn.engine.unroll import unroll_rate, unroll_temporal
+from art_snn.engine.unrolling import unroll_rate, unroll_temporal
 from art_snn.errors import InexactReplayWarning
 from art_snn.types import ConversionRule, GradientRule, RateRule, SequenceModel, TemporalRule
 

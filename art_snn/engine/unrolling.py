@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from art_snn.engine.record import Accumulator, as_module
+from art_snn.engine.recording import Accumulator, as_module
 from art_snn.engine.taps import Forward, tapped
 from art_snn.neurons import integrate
 from art_snn.surrogates import spike
@@ -53,7 +53,7 @@ def _merging(params: NeuronParams, rule: RateRule) -> Forward:
 def unroll_rate(network: SequenceModel, x_seq: Tensor, rule: RateRule) -> Tensor:
     """Return logits (N, K) with the gradient of a rate rule, by back-propagation over all T steps.
 
-    Exact for any network; costs T times the memory of `art_snn.engine.replay`.
+    Exact for any network; costs T times the memory of `art_snn.engine.replaying`.
     """
     with tapped(as_module(network), lambda name, params: _merging(params, rule)):
         return network.readout(network.body(x_seq))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from art_snn.engine.record import as_module
+from art_snn.engine.recording import as_module
 from art_snn.engine.taps import tapped
 from art_snn.types import LayerRecord, NeuronParams, RateRule, SequenceModel
 

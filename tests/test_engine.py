@@ -1,0 +1,300 @@
+"""Record, replay, taps: what the engine does beyond the formulas."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from art_snn import (
+    HART,
+    LIF,
+    DirectEncoder,
+    GradientRuleModule,
+    InexactReplayWarning,
+    Residual,
+    SpikingNetwork,
+    adapters,
+    engine,
+)
+from art_snn.adapters import neuron_params, register_reader
+from art_snn.engine import recording
+from art_snn.engine.recording import record
+from art_snn.engine.replaying import replay
+from art_snn.engine.taps import tapped
+from art_snn.engine.unrolling import unroll_rate
+from art_snn.network import SpikingSequential, is_time_blind, over_time
+from art_snn.types import NeuronParams
+from tests.conftest import make_body, make_network, settle
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    time_steps=st.integers(1, 9),
+    batch=st.integers(1, 5),
+    rows=st.integers(1, 12),
+    decay=st.sampled_from([0.3, 0.9, 1.0]),
+    reset=st.sampled_from(["hard", "soft"]),
+)
+def test_record_in_chunks_equals_the_whole_sequence(time_steps, batch, rows, decay, reset):
+    torch.manual_seed(time_steps)
+    body = make_body(lambda: LIF(decay=decay, reset=reset), residual=True)
+    network = SpikingNetwork(DirectEncoder(time_steps=time_steps), body)
+    settle(network, torch.rand(4, 2, 8, 8)).double()
+    x_seq = torch.rand(time_steps, batch, 2, 8, 8, dtype=torch.float64)
+    whole = record(network, x_seq, HART().slope)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recording, "ROWS_CPU", rows)
+        chunked = record(network, x_seq, HART().slope)
+    torch.testing.assert_close(chunked.logits, whole.logits, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(whole.logits, network.readout(network.body(x_seq)), rtol=1e-12, atol=1e-12)
+    assert chunked.layers.keys() == whole.layers.keys()
+    for name in whole.layers:
+        for one, other in zip(chunked.layers[name], whole.layers[name], strict=True):
+            torch.testing.assert_close(one.rate, other.rate, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(one.mean_current, other.mean_current, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(one.mean_slope, other.mean_slope, rtol=1e-12, atol=1e-12)
+
+
+def test_max_pool_is_noticed_though_the_logits_agree():
+    network, x = make_network("max-pool", dtype=torch.float64)
+    x_seq = network.encode(x)
+    passed = record(network, x_seq, HART().slope)
+    replayed = replay(network, x_seq, HART(), passed.layers, passed.logits)
+    torch.testing.assert_close(replayed.logits, passed.logits, rtol=1e-9, atol=1e-9)
+    assert list(replayed.inexact) == ["body.6"]
+    assert replayed.inexact["body.6"] > 1e-2
+
+
+@pytest.mark.parametrize("functional", [False, True], ids=["module", "functional"])
+def test_max_pool_is_unrolled_with_one_warning_that_names_the_layer(functional):
+    class Pooled(nn.Module):
+        def __init__(self, first: nn.Module) -> None:
+            super().__init__()
+            self.first = first
+
+        def forward(self, x_seq: Tensor) -> Tensor:
+            spikes = self.first(x_seq)
+            return nn.functional.max_pool2d(spikes.flatten(0, 1), 2).unflatten(0, spikes.shape[:2])
+
+    torch.manual_seed(0)
+    first = [nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6), LIF(decay=0.9)]
+    head = Pooled(SpikingSequential(*first)) if functional else nn.Sequential(*first, nn.MaxPool2d(2))
+    body = nn.Sequential(head, nn.Conv2d(6, 6, 3), nn.BatchNorm2d(6), LIF(decay=0.9), nn.Flatten(), nn.Linear(24, 5))
+    network = SpikingNetwork(DirectEncoder(time_steps=8), body)
+    x = torch.rand(4, 2, 8, 8)
+    settle(network, x).double()
+    module = GradientRuleModule(network, "hart").eval()
+    leaf = x.double().requires_grad_()
+    with pytest.warns(InexactReplayWarning, match=r"body\.3") as caught:
+        found, again = (torch.autograd.grad(module(leaf).square().sum(), leaf)[0] for _ in range(2))
+    assert len(caught) == 1
+    expected = torch.autograd.grad(unroll_rate(network, network.encode(leaf), HART()).square().sum(), leaf)[0]
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
+    assert torch.equal(found, again)
+
+
+def test_dropout_left_on_is_noticed():
+    torch.manual_seed(0)
+    body = nn.Sequential(
+        nn.Flatten(), nn.Linear(16, 32), LIF(decay=0.9), nn.Dropout(0.5), nn.Linear(32, 16), LIF(), nn.Linear(16, 3)
+    )
+    module = GradientRuleModule(SpikingNetwork(DirectEncoder(time_steps=4), body)).eval()
+    module.network.body[3].train()
+    x = (12 * torch.rand(4, 1, 4, 4)).requires_grad_()
+    with pytest.warns(InexactReplayWarning, match=r"body\.5"):
+        module(x)
+
+
+def test_odd_readout_is_noticed():
+    class LastStep(SpikingNetwork):
+        def readout(self, out_seq: Tensor) -> Tensor:
+            return out_seq[-1]
+
+    torch.manual_seed(0)
+    network = LastStep(DirectEncoder(time_steps=4), make_body(lambda: LIF(decay=0.9)))
+    x = torch.rand(4, 2, 8, 8)
+    settle(network, x)
+    with pytest.warns(InexactReplayWarning, match="logits"):
+        logits = GradientRuleModule(network).eval()(x.requires_grad_())
+    torch.testing.assert_close(logits, network(x))
+
+
+def test_body_of_unknown_make_gets_the_whole_sequence():
+    seen = []
+
+    class Shift(nn.Module):
+        """Adds the step before: it must see all steps at once."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.neuron = LIF(decay=0.9)
+
+        def forward(self, x_seq: Tensor) -> Tensor:
+            seen.append(len(x_seq))
+            before = torch.cat([torch.zeros_like(x_seq[:1]), x_seq[:-1]])
+            return self.neuron(x_seq + before)
+
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), LIF(decay=0.9), Shift(), nn.Linear(8, 3))
+    network = SpikingNetwork(DirectEncoder(time_steps=6), body).eval()
+    x = 4 * torch.rand(100, 1, 4, 4)
+    assert not is_time_blind(network.body)
+    torch.testing.assert_close(engine.simulate(network, x), network(x))
+    assert seen == [6, 6]
+    with pytest.warns(InexactReplayWarning):
+        logits = GradientRuleModule(network).eval()(x.requires_grad_())
+    torch.testing.assert_close(logits, network(x))
+
+
+def test_one_neuron_module_may_be_used_twice():
+    torch.manual_seed(0)
+    shared, other = LIF(decay=0.7), LIF(decay=0.7)
+    layers = [nn.Flatten(), nn.Linear(16, 12), shared, nn.Linear(12, 12), shared, nn.Linear(12, 3)]
+    twice = SpikingNetwork(DirectEncoder(time_steps=5), nn.Sequential(*layers)).eval().double()
+    layers[4] = other
+    apart = SpikingNetwork(DirectEncoder(time_steps=5), nn.Sequential(*layers)).eval().double()
+    x = (3 * torch.rand(4, 1, 4, 4, dtype=torch.float64)).requires_grad_()
+    grads = [torch.autograd.grad(GradientRuleModule(n).eval()(x).square().sum(), x)[0] for n in (twice, apart)]
+    assert grads[0].abs().max() > 0
+    torch.testing.assert_close(*grads, rtol=1e-12, atol=0)
+
+
+def test_foreign_neuron_needs_only_a_reader(monkeypatch):
+    class Foreign(nn.Module):
+        """A neuron of another library: leak 1 - 1/tau, input weight 1/tau."""
+
+        def __init__(self, tau: float) -> None:
+            super().__init__()
+            self.tau = tau
+
+        def forward(self, current_seq: Tensor) -> Tensor:
+            potential, spikes = torch.zeros_like(current_seq[0]), []
+            for current in current_seq:
+                potential = potential + (current - potential) / self.tau
+                spikes.append((potential >= 1).to(current.dtype))
+                potential = torch.where(potential >= 1, 0.0, potential)
+            return torch.stack(spikes)
+
+    monkeypatch.setattr(adapters, "_READERS", list(adapters._READERS))
+
+    @register_reader
+    def read(module: nn.Module) -> NeuronParams | None:
+        return NeuronParams(decay=1 - 1 / module.tau, c=1 / module.tau) if isinstance(module, Foreign) else None
+
+    assert neuron_params(Foreign(2.0)) == NeuronParams(decay=0.5, c=0.5)
+    torch.manual_seed(0)
+    body = SpikingSequential(
+        nn.Flatten(), nn.Linear(16, 12), Foreign(2.0), nn.Linear(12, 12), Foreign(4.0), nn.Linear(12, 3)
+    )
+    network = SpikingNetwork(DirectEncoder(time_steps=6), body).eval().double()
+    x = (6 * torch.rand(4, 1, 4, 4, dtype=torch.float64)).requires_grad_()
+    module = GradientRuleModule(network, HART(gamma=2.0)).eval()
+    logits = module(x)
+    torch.testing.assert_close(logits, network(x), rtol=1e-12, atol=1e-12)
+    found = torch.autograd.grad(logits.square().sum(), x)[0]
+    expected = torch.autograd.grad(unroll_rate(network, network.encode(x), HART(gamma=2.0)).square().sum(), x)[0]
+    assert found.abs().max() > 0
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_synaptic_memory_and_other_parameters_are_integrated():
+    params = NeuronParams(decay=0.5, alpha=0.25, c=2.0, d=0.1, v_reset=-0.2, v0=0.3, threshold=1.5)
+    current = torch.tensor([0.4, 0.3, 0.6, 0.1, 0.9], dtype=torch.float64)
+    i, v, expected = 0.0, 0.3, []
+    for value in current.tolist():
+        i = 0.25 * i + value
+        m = 0.5 * v + 2.0 * i + 0.1
+        expected.append(float(m >= 1.5))
+        v = -0.2 if m >= 1.5 else m
+    neurons = recording.Accumulator(params, None, True)
+    found = neurons(current.view(5, 1, 1)).flatten().tolist()
+    assert found == expected
+    assert 0 < sum(expected) < 5
+    tensor_params = NeuronParams(*[torch.tensor(p, dtype=torch.float64) if isinstance(p, float) else p for p in params])
+    assert recording.Accumulator(tensor_params, None, True)(current.view(5, 1, 1)).flatten().tolist() == expected
+
+
+def test_taps_keep_a_forward_that_was_already_shadowed():
+    network, x = make_network("plain")
+    layer = network.body[2]
+    own = layer.forward
+    layer.forward = own
+    with tapped(network, lambda name, params: lambda current_seq: current_seq), torch.no_grad():
+        changed = network(x)
+    assert layer.__dict__["forward"] is own
+    assert not torch.equal(changed, network(x))
+
+
+def test_threads_do_not_run_each_others_taps():
+    network, x = make_network("plain", dtype=torch.float64)
+    expected = {
+        rule: torch.autograd.grad(GradientRuleModule(network, rule).eval()(leaf).sum(), leaf)[0]
+        for rule in ("hart", "stbp", "bptr")
+        for leaf in [x.clone().requires_grad_()]
+    }
+    wrong = []
+
+    def work(rule: str) -> None:
+        module = GradientRuleModule(network, rule).eval()
+        for _ in range(5):
+            leaf = x.clone().requires_grad_()
+            grad = torch.autograd.grad(module(leaf).sum(), leaf)[0]
+            if not torch.equal(grad, expected[rule]):
+                wrong.append(rule)
+
+    threads = [threading.Thread(target=work, args=(rule,)) for rule in expected]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_networks_are_not_kept_alive():
+    network, x = make_network("max-pool")
+    with pytest.warns(InexactReplayWarning):
+        GradientRuleModule(network).eval()(x.clone().requires_grad_())
+    alive = weakref.ref(network)
+    del network
+    gc.collect()
+    assert alive() is None
+
+
+def test_broadcast_sequence_goes_through_a_layer_once():
+    rows = []
+    layer = nn.Linear(3, 4)
+    layer.register_forward_hook(lambda module, args, output: rows.append(len(output)))
+    x_seq = torch.rand(2, 3).expand(5, 2, 3)
+    out = over_time(layer, x_seq)
+    assert rows == [2]
+    assert out.shape == (5, 2, 4)
+    torch.testing.assert_close(out, over_time(layer, x_seq.contiguous()))
+
+
+def test_batch_norm_in_training_counts_every_step():
+    x_seq = torch.rand(2, 3, 4, 4).expand(5, 2, 3, 4, 4)
+    one, other = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+    over_time(one, x_seq)
+    over_time(other, x_seq.contiguous())
+    torch.testing.assert_close(one.running_var, other.running_var)
+
+
+def test_residual_without_neurons_is_a_sequence_module():
+    torch.manual_seed(0)
+    branch = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1))
+    x_seq = torch.rand(3, 4, 2, 5, 5)
+    out = SpikingSequential(Residual(branch), LIF())(x_seq)
+    assert out.shape == x_seq.shape
+
+
+def test_unknown_family_is_refused():
+    network, x = make_network("plain")
+    with pytest.raises(TypeError, match="RateRule"):
+        engine.rule_logits(network, object(), x.clone().requires_grad_())
