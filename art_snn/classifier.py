@@ -295,8 +295,9 @@ class PyTorchSNNClassifier(PyTorchClassifier):
         check_count("nb_epochs", nb_epochs)
         if self._optimizer is None:
             raise ValueError("fit needs an optimizer; give PyTorchSNNClassifier(..., optimizer=torch.optim.Adam(...))")
-        rows = one_hot(y, len(x), self.nb_classes)
-        inputs, rows = self._apply_preprocessing(to_numpy(self._check_input(x)), rows, fit=True)
+        checked = to_numpy(self._check_input(x))
+        rows = one_hot(y, len(checked), self.nb_classes)
+        inputs, rows = self._apply_preprocessing(checked, rows, fit=True)
         inputs = torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32))
         labels = torch.from_numpy(np.asarray(self.reduce_labels(rows)))
         try:

@@ -57,7 +57,7 @@ def wilson_interval(count: int, total: int, confidence: float = 0.95) -> Proport
     share = count / total
     centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z / (1 + z**2 / total) * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
-    return Proportion(share, max(0.0, centre - half), min(1.0, centre + half), count, total)
+    return Proportion(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)), count, total)
 
 
 def accuracy(predictions: np.ndarray, labels: np.ndarray) -> Proportion:

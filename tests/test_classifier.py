@@ -1,0 +1,580 @@
+"""The estimator: ART's contract, input checks, copies and files."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from art.defences.postprocessor import Rounded
+from art.defences.preprocessor import FeatureSqueezing, GaussianAugmentation, SpatialSmoothing
+from torch import nn
+
+from art_snn import (
+    HART,
+    LIF,
+    STBP,
+    DirectEncoder,
+    EventFrameEncoder,
+    GradientRuleModule,
+    GradientWarning,
+    PyTorchSNNClassifier,
+    SpikingNetwork,
+    UnsupportedModelError,
+)
+from tests.conftest import make_network
+
+
+def make(network: nn.Module | None = None, **options: object) -> PyTorchSNNClassifier:
+    if network is None:
+        network, _ = make_network("plain")
+    options = {"input_shape": (2, 8, 8), "nb_classes": 5, "device_type": "cpu", **options}
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    return PyTorchSNNClassifier(network, nn.CrossEntropyLoss(), optimizer=optimizer, **options)
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    return make_network("plain")[1].numpy()
+
+
+Y = np.array([0, 1, 2, 4])
+
+
+def body(*last: nn.Module, hidden: nn.Module | None = None) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(128, 16), LIF(decay=0.9) if hidden is None else hidden, *last)
+
+
+# --- predictions -----------------------------------------------------------------------------------------------------
+
+
+def test_predict_does_not_depend_on_the_batch_size(x):
+    classifier = make()
+    whole = classifier.predict(x)
+    assert whole.dtype == np.float32
+    np.testing.assert_allclose(classifier.predict(x, batch_size=1), whole, rtol=1e-5, atol=1e-6)
+    network = classifier.model.network
+    with torch.no_grad():
+        np.testing.assert_allclose(whole, network(torch.from_numpy(x)).numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int64, np.uint8])
+def test_other_number_types_are_cast(x, dtype):
+    classifier = make()
+    cast = (3 * x).astype(dtype)
+    np.testing.assert_array_equal(classifier.predict(cast), classifier.predict(cast.astype(np.float32)))
+    assert classifier.loss_gradient(cast, Y).dtype == np.float32
+
+
+def test_empty_batch(x):
+    classifier = make()
+    assert classifier.predict(x[:0]).shape == (0, 5)
+
+
+def test_predict_leaves_flags_alone(x):
+    classifier = make()
+    classifier.model.train()
+    inner = classifier.predict(x)
+    assert all(module.training for module in classifier.model.modules())
+    classifier.model.eval()
+    np.testing.assert_array_equal(classifier.predict(x), inner)
+
+
+def test_postprocessing_is_applied(x):
+    rounded = make(postprocessing_defences=Rounded(decimals=1)).predict(x)
+    np.testing.assert_allclose(rounded, np.round(rounded, 1), atol=1e-6)
+
+
+# --- gradients -------------------------------------------------------------------------------------------------------
+
+
+def rule_gradient(
+    classifier: PyTorchSNNClassifier, x: np.ndarray, loss: Callable[[torch.Tensor], torch.Tensor]
+) -> np.ndarray:
+    leaf = torch.from_numpy(x).clone().requires_grad_()
+    return torch.autograd.grad(loss(classifier.model(leaf)), leaf)[0].numpy()
+
+
+def test_class_gradient_of_all_one_and_several_classes(x):
+    classifier = make()
+    every = classifier.class_gradient(x)
+    assert every.shape == (4, 5, 2, 8, 8)
+    for k in range(5):
+        np.testing.assert_allclose(
+            every[:, k], rule_gradient(classifier, x, lambda z, k=k: z[:, k].sum()), rtol=1e-5, atol=1e-8
+        )
+    np.testing.assert_allclose(classifier.class_gradient(x, label=3)[:, 0], every[:, 3], rtol=1e-5, atol=1e-8)
+    for label in (np.array([4, 0, 0, 2]), [4, 0, 0, 2]):
+        one_each = classifier.class_gradient(x, label=label)
+        assert one_each.shape == (4, 1, 2, 8, 8)
+        np.testing.assert_allclose(one_each[:, 0], every[np.arange(4), [4, 0, 0, 2]], rtol=1e-5, atol=1e-8)
+
+
+def test_labels_as_indices_one_hot_and_probabilities(x):
+    classifier = make()
+    rows = np.eye(5, dtype=np.float32)[Y]
+    np.testing.assert_array_equal(classifier.loss_gradient(x, Y), classifier.loss_gradient(x, rows))
+    soft = 0.9 * rows + 0.02
+    expected = rule_gradient(classifier, x, lambda z: nn.functional.cross_entropy(z, torch.from_numpy(soft)))
+    np.testing.assert_allclose(classifier.loss_gradient(x, soft), expected, rtol=1e-5, atol=1e-8)
+
+
+def test_training_mode_gradient_is_the_networks_own(x):
+    classifier = make()
+    for module in classifier.model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = 0.0
+    found = classifier.loss_gradient(x, Y, training_mode=True)
+    leaf = torch.from_numpy(x).requires_grad_()
+    network = classifier.model.network.train()
+    expected = torch.autograd.grad(nn.functional.cross_entropy(network(leaf), torch.from_numpy(Y)), leaf)[0]
+    network.eval()
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-8)
+    assert np.abs(found - classifier.loss_gradient(x, Y)).max() > 1e-4
+
+
+def test_defences_are_in_the_gradient(x):
+    shifted = make(preprocessing=(0.25, 2.0))
+    plain = make(shifted.model.network)
+    inner = (x - 0.25) / 2
+    np.testing.assert_allclose(shifted.predict(x), plain.predict(inner), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(shifted.loss_gradient(x, Y), plain.loss_gradient(inner, Y) / 2, rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(shifted.class_gradient(x), plain.class_gradient(inner) / 2, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "defence",
+    [
+        FeatureSqueezing(clip_values=(0, 1), bit_depth=3),
+        SpatialSmoothing(window_size=3),
+        GaussianAugmentation(sigma=0.1),
+    ],
+    ids=["squeezing", "smoothing", "gaussian"],
+)
+def test_numpy_defences_work(x, defence):
+    classifier = make(preprocessing_defences=defence, clip_values=(0, 1))
+    assert classifier.predict(x).shape == (4, 5)
+    grad = classifier.loss_gradient(x, Y)
+    assert grad.shape == x.shape
+    assert np.abs(grad).max() > 0
+    as_tensor = classifier.loss_gradient(torch.from_numpy(x), torch.from_numpy(Y))
+    np.testing.assert_allclose(as_tensor.numpy(), grad, rtol=1e-5, atol=1e-8)
+    assert classifier.class_gradient(x, label=1).shape == (4, 1, 2, 8, 8)
+    classifier.fit(x, Y, nb_epochs=1)
+
+
+def test_loss_is_computed_without_and_with_a_graph(x):
+    classifier = make()
+    loss = classifier.loss
+    z = torch.from_numpy(classifier.predict(x))
+    expected = nn.functional.cross_entropy(z, torch.from_numpy(Y), reduction="none").numpy()
+    np.testing.assert_allclose(classifier.compute_loss(x, Y), expected, rtol=1e-5)
+    np.testing.assert_allclose(classifier.compute_loss(x, Y, reduction="sum"), expected.sum(), rtol=1e-5)
+    leaf = torch.from_numpy(x).requires_grad_()
+    value = classifier.compute_loss(leaf, torch.from_numpy(Y), reduction="mean")
+    found = torch.autograd.grad(value, leaf)[0].numpy()
+    np.testing.assert_allclose(found, classifier.loss_gradient(x, Y), rtol=1e-5, atol=1e-8)
+    assert loss.reduction == "mean"
+    with pytest.raises(ValueError, match="'average'"):
+        classifier.compute_loss(x, Y, reduction="average")
+
+
+def test_all_zero_gradients_are_reported(x):
+    classifier = make(SpikingNetwork(DirectEncoder(time_steps=4), body(nn.Linear(16, 5))))
+    classifier.gradient_rule = "bptr"
+    with torch.no_grad():
+        classifier.model.network.body[1].bias.fill_(-100.0)
+    with pytest.warns(GradientWarning, match="all zero"):
+        grad = classifier.loss_gradient(x, Y)
+    assert not grad.any()
+
+
+def test_gradients_that_are_not_finite_are_not_passed_on(x):
+    class Log(nn.CrossEntropyLoss):
+        def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            return (logits[:, 0] - logits[:, 0].detach()).sqrt().sum()
+
+    network, _ = make_network("plain")
+    classifier = PyTorchSNNClassifier(network, Log(), (2, 8, 8), 5, device_type="cpu")
+    with pytest.warns(GradientWarning, match="NaN or inf"):
+        grad = classifier.loss_gradient(x, Y)
+    assert np.isfinite(grad).all()
+
+
+# --- activations -----------------------------------------------------------------------------------------------------
+
+
+def test_activations_are_batch_first_means_over_time(x):
+    classifier = make()
+    names = classifier.layer_names
+    assert names[0] == "network.body.0"
+    assert len(names) == 12
+    for name in names:
+        layer = classifier.model.get_submodule(name)
+        seen = []
+        handle = layer.register_forward_hook(lambda *call, seen=seen: seen.append(call[2]))
+        with torch.no_grad():
+            classifier.model.network(torch.from_numpy(x))
+        handle.remove()
+        out = (
+            seen[0]
+            if len(seen[0]) == 4
+            else seen[0].reshape(5, 4, *seen[0].shape[1 if len(seen[0]) == 20 else 2 :]).mean(0)
+        )
+        found = classifier.get_activations(x, name, batch_size=3)
+        np.testing.assert_allclose(found, out.numpy(), rtol=1e-4, atol=1e-5)
+        framework = classifier.get_activations(torch.from_numpy(x).requires_grad_(), name, framework=True)
+        np.testing.assert_allclose(framework.detach().numpy(), found, rtol=1e-4, atol=1e-5)
+        assert framework.requires_grad
+        assert not layer._forward_hooks
+    np.testing.assert_array_equal(classifier.get_activations(x, -1), classifier.get_activations(x, names[-1]))
+    np.testing.assert_allclose(classifier.get_activations(x, -1), classifier.predict(x), rtol=1e-5, atol=1e-6)
+
+
+def test_custom_loss_gradient_takes_arrays_and_tensors(x):
+    classifier = make()
+    name = classifier.layer_names[-1]
+    leaf = torch.from_numpy(x).requires_grad_()
+    target = torch.from_numpy(classifier.predict(x[::-1].copy()))
+    expected = torch.autograd.grad(torch.norm(classifier.model(leaf) - target, p=2), leaf)[0].numpy()
+    np.testing.assert_allclose(
+        classifier.custom_loss_gradient(torch.norm, x, x[::-1].copy(), name), expected, rtol=1e-4, atol=1e-8
+    )
+    found = classifier.custom_loss_gradient(torch.norm, torch.from_numpy(x), torch.from_numpy(x[::-1].copy()), name)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-8)
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("default")
+def test_fit_learns_and_ends_in_evaluation_mode(x, capfd):
+    classifier = make()
+    inputs, labels = np.tile(x, (8, 1, 1, 1)), np.tile(Y, 8)
+    before = classifier.compute_loss(x, Y, reduction="mean")
+    classifier.fit(inputs, labels, batch_size=10, nb_epochs=5, verbose=True)
+    assert not any(module.training for module in classifier.model.modules())
+    assert classifier.compute_loss(x, Y, reduction="mean") < 0.5 * before
+    assert "Training: 100%" in capfd.readouterr().err
+
+
+def test_fit_takes_a_scheduler_and_drop_last(x):
+    classifier = make()
+    scheduler = torch.optim.lr_scheduler.StepLR(classifier.optimizer, step_size=1, gamma=0.1)
+    classifier.fit(x, Y, batch_size=3, nb_epochs=2, drop_last=True, scheduler=scheduler)
+    assert classifier.optimizer.param_groups[0]["lr"] == pytest.approx(1e-4)
+
+
+def test_fit_without_optimizer_or_with_a_diverging_loss(x):
+    network, _ = make_network("plain")
+    classifier = PyTorchSNNClassifier(network, nn.CrossEntropyLoss(), (2, 8, 8), 5, device_type="cpu")
+    with pytest.raises(ValueError, match="needs an optimizer"):
+        classifier.fit(x, Y)
+    broken = make()
+    with torch.no_grad():
+        broken.model.network.body[-1].bias.fill_(float("nan"))
+    with pytest.raises(ValueError, match="NaN or inf; lower the learning rate"):
+        broken.fit(x, Y)
+    assert not broken.model.training
+
+
+def test_fit_generator_ends_in_evaluation_mode(x):
+    from art.data_generators import PyTorchDataGenerator
+
+    rows = torch.eye(5)[Y]
+    data = torch.utils.data.TensorDataset(torch.from_numpy(x), rows)
+    generator = PyTorchDataGenerator(torch.utils.data.DataLoader(data, batch_size=2), size=4, batch_size=2)
+    classifier = make()
+    classifier.fit_generator(generator, nb_epochs=1)
+    assert not classifier.model.training
+
+
+# --- the rule as a parameter -----------------------------------------------------------------------------------------
+
+
+def test_rule_is_the_last_keyword_and_a_parameter(x):
+    import inspect
+
+    assert list(inspect.signature(PyTorchSNNClassifier.__init__).parameters)[-1] == "gradient_rule"
+    classifier = make(gradient_rule=HART(gamma=0.7))
+    assert classifier.get_params()["gradient_rule"] == HART(gamma=0.7)
+    hart = classifier.loss_gradient(x, Y)
+    classifier.set_params(gradient_rule="stbp")
+    assert classifier.gradient_rule == STBP()
+    assert np.abs(classifier.loss_gradient(x, Y) - hart).max() > 0
+    with pytest.raises(ValueError, match="unknown gradient rule 'nope'"):
+        classifier.set_params(gradient_rule="nope")
+    assert classifier.gradient_rule == STBP()
+
+
+def test_clone_for_refitting_keeps_the_rule_and_not_the_weights(x):
+    classifier = make(gradient_rule=HART(gamma=0.7), clip_values=(0, 2))
+    clone = classifier.clone_for_refitting()
+    assert type(clone) is PyTorchSNNClassifier
+    assert clone.gradient_rule == HART(gamma=0.7)
+    assert tuple(clone.clip_values) == (0, 2)
+    assert not np.array_equal(clone.predict(x), classifier.predict(x))
+    clone.fit(x, Y, nb_epochs=1)
+
+
+def test_a_wrapped_module_is_taken_apart():
+    network, _ = make_network("plain")
+    module = GradientRuleModule(network, "stbp")
+    classifier = make(module)
+    assert classifier.model.network is network
+    assert module.rule == STBP()
+
+
+# --- copies and files ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("copier", [copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))], ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize("kind", ["plain", "poisson"])
+def test_copies_are_whole_and_apart(copier, kind, tmp_path, monkeypatch):
+    monkeypatch.setattr("art.config.ART_DATA_PATH", str(tmp_path))
+    network, x = make_network(kind)
+    x = x.numpy()
+    classifier = make(network, gradient_rule=HART(gamma=0.7))
+    classifier.fit(x, Y, nb_epochs=1)
+    classifier.loss_gradient(x, Y)
+    classifier.get_activations(x, 0)
+    twin = copier(classifier)
+    assert twin.gradient_rule == HART(gamma=0.7)
+    np.testing.assert_array_equal(twin.predict(x), classifier.predict(x))
+    np.testing.assert_array_equal(twin.loss_gradient(x, Y), classifier.loss_gradient(x, Y))
+    before = {name: tensor.clone() for name, tensor in classifier.model.state_dict().items()}
+    twin.fit(x, Y, nb_epochs=1)
+    assert all(torch.equal(t, before[name]) for name, t in classifier.model.state_dict().items())
+    assert any(not torch.equal(t, before[name]) for name, t in twin.model.state_dict().items())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["snn.safetensors", "snn"])
+def test_saved_weights_come_back(x, tmp_path, name):
+    classifier = make()
+    classifier.save(name, path=str(tmp_path))
+    file = tmp_path / (name if name.endswith("safetensors") else "snn.model")
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == ({"snn.safetensors"} if name.endswith("safetensors") else {"snn.model", "snn.optimizer"})
+    other = make(make_network("plain", seed=5)[0])
+    assert not np.array_equal(other.predict(x), classifier.predict(x))
+    other.load_state(file)
+    np.testing.assert_array_equal(other.predict(x), classifier.predict(x))
+
+
+def test_wrong_files_change_nothing(x, tmp_path):
+    classifier = make()
+    before = classifier.predict(x)
+    make(make_network("residual")[0]).save("other.safetensors", path=str(tmp_path))
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "other.safetensors").read_bytes()[:200])
+    (tmp_path / "text.model").write_text("no weights")
+    with pytest.raises(ValueError, match="weights of another network"):
+        classifier.load_state(tmp_path / "other.safetensors")
+    for name in ("cut.safetensors", "text.model"):
+        with pytest.raises(ValueError, match=f"{name} is no readable file"):
+            classifier.load_state(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        classifier.load_state(tmp_path / "absent.safetensors")
+    np.testing.assert_array_equal(classifier.predict(x), before)
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+BAD_INPUT = {
+    "rank": (lambda x: x[0], ValueError, r"x has shape \(2, 8, 8\), expected \(N, 2, 8, 8\)"),
+    "channels": (lambda x: x[:, :1], ValueError, r"x has shape \(4, 1, 8, 8\), expected \(N, 2, 8, 8\)"),
+    "size": (lambda x: x[..., :7], ValueError, r"x has shape \(4, 2, 8, 7\)"),
+    "nan": (
+        lambda x: np.where(x == x[2, 1, 3, 3], np.nan, x),
+        ValueError,
+        r"NaN or inf in 1 of 4 samples, .* sample 2",
+    ),
+    "inf": (
+        lambda x: np.where(x == x[3, 1, 3, 3], np.inf, x),
+        ValueError,
+        r"NaN or inf in 1 of 4 samples, .* sample 3",
+    ),
+    "strings": (lambda x: x.astype(str), TypeError, "x must hold numbers"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "error", "message"), BAD_INPUT.values(), ids=BAD_INPUT)
+def test_bad_inputs_are_refused_and_the_classifier_goes_on(x, spoil, error, message):
+    classifier = make()
+    before = classifier.predict(x)
+    bad = spoil(x)
+    for call in (
+        classifier.predict,
+        lambda v: classifier.loss_gradient(v, Y),
+        classifier.class_gradient,
+        lambda v: classifier.compute_loss(v, Y),
+        lambda v: classifier.fit(v, Y),
+        lambda v: classifier.get_activations(v, 0),
+    ):
+        with pytest.raises(error, match=message):
+            call(bad)
+    np.testing.assert_array_equal(classifier.predict(x), before)
+
+
+BAD_LABELS = {
+    "too large": (np.array([0, 1, 2, 5]), ValueError, r"labels must be in 0 to 4 \(nb_classes=5\), got 5"),
+    "negative": (np.array([0, -1, 2, 4]), ValueError, "got -1"),
+    "too few": (np.array([0, 1]), ValueError, "2 labels for 4 samples"),
+    "columns": (np.eye(6)[:4], ValueError, r"y has shape \(4, 6\)"),
+}
+
+
+@pytest.mark.parametrize(("y", "error", "message"), BAD_LABELS.values(), ids=BAD_LABELS)
+def test_bad_labels_are_refused(x, y, error, message):
+    classifier = make()
+    for call in (classifier.loss_gradient, classifier.compute_loss, classifier.fit):
+        with pytest.raises(error, match=message):
+            call(x, y)
+    for label in (5, -1, np.array([0, 1, 2, 9])):
+        with pytest.raises(ValueError, match="labels must be in 0 to 4"):
+            classifier.class_gradient(x, label=label)
+    assert np.abs(classifier.loss_gradient(x, Y)).max() > 0
+
+
+def test_bad_counts_and_layers_are_refused(x):
+    classifier = make()
+    with pytest.raises(ValueError, match="batch_size must be a whole number >= 1, got 0"):
+        classifier.predict(x, batch_size=0)
+    with pytest.raises(ValueError, match="nb_epochs must be a whole number >= 1, got 0"):
+        classifier.fit(x, Y, nb_epochs=0)
+    for layer in (99, "nope", None, -13):
+        with pytest.raises(ValueError, match="layer must be an index below 12"):
+            classifier.get_activations(x, layer)
+
+
+def test_event_frames_of_any_length_but_zero():
+    network, x = make_network("event-frame")
+    classifier = make(network, input_shape=(5, 2, 8, 8))
+    x = x.numpy()
+    assert classifier.predict(x[:, :3]).shape == (4, 5)
+    with pytest.raises(ValueError, match="time axis of x has length 0"):
+        classifier.predict(x[:, :0])
+    with pytest.raises(ValueError, match=r"expected \(N, T, 2, 8, 8\)"):
+        classifier.predict(x[:, :, :1])
+    with pytest.raises(ValueError, match="length 0"):
+        EventFrameEncoder()(torch.zeros(2, 0, 3))
+
+
+class Wrapped(SpikingNetwork):
+    """Gives probabilities."""
+
+    def readout(self, out_seq: torch.Tensor) -> torch.Tensor:
+        return out_seq.mean(0).softmax(1)
+
+
+def snn(*last: nn.Module, cls: type[SpikingNetwork] = SpikingNetwork, hidden: nn.Module | None = None) -> nn.Module:
+    return cls(DirectEncoder(time_steps=4), body(*last, hidden=hidden))
+
+
+BAD_MODELS = {
+    "no neurons": (lambda: snn(nn.Linear(16, 5), hidden=nn.ReLU()), UnsupportedModelError, "no spiking layer"),
+    "double": (
+        lambda: snn(nn.Linear(16, 5)).double(),
+        UnsupportedModelError,
+        r"body\.1\.weight is float64.*model\.float\(\)",
+    ),
+    "half": (lambda: snn(nn.Linear(16, 5)).half(), UnsupportedModelError, "float16"),
+    "softmax": (lambda: snn(nn.Linear(16, 5), nn.Softmax(1)), UnsupportedModelError, "returns probabilities"),
+    "softmax readout": (lambda: snn(nn.Linear(16, 5), cls=Wrapped), UnsupportedModelError, "returns probabilities"),
+    "rates": (lambda: snn(nn.Linear(16, 5), LIF()), UnsupportedModelError, "returns firing rates"),
+    "votes": (
+        lambda: snn(nn.Linear(16, 20), LIF(), nn.Unflatten(1, (1, 20)), nn.AvgPool1d(4), nn.Flatten()),
+        UnsupportedModelError,
+        "returns firing rates",
+    ),
+    "classes": (
+        lambda: snn(nn.Linear(16, 7)),
+        UnsupportedModelError,
+        r"shape \(2, 7\), expected \(N, nb_classes\) = \(N, 5\)",
+    ),
+    "input": (
+        lambda: SpikingNetwork(
+            DirectEncoder(time_steps=4), nn.Sequential(nn.Conv2d(3, 4, 3), LIF(), nn.Flatten(), nn.Linear(144, 5))
+        ),
+        UnsupportedModelError,
+        r"fails on inputs of shape \(2, 2, 8, 8\)",
+    ),
+    "plain": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(128, 5)), TypeError, "SpikingNetwork"),
+    "function": (lambda: lambda x: x, TypeError, "SpikingNetwork"),
+}
+
+
+@pytest.mark.parametrize(("build", "error", "message"), BAD_MODELS.values(), ids=BAD_MODELS)
+def test_models_that_cannot_be_attacked_are_refused(build, error, message):
+    with pytest.raises(error, match=message):
+        PyTorchSNNClassifier(build(), nn.CrossEntropyLoss(), (2, 8, 8), 5, device_type="cpu")
+
+
+def test_all_reasons_come_at_once():
+    with pytest.raises(UnsupportedModelError) as caught:
+        PyTorchSNNClassifier(
+            snn(nn.Linear(16, 5), hidden=nn.ReLU()).double(), nn.CrossEntropyLoss(), (2, 8, 8), 5, device_type="cpu"
+        )
+    assert len(caught.value.reasons) == 2
+    assert pickle.loads(pickle.dumps(caught.value)).reasons == caught.value.reasons
+
+
+def test_a_model_left_in_double_later_is_refused_and_usable_again(x):
+    classifier = make()
+    before = classifier.predict(x)
+    classifier.model.double()
+    for call in (classifier.predict, lambda v: classifier.loss_gradient(v, Y)):
+        with pytest.raises(UnsupportedModelError, match="float64"):
+            call(x)
+    classifier.model.float()
+    np.testing.assert_array_equal(classifier.predict(x), before)
+
+
+BAD_OPTIONS = {
+    "device": ({"device_type": "tpu"}, "device_type must be 'gpu' or 'cpu', got 'tpu'"),
+    "classes": ({"nb_classes": 0}, "nb_classes must be a whole number >= 1, got 0"),
+    "amp": ({"use_amp": True}, "apex"),
+    "channels": ({"channels_first": False}, "transpose inputs"),
+    "rule": ({"gradient_rule": "hrat"}, "unknown gradient rule 'hrat'"),
+    "clip": ({"clip_values": (1, 0)}, "min >= max"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS.values(), ids=BAD_OPTIONS)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
+
+
+def test_missing_gpu_is_logged(caplog):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with caplog.at_level(logging.WARNING):
+        assert make(device_type="gpu").device == torch.device("cpu")
+    assert "torch finds no GPU" in caplog.text
+
+
+def test_construction_leaves_flags_generators_and_hooks_alone():
+    network, _ = make_network("poisson")
+    state = network.encoder.generator.get_state()
+    rng = torch.get_rng_state()
+    make(network)
+    assert torch.equal(network.encoder.generator.get_state(), state)
+    assert torch.equal(torch.get_rng_state(), rng)
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_a_new_classifier_is_in_evaluation_mode():
+    network, _ = make_network("plain")
+    assert not make(network.train()).model.training
+
+
+def test_import_needs_no_torchvision():
+    code = "import sys, art_snn; sys.exit('torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
