@@ -74,7 +74,8 @@ def converted_logits(network: SequenceModel, rule: ConversionRule, x_seq: Tensor
 
 
 def _rate_logits(network: SequenceModel, rule: RateRule, x_seq: Tensor) -> Tensor:
-    recording = record(network, x_seq.detach(), rule.slope)
+    slope = None if type(rule).slope is RateRule.slope else rule.slope
+    recording = record(network, x_seq.detach(), slope)
     replayed = replay(network, x_seq, rule, recording.layers, recording.logits)
     if not replayed.inexact:
         return _with_value(replayed.logits, recording.logits)

@@ -58,9 +58,8 @@ class Accumulator:
             spikes.copy_(fired)
             if self.observe:
                 self._observe_slope(membrane)
-            self.state = NeuronState(
-                _reset(membrane, fired, spikes, self.params, mine=membrane is not current), synapse
-            )
+            mine = membrane is not current and membrane is not synapse
+            self.state = NeuronState(_reset(membrane, fired, spikes, self.params, mine=mine), synapse)
         if self.observe:
             self.spike_sum = _add(self.spike_sum, spikes_seq.sum(0))
             self.current_sum = _add(self.current_sum, current_seq.sum(0))

@@ -52,9 +52,7 @@ class _ReplayTap:
     def __call__(self, current_seq: Tensor) -> Tensor:
         record = next(self.records)
         current = current_seq[0]
-        gain = self.rule.gain(record)
-        if not (isinstance(self.params.c, float) and self.params.c == 1.0):
-            gain = gain * self.params.c
+        gain = self.rule.gain(record) * self.params.c
         self.errors.append(relative_error(current.detach(), record.mean_current, floor=self.params.threshold))
         return _Recall.apply(current, record.rate, gain).unsqueeze(0)
 
