@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         help="attack a spiking network through every gradient rule",
         description="Train a spiking network on scikit-learn's digits (or take it from the cache), attack it with ART "
         "through each gradient rule, and print clean accuracy, attack success rate (ASR) and robust accuracy with "
-        "95 %% confidence intervals.",
+        "95 % confidence intervals.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = evaluate.add_argument

@@ -64,7 +64,7 @@ class PyTorchSNNClassifier(PyTorchClassifier):
         preprocessing: Subtrahend and divisor of inputs.
         device_type: "gpu" or "cpu"; "gpu" falls back to the CPU, with a warning in the log, where there is none.
         gradient_rule: Name of a rule (`art_snn.rules.rule_names`) or a rule, such as ``HART(gamma=0.7)``. Readable and
-            settable as an attribute.
+            settable as an attribute. It also takes the place of the rule of a `GradientRuleModule` given as model.
 
     Raises:
         UnsupportedModelError: With every reason why the model cannot be attacked.
@@ -194,8 +194,10 @@ class PyTorchSNNClassifier(PyTorchClassifier):
         Warns:
             GradientWarning: Some samples have an all-zero gradient, or one that is not finite.
         """
+        if y is None:
+            raise ValueError("loss_gradient needs labels y, got None")
         x_grad, inputs, labels = self._leaf(x, y)
-        with run_mode(self._model, training_mode):
+        with run_mode(self._model, training_mode), torch.enable_grad():
             logits = self._model(inputs)[-1] if training_mode else self.model.attack_logits(inputs)
             (grad,) = torch.autograd.grad(self._loss(logits, labels), x_grad)
         return self._to_input(x, self._checked_gradient(grad))
@@ -221,7 +223,7 @@ class PyTorchSNNClassifier(PyTorchClassifier):
             label = np.asarray(label)
             check_labels(label, len(x), self.nb_classes)
         x_grad, inputs, _ = self._leaf(x, None)
-        with run_mode(self._model, training_mode):
+        with run_mode(self._model, training_mode), torch.enable_grad():
             logits = self._model(inputs)[-1]
         if label is None:
             targets = [logits[:, k].sum() for k in range(logits.shape[1])]
@@ -229,7 +231,7 @@ class PyTorchSNNClassifier(PyTorchClassifier):
             index = torch.as_tensor(label.reshape(-1, 1), dtype=torch.int64, device=logits.device)
             targets = [logits.gather(1, index).sum()]
         grads = [torch.autograd.grad(target, x_grad, retain_graph=True)[0] for target in targets]
-        stacked = torch.nan_to_num(torch.stack(grads, 1)).cpu().numpy()
+        stacked = self._checked_gradient(torch.stack(grads, 1)).cpu().numpy()
         return stacked if self.all_framework_preprocessing else self._apply_preprocessing_gradient(to_numpy(x), stacked)
 
     def compute_loss(self, x: Array, y: Array, reduction: str = "none", **kwargs: Any) -> Array:
@@ -246,7 +248,11 @@ class PyTorchSNNClassifier(PyTorchClassifier):
         """
         if reduction not in ("none", "mean", "sum"):
             raise ValueError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
-        loss = copy.copy(self._loss)
+        if not (isinstance(self._loss, nn.Module) and hasattr(self._loss, "reduction")):
+            raise ValueError(
+                f"compute_loss needs a loss with a reduction, such as nn.CrossEntropyLoss(), not {self._loss!r}"
+            )
+        loss: Any = copy.copy(self._loss)
         loss.reduction = reduction
         if isinstance(x, Tensor):
             inputs, rows = self._apply_preprocessing(
@@ -296,9 +302,13 @@ class PyTorchSNNClassifier(PyTorchClassifier):
         if self._optimizer is None:
             raise ValueError("fit needs an optimizer; give PyTorchSNNClassifier(..., optimizer=torch.optim.Adam(...))")
         checked = to_numpy(self._check_input(x))
+        if len(checked) < (batch_size if drop_last else 1):
+            raise ValueError(
+                f"{len(checked)} samples make no batch of {batch_size}; lower batch_size or leave drop_last False"
+            )
         rows = one_hot(y, len(checked), self.nb_classes)
         inputs, rows = self._apply_preprocessing(checked, rows, fit=True)
-        inputs = torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32))
+        inputs = torch.tensor(inputs, dtype=torch.float32)
         labels = torch.from_numpy(np.asarray(self.reduce_labels(rows)))
         try:
             self._model.train(training_mode)
@@ -432,19 +442,20 @@ class PyTorchSNNClassifier(PyTorchClassifier):
     def _preprocessed(self, x: np.ndarray) -> Tensor:
         """Return what the preprocessing defences make of ``x``, as a tensor on the CPU."""
         inputs, _ = self._apply_preprocessing(x, y=None, fit=False)
-        return torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32))
+        return torch.tensor(inputs, dtype=torch.float32)  # a copy: a layer may work in place
 
     def _leaf(self, x: Array, y: Array | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the tensor to differentiate by, what the model gets for it, and the labels as the loss wants them."""
         checked = self._check_input(x)
         rows = None if y is None else one_hot(y, len(x), self.nb_classes)
-        if self.all_framework_preprocessing:
-            x_grad = torch.as_tensor(checked).detach().to(self._device, copy=True).requires_grad_()
-            rows_t = None if rows is None else torch.as_tensor(rows, device=self._device)
-            inputs, labels = self._apply_preprocessing(x_grad, y=rows_t, fit=False, no_grad=False)
-        else:
-            inputs, labels = self._apply_preprocessing(to_numpy(checked), y=rows, fit=False, no_grad=True)
-            x_grad = inputs = torch.tensor(inputs, dtype=torch.float32, device=self._device, requires_grad=True)
+        with torch.enable_grad():
+            if self.all_framework_preprocessing:
+                x_grad = torch.as_tensor(checked).detach().to(self._device, copy=True).requires_grad_()
+                rows_t = None if rows is None else torch.as_tensor(rows, device=self._device)
+                inputs, labels = self._apply_preprocessing(x_grad, y=rows_t, fit=False, no_grad=False)
+            else:
+                inputs, labels = self._apply_preprocessing(to_numpy(checked), y=rows, fit=False, no_grad=True)
+                x_grad = inputs = torch.tensor(inputs, dtype=torch.float32, device=self._device, requires_grad=True)
         if labels is not None:
             labels = torch.as_tensor(self.reduce_labels(labels), device=self._device)
         return x_grad, inputs, labels
@@ -469,7 +480,7 @@ class PyTorchSNNClassifier(PyTorchClassifier):
         if (size == 0).any():
             warnings.warn(
                 f"the gradient under {self.gradient_rule!r} is all zero for some samples: attacks cannot move them, "
-                "which is no robustness. Try another rule or a larger gamma",
+                "which is no robustness. Try another rule, or a larger gamma where the rule has one",
                 GradientWarning,
                 stacklevel=3,
             )

@@ -18,6 +18,7 @@ from art_snn.data import Split
 from art_snn.encoders import check_time_steps
 from art_snn.models import digits_net
 from art_snn.storage import load_weights, save_weights
+from art_snn.surrogates import check_decay
 from art_snn.types import Reset
 
 logger = logging.getLogger(__name__)
@@ -46,8 +47,7 @@ class DigitsRecipe:
 
     def __post_init__(self) -> None:
         check_time_steps(self.time_steps)
-        if not 0 < self.decay <= 1:
-            raise ValueError(f"decay (membrane retention lambda) must be in (0, 1], got {self.decay!r}")
+        check_decay(self.decay)
         if self.reset not in ("hard", "soft"):
             raise ValueError(f"reset must be 'hard' or 'soft', got {self.reset!r}")
         if not 0 <= self.seed < 2**63:
@@ -112,5 +112,8 @@ def trained_digits_classifier(
             scheduler=scheduler,
             verbose=verbose,
         )
-    save_weights(network, path, metadata={"recipe": json.dumps(asdict(recipe)), "version": str(RECIPE_VERSION)})
+    try:
+        save_weights(network, path, metadata={"recipe": json.dumps(asdict(recipe)), "version": str(RECIPE_VERSION)})
+    except OSError as error:
+        logger.warning("the trained network is not kept (ART_SNN_CACHE names another folder): %s", error)
     return classifier, False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 class DirectEncoder(nn.Module):
     """Show the same input in every time-step (direct, or constant-current, encoding).
 
-    The sequence is a view with stride 0 over time: it takes no memory, and stateless layers handle it once.
+    The sequence is a view with stride 0 over time: it takes no memory, and a stateless layer that is given several
+    steps at once handles one.
 
     Args:
         time_steps: T, >= 1.
@@ -110,6 +112,6 @@ class EventFrameEncoder(nn.Module):
 
 def check_time_steps(time_steps: int) -> int:
     """Return ``time_steps``; raise ValueError unless it is a whole number >= 1."""
-    if isinstance(time_steps, bool) or not isinstance(time_steps, int) or time_steps < 1:
+    if isinstance(time_steps, bool) or not isinstance(time_steps, Integral) or time_steps < 1:
         raise ValueError(f"time_steps must be a whole number >= 1, got {time_steps!r}")
-    return time_steps
+    return int(time_steps)

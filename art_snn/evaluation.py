@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +75,7 @@ def evaluate_rules(
 ) -> Iterator[Row]:
     """Attack a classifier through each rule, and yield a row when each attack is over.
 
-    The classifier's own rule is back in place when the iterator ends, also after an error.
+    The classifier has its own rule whenever a row is handed out, and after an error.
 
     Args:
         classifier: A trained classifier.
@@ -108,31 +109,38 @@ def _rows(
     eps: float,
     batch_size: int,
 ) -> Iterator[Row]:
-    own = classifier.gradient_rule
     clean = classifier.predict(x, batch_size=batch_size)
+    for rule in rules:
+        with _through(classifier, rule):
+            zeros = _zero_gradients(classifier, x, y, batch_size)
+        for attack in attacks:
+            with _through(classifier, rule):
+                start = time.perf_counter()
+                examples = ATTACKS[attack](classifier, eps, batch_size).generate(x, y)
+                attacked = classifier.predict(examples, batch_size=batch_size)
+                seconds = time.perf_counter() - start
+            yield Row(
+                rule=rule.name,
+                gamma=getattr(rule, "gamma", None),
+                attack=attack,
+                eps=eps,
+                clean_accuracy=accuracy(clean, y),
+                attack_success_rate=attack_success_rate(clean, attacked, y),
+                robust_accuracy=accuracy(attacked, y),
+                zero_gradients=zeros,
+                seconds=seconds,
+            )
+
+
+@contextmanager
+def _through(classifier: PyTorchSNNClassifier, rule: GradientRule) -> Iterator[None]:
+    """Give a classifier a rule for the time of a block; zero gradients are counted here, not warned of."""
+    own = classifier.gradient_rule
+    classifier.gradient_rule = rule
     try:
-        for rule in rules:
-            classifier.gradient_rule = rule
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", GradientWarning)  # counted instead
-                zeros = _zero_gradients(classifier, x, y, batch_size)
-                for attack in attacks:
-                    start = time.perf_counter()
-                    attacked = classifier.predict(
-                        ATTACKS[attack](classifier, eps, batch_size).generate(x, y), batch_size=batch_size
-                    )
-                    seconds = time.perf_counter() - start
-                    yield Row(
-                        rule=rule.name,
-                        gamma=getattr(rule, "gamma", None),
-                        attack=attack,
-                        eps=eps,
-                        clean_accuracy=accuracy(clean, y),
-                        attack_success_rate=attack_success_rate(clean, attacked, y),
-                        robust_accuracy=accuracy(attacked, y),
-                        zero_gradients=zeros,
-                        seconds=seconds,
-                    )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", GradientWarning)
+            yield
     finally:
         classifier.gradient_rule = own
 

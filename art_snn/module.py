@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from art_snn import engine
+from art_snn.adapters import is_spiking
+from art_snn.errors import UnsupportedModelError
 from art_snn.rules import get_rule
 from art_snn.types import GradientRule, SequenceModel
 
@@ -28,6 +30,7 @@ class GradientRuleModule(nn.Module):
 
     Raises:
         TypeError: The network has no `encode`, `body` and `readout`.
+        UnsupportedModelError: The encoder holds spiking layers.
 
     Example:
         >>> from art_snn import DirectEncoder, LIF, SpikingNetwork
@@ -47,6 +50,9 @@ class GradientRuleModule(nn.Module):
                 f"the network must be a SpikingNetwork, got {type(network).__name__}; wrap the layers: "
                 "SpikingNetwork(DirectEncoder(time_steps=8), layers)"
             )
+        encoder = getattr(network, "encoder", None)
+        if encoder is not None and is_spiking(encoder):
+            raise UnsupportedModelError(["its encoder holds spiking layers; put them into the body, where rules apply"])
         self.network: Any = network  # a module and a SequenceModel; Python has no type for both
         self.rule = rule
 

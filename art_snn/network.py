@@ -18,7 +18,7 @@ from art_snn.adapters import is_spiking, neuron_params
 def over_time(layer: nn.Module, x_seq: Tensor) -> Tensor:
     """Apply a stateless layer to every step of a sequence.
 
-    A sequence that repeats one step (stride 0 over time, as direct encoding gives) is put through once.
+    A sequence that repeats one step (stride 0 over time, as direct encoding gives) is put through once a call.
 
     Args:
         layer: Module on (B, ...), without memory of time.
@@ -80,12 +80,16 @@ def as_sequence(module: nn.Module) -> nn.Module:
     if type(module) is nn.Sequential:
         return SpikingSequential(
             OrderedDict(
-                (name, as_sequence(child) if type(child) is nn.Sequential and is_spiking(child) else child)
+                (name, as_sequence(child) if type(child) is nn.Sequential and _holds_sequence(child) else child)
                 for name, child in module._modules.items()  # named_children() leaves out a module's second use
                 if child is not None
             )
         )
     return module if is_sequence_module(module) else SpikingSequential(module)
+
+
+def _holds_sequence(module: nn.Module) -> bool:
+    return any(is_sequence_module(child) for child in module.modules())
 
 
 def is_sequence_module(module: nn.Module) -> bool:
@@ -161,7 +165,6 @@ class SpikingNetwork(nn.Module):
 _TIME_BLIND = (
     nn.modules.conv._ConvNd,
     nn.Linear,
-    nn.modules.batchnorm._BatchNorm,
     nn.GroupNorm,
     nn.LayerNorm,
     nn.modules.pooling._AvgPoolNd,
@@ -172,8 +175,24 @@ _TIME_BLIND = (
     nn.Flatten,
     nn.Unflatten,
     nn.Identity,
+    nn.Upsample,
+    nn.modules.padding._ConstantPadNd,
+    nn.modules.padding._ReflectionPadNd,
+    nn.modules.padding._ReplicationPadNd,
     nn.ReLU,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.Tanh,
+    nn.Hardtanh,
 )
+
+
+def _is_settled(norm: nn.modules.batchnorm._BatchNorm) -> bool:
+    """Say whether a batch norm uses its running statistics, and not those of the rows that it is given."""
+    return type(norm).__module__.startswith("torch.nn.modules.") and not norm.training and norm.running_mean is not None
 
 
 def is_time_blind(body: nn.Module) -> bool:
@@ -185,6 +204,7 @@ def is_time_blind(body: nn.Module) -> bool:
     return all(
         type(module) in (SpikingSequential, Residual, Normalize, nn.Sequential)
         or (isinstance(module, _TIME_BLIND) and type(module).__module__.startswith("torch.nn.modules."))
+        or (isinstance(module, nn.modules.batchnorm._BatchNorm) and _is_settled(module))
         or neuron_params(module) is not None
         for module in body.modules()
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from art_snn.surrogates import Triangle, check_positive, spike
+from art_snn.surrogates import Triangle, check_decay, check_positive, spike
 from art_snn.types import NeuronParams, Reset, Scalar
 
 
@@ -32,13 +32,16 @@ def initial_state(params: NeuronParams) -> NeuronState:
     return NeuronState(params.v0, None)
 
 
-def charge(current: Tensor, state: NeuronState, params: NeuronParams) -> tuple[Tensor, Tensor | None]:
+def charge(
+    current: Tensor, state: NeuronState, params: NeuronParams, *, out: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
     """Compute the potential before firing, ``m(t) = decay * v(t-1) + c * i(t) + d``.
 
     Args:
         current: Input current ``x(t)``, shape (N, *F).
         state: State after the step before.
         params: The neuron.
+        out: Memory to write ``m(t)`` to where that saves a copy; without a graph only.
 
     Returns:
         ``m(t)`` (N, *F), and the synaptic current ``i(t)`` (None without synaptic memory).
@@ -55,7 +58,7 @@ def charge(current: Tensor, state: NeuronState, params: NeuronParams) -> tuple[T
         return drive, synapse
     if isinstance(params.decay, Tensor) or not isinstance(state.potential, Tensor):
         return drive + params.decay * state.potential, synapse
-    return torch.add(drive, state.potential, alpha=params.decay), synapse
+    return torch.add(drive, state.potential, alpha=params.decay, out=out), synapse
 
 
 def reset(membrane: Tensor, spikes: Tensor, params: NeuronParams) -> Tensor:
@@ -134,8 +137,7 @@ class LIF(nn.Module):
         detach_reset: bool = False,
     ) -> None:
         super().__init__()
-        if isinstance(decay, bool) or not isinstance(decay, (int, float)) or not (0 < decay <= 1):
-            raise ValueError(f"decay (membrane retention lambda) must be in (0, 1], got {decay!r}")
+        check_decay(decay)
         check_positive("threshold", threshold)
         if reset not in ("hard", "soft"):
             raise ValueError(f"reset must be 'hard' or 'soft', got {reset!r}")

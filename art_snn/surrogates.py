@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -121,5 +122,15 @@ def spike(distance: Tensor, slope: Callable[[Tensor], Tensor]) -> Tensor:
 
 def check_positive(name: str, value: float) -> None:
     """Raise ValueError unless ``value`` is a finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (0 < value < math.inf):
+    if not (_is_number(value) and 0 < value < math.inf):
         raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
+
+
+def check_decay(decay: float) -> None:
+    """Raise ValueError unless ``decay`` is a number in (0, 1]."""
+    if not (_is_number(decay) and 0 < decay <= 1):
+        raise ValueError(f"decay (membrane retention lambda) must be in (0, 1], got {decay!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

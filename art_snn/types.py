@@ -90,9 +90,19 @@ class RateRule(GradientRule):
         """
         return None
 
-    @abstractmethod
     def gain(self, record: LayerRecord) -> Tensor:
-        """Return the gain of a layer, broadcastable to (N, *F); sample i's gain depends on sample i alone."""
+        """Return the gain of a layer, broadcastable to (N, *F); sample i's gain depends on sample i alone.
+
+        A rule defines either `slope`, whose mean over time is the gain then, or this method.
+        """
+        if record.mean_slope is None:
+            raise TypeError(f"{type(self).__name__} has neither a slope nor a gain; define one of the two methods")
+        return record.mean_slope
+
+    @classmethod
+    def has_slope(cls) -> bool:
+        """Say whether the rule defines `slope`."""
+        return cls.slope is not RateRule.slope
 
 
 class TemporalRule(GradientRule):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from art_snn.adapters import is_spiking, neuron_params
+from art_snn.adapters import neuron_params, spiking_layers
 from art_snn.encoders import EventFrameEncoder
 from art_snn.errors import UnsupportedModelError
 
@@ -28,7 +28,7 @@ def check_model(network: nn.Module, nb_classes: int, probe: Tensor | None) -> No
         UnsupportedModelError: With all reasons found.
     """
     reasons = []
-    if not is_spiking(network):
+    if not list(spiking_layers(network)):
         reasons.append(
             "it has no spiking layer; put art_snn.LIF or art_snn.IF between its layers, or use ART's PyTorchClassifier"
         )
@@ -180,10 +180,12 @@ def check_labels(y: Array, nb_samples: int, nb_classes: int) -> None:
     if shape[0] != nb_samples:
         raise ValueError(f"y has {shape[0]} labels for {nb_samples} samples")
     if len(shape) == 1 or shape[1] != nb_classes:
-        outside = ~((y >= 0) & (y < nb_classes))
+        outside = ~((y >= 0) & (y < nb_classes) & (y % 1 == 0))
         if outside.any():
             value = y.reshape(-1)[outside.reshape(-1)][0].item()
-            raise ValueError(f"labels must be in 0 to {nb_classes - 1} (nb_classes={nb_classes}), got {value}")
+            raise ValueError(f"labels must be classes in 0 to {nb_classes - 1} (nb_classes={nb_classes}), got {value}")
+    elif not (torch.isfinite(y) if isinstance(y, Tensor) else np.isfinite(y)).all():
+        raise ValueError("y holds NaN or inf")
 
 
 def one_hot(y: Array, nb_samples: int, nb_classes: int) -> np.ndarray:

@@ -193,6 +193,8 @@ def test_all_zero_gradients_are_reported(x):
     with pytest.warns(GradientWarning, match="all zero"):
         grad = classifier.loss_gradient(x, Y)
     assert not grad.any()
+    with pytest.warns(GradientWarning, match="all zero"):
+        classifier.class_gradient(x, label=2)
 
 
 def test_gradients_that_are_not_finite_are_not_passed_on(x):
@@ -423,7 +425,7 @@ def test_bad_inputs_are_refused_and_the_classifier_goes_on(x, spoil, error, mess
 
 
 BAD_LABELS = {
-    "too large": (np.array([0, 1, 2, 5]), ValueError, r"labels must be in 0 to 4 \(nb_classes=5\), got 5"),
+    "too large": (np.array([0, 1, 2, 5]), ValueError, r"labels must be classes in 0 to 4 \(nb_classes=5\), got 5"),
     "negative": (np.array([0, -1, 2, 4]), ValueError, "got -1"),
     "too few": (np.array([0, 1]), ValueError, "2 labels for 4 samples"),
     "columns": (np.eye(6)[:4], ValueError, r"y has shape \(4, 6\)"),
@@ -437,9 +439,64 @@ def test_bad_labels_are_refused(x, y, error, message):
         with pytest.raises(error, match=message):
             call(x, y)
     for label in (5, -1, np.array([0, 1, 2, 9])):
-        with pytest.raises(ValueError, match="labels must be in 0 to 4"):
+        with pytest.raises(ValueError, match="labels must be classes in 0 to 4"):
             classifier.class_gradient(x, label=label)
     assert np.abs(classifier.loss_gradient(x, Y)).max() > 0
+
+
+def test_layers_inside_sequence_modules_are_batch_first():
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.neuron = nn.Linear(128, 16), LIF(decay=0.9, surrogate=nn.Sigmoid())
+
+        def forward(self, x_seq: torch.Tensor) -> torch.Tensor:
+            return self.neuron(self.fc(x_seq))
+
+    torch.manual_seed(0)
+    network = SpikingNetwork(DirectEncoder(time_steps=6), nn.Sequential(nn.Flatten(), Block(), nn.Linear(16, 5)))
+    classifier = make(network)
+    x = np.random.default_rng(0).random((4, 2, 8, 8), dtype=np.float32)
+    names = [name.removeprefix("network.body.") for name in classifier.layer_names]
+    assert names == ["0", "1.fc", "1.neuron", "2"]
+    expected = network.body[1].fc(torch.from_numpy(x).flatten(1)).detach().numpy()
+    np.testing.assert_allclose(classifier.get_activations(x, "network.body.1.fc"), expected, rtol=1e-5, atol=1e-6)
+    assert classifier.get_activations(x, "network.body.1.neuron").shape == (4, 16)
+
+
+def test_what_else_is_refused_or_works(x):
+    classifier = make()
+    with pytest.raises(ValueError, match="needs labels y"):
+        classifier.loss_gradient(x, None)
+    with pytest.raises(ValueError, match="make no batch of 10"):
+        classifier.fit(x, Y, batch_size=10, drop_last=True)
+    with pytest.raises(ValueError, match="0 samples make no batch"):
+        classifier.fit(x[:0], Y[:0])
+    with pytest.raises(ValueError, match=r"labels must be classes .* got 0.5"):
+        classifier.loss_gradient(x, Y * 0.5 + 0.5)
+    with pytest.raises(ValueError, match="y holds NaN"):
+        classifier.loss_gradient(x, np.full((4, 5), np.nan, dtype=np.float32))
+    assert classifier.loss_gradient(x[:0], Y[:0]).shape == (0, 2, 8, 8)
+    assert classifier.class_gradient(x[:0]).shape == (0, 5, 2, 8, 8)
+    expected = classifier.loss_gradient(x, Y)
+    with torch.no_grad():
+        np.testing.assert_array_equal(classifier.loss_gradient(x, Y), expected)
+    with pytest.raises(ValueError, match="needs a loss with a reduction"):
+        PyTorchSNNClassifier(
+            make_network("plain")[0], nn.functional.cross_entropy, (2, 8, 8), 5, device_type="cpu"
+        ).compute_loss(x, Y)
+    assert not hasattr(nn.functional.cross_entropy, "reduction")
+
+
+def test_layers_that_work_in_place_leave_the_users_array_alone(x):
+    network = SpikingNetwork(
+        EventFrameEncoder(), nn.Sequential(nn.Hardtanh(0, 0.5, inplace=True), body(nn.Linear(16, 5)))
+    )
+    classifier = make(network, input_shape=(1, 2, 8, 8), preprocessing=None)
+    frames = x[:, None].copy()
+    first = classifier.predict(frames)
+    np.testing.assert_array_equal(frames, x[:, None])
+    np.testing.assert_array_equal(classifier.predict(frames), first)
 
 
 def test_bad_counts_and_layers_are_refused(x):

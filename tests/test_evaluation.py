@@ -93,9 +93,12 @@ def test_zero_gradients_are_counted_not_warned_of(classifier, digits):
 
 def test_own_rule_comes_back_after_an_error(classifier, digits):
     work = evaluate_rules(classifier, digits.x_test[:8], digits.y_test[:8], rules=["cba", "rga"], eps=0.1)
-    next(work)
-    assert classifier.gradient_rule.name == "cba"
-    work.close()
+    assert next(work).rule == "cba"
+    assert classifier.gradient_rule == HART()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier, "loss_gradient", None)
+        with pytest.raises(TypeError):
+            list(work)
     assert classifier.gradient_rule == HART()
 
 
@@ -133,6 +136,15 @@ def test_cache_is_used_told_apart_and_healed(digits, tmp_path, monkeypatch, capl
     assert "training anew" in caplog.text
     np.testing.assert_array_equal(first.predict(digits.x_test), third.predict(digits.x_test))
     assert trained_digits_classifier(recipe, digits, device_type="cpu")[1]
+
+
+def test_network_that_cannot_be_kept_is_used_all_the_same(digits, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "file"))
+    classifier, cached = trained_digits_classifier(DigitsRecipe(time_steps=1, epochs=1), digits, device_type="cpu")
+    assert not cached
+    assert "is not kept" in caplog.text
+    assert classifier.predict(digits.x_test[:2]).shape == (2, 10)
 
 
 @pytest.mark.slow

@@ -55,7 +55,9 @@ def test_normalize_is_the_formula():
 
 
 def test_time_blindness():
-    assert is_time_blind(vgg11().body)
+    assert is_time_blind(vgg11().eval().body)
+    assert not is_time_blind(vgg11().train().body)  # batch norm sees which rows share a batch
+    assert not is_time_blind(SpikingSequential(nn.BatchNorm2d(2, track_running_stats=False).eval(), LIF()))
     assert is_time_blind(SpikingSequential(Residual(nn.Sequential(nn.Conv2d(1, 1, 1), LIF())), LIF()))
 
     class Own(nn.Conv2d):

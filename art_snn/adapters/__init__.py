@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from torch import nn
 
+from art_snn.errors import UnsupportedModelError
 from art_snn.neurons import LIF
 from art_snn.types import NeuronParams
 
@@ -17,7 +18,16 @@ Reader = Callable[[nn.Module], NeuronParams | None]
 
 
 def _read_own(module: nn.Module) -> NeuronParams | None:
-    return module.params if isinstance(module, LIF) else None
+    if not isinstance(module, LIF):
+        return None
+    if type(module).forward is not LIF.forward:
+        raise UnsupportedModelError(
+            [
+                f"{type(module).__name__} overrides LIF.forward, and the engine cannot know what it computes; derive "
+                "from nn.Module and register a reader with art_snn.adapters.register_reader"
+            ]
+        )
+    return module.params
 
 
 _READERS: list[Reader] = [_read_own]

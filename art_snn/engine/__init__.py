@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -74,29 +74,26 @@ def converted_logits(network: SequenceModel, rule: ConversionRule, x_seq: Tensor
 
 
 def _rate_logits(network: SequenceModel, rule: RateRule, x_seq: Tensor) -> Tensor:
-    slope = None if type(rule).slope is RateRule.slope else rule.slope
-    recording = record(network, x_seq.detach(), slope)
+    recording = record(network, x_seq.detach(), rule.slope if rule.has_slope() else None)
     replayed = replay(network, x_seq, rule, recording.layers, recording.logits)
-    if not replayed.inexact:
+    if replayed.logits is not None and not replayed.inexact:
         return _with_value(replayed.logits, recording.logits)
     _warn_once(network, rule, replayed.inexact)
     return unroll_rate(network, x_seq, rule)
 
 
-# Networks, and the layers that they were reported for; an attack calls a thousand times.
-_REPORTED: WeakKeyDictionary[SequenceModel, set[frozenset[str]]] = WeakKeyDictionary()
+# Networks that were reported; an attack calls a thousand times.
+_REPORTED: WeakSet[SequenceModel] = WeakSet()
 
 
-def _warn_once(network: SequenceModel, rule: RateRule, inexact: dict[str, float]) -> None:
-    reported = _REPORTED.setdefault(network, set())
-    if frozenset(inexact) in reported:
+def _warn_once(network: SequenceModel, rule: RateRule, inexact: tuple[str, ...]) -> None:
+    if network in _REPORTED:
         return
-    reported.add(frozenset(inexact))
-    layers = ", ".join(f"{name} ({error:.1e})" for name, error in inexact.items())
+    _REPORTED.add(network)
     warnings.warn(
         f"one step cannot stand for all time-steps in this network; {rule!r} is unrolled over time instead, which is "
-        f"exact and slower. Relative error of the input current at: {layers}. A layer before it is not affine in "
-        "evaluation mode (max-pooling, dropout left on, attention, a normalisation by step)",
+        f"exact and slower. What stands in the way: {', '.join(inexact)}. A layer between neurons is not affine in "
+        "evaluation mode (max-pooling, ReLU, dropout left on, attention, a normalisation by step)",
         InexactReplayWarning,
         stacklevel=5,
     )
@@ -107,7 +104,7 @@ class _WithValue(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, graph: Tensor, value: Tensor) -> Tensor:
-        return value.view_as(value)
+        return value.clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:

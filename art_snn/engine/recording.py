@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from art_snn.engine.taps import tapped
 from art_snn.network import is_time_blind
-from art_snn.neurons import NeuronState, charge, initial_state
+from art_snn.neurons import NeuronState, charge, initial_state, reset
 from art_snn.types import LayerRecord, NeuronParams, SequenceModel
 
 # Rows (steps x samples) that are put through the body at once. More costs memory, fewer leave cores idle.
@@ -43,6 +43,7 @@ class Accumulator:
         self.slope = slope
         self.observe = observe
         self.state: NeuronState = initial_state(params)
+        self.memory: Tensor | None = None
         self.scratch: Tensor | None = None
         self.steps = 0
         self.spike_sum: Tensor | None = None
@@ -53,13 +54,14 @@ class Accumulator:
         """Return the spikes (T', N, *F) of the next T' steps."""
         spikes_seq = torch.empty(current_seq.shape, dtype=current_seq.dtype, device=current_seq.device)
         for current, spikes in zip(current_seq, spikes_seq, strict=True):
-            membrane, synapse = charge(current, self.state, self.params)
-            fired = membrane >= self.params.threshold
-            spikes.copy_(fired)
+            membrane, synapse = charge(current, self.state, self.params, out=self.memory)
+            torch.ge(membrane, self.params.threshold, out=spikes)
             if self.observe:
                 self._observe_slope(membrane)
             mine = membrane is not current and membrane is not synapse
-            self.state = NeuronState(_reset(membrane, fired, spikes, self.params, mine=mine), synapse)
+            potential = _reset(membrane, spikes, self.params, out=membrane if mine else None)
+            self.state = NeuronState(potential, synapse)
+            self.memory = potential
         if self.observe:
             self.spike_sum = _add(self.spike_sum, spikes_seq.sum(0))
             self.current_sum = _add(self.current_sum, current_seq.sum(0))
@@ -87,14 +89,14 @@ class Accumulator:
         )
 
 
-def _reset(membrane: Tensor, fired: Tensor, spikes: Tensor, params: NeuronParams, *, mine: bool) -> Tensor:
-    """Compute ``v(t)`` as `art_snn.neurons.reset` does, without a graph; in place if the membrane is ``mine``."""
-    if params.reset == "soft":
-        rho = params.threshold if params.rho is None else params.rho
-        return membrane - rho * spikes if isinstance(rho, Tensor) else torch.sub(membrane, spikes, alpha=rho)
-    if isinstance(params.v_reset, Tensor):
-        return torch.where(fired, params.v_reset, membrane)
-    return membrane.masked_fill_(fired, params.v_reset) if mine else membrane.masked_fill(fired, params.v_reset)
+def _reset(membrane: Tensor, spikes: Tensor, params: NeuronParams, *, out: Tensor | None) -> Tensor:
+    """Compute ``v(t)`` as `art_snn.neurons.reset` does, in one pass where the numbers are plain, into ``out``."""
+    rho = params.threshold if params.rho is None else params.rho
+    if params.reset == "soft" and not isinstance(rho, Tensor):
+        return torch.sub(membrane, spikes, alpha=rho, out=out)
+    if params.reset == "hard" and not isinstance(params.v_reset, Tensor) and params.v_reset == 0:
+        return torch.addcmul(membrane, membrane, spikes, value=-1, out=out)
+    return reset(membrane, spikes, params)
 
 
 def _add(total: Tensor | None, term: Tensor) -> Tensor:

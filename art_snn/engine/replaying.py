@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from art_snn.engine.linearity import nonlinear_operations
 from art_snn.engine.recording import as_module
 from art_snn.engine.taps import tapped
 from art_snn.types import LayerRecord, NeuronParams, RateRule, SequenceModel
@@ -17,22 +18,22 @@ class Replay(NamedTuple):
     """What a replay returns.
 
     Attributes:
-        logits: Logits (N, K) whose graph holds the rule's gradient.
-        inexact: Largest relative error of the replayed input current of each layer where it exceeds float tolerance;
-            empty when the replay is exact.
+        logits: Logits (N, K) whose graph holds the rule's gradient; None if the replay failed.
+        inexact: Why the replay does not stand for the T steps: layers whose replayed input current differs from the
+            recorded mean, and operations that are not linear. Empty when it is exact.
     """
 
-    logits: Tensor
-    inexact: dict[str, float]
+    logits: Tensor | None
+    inexact: tuple[str, ...]
 
 
 class _Recall(torch.autograd.Function):
     """Return the recorded rate; multiply the gradient by the gain. The backward is itself differentiable."""
 
     @staticmethod
-    def forward(ctx: Any, current: Tensor, rate: Tensor, gain: Tensor) -> Tensor:
+    def forward(ctx: Any, current_seq: Tensor, rate: Tensor, gain: Tensor) -> Tensor:
         ctx.save_for_backward(gain)
-        return rate.view_as(rate)
+        return rate.unsqueeze(0).clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -46,21 +47,26 @@ class _ReplayTap:
     def __init__(self, params: NeuronParams, rule: RateRule, records: Sequence[LayerRecord]) -> None:
         self.params = params
         self.rule = rule
-        self.records = iter(records)
+        self.records = records
         self.errors: list[Tensor] = []
 
     def __call__(self, current_seq: Tensor) -> Tensor:
-        record = next(self.records)
-        current = current_seq[0]
+        if len(self.errors) == len(self.records):
+            raise RuntimeError("a spiking layer is called more often in one step than in T steps")
+        record = self.records[len(self.errors)]
         gain = self.rule.gain(record) * self.params.c
-        self.errors.append(relative_error(current.detach(), record.mean_current, floor=self.params.threshold))
-        return _Recall.apply(current, record.rate, gain).unsqueeze(0)
+        self.errors.append(relative_error(current_seq[0].detach(), record.mean_current, floor=self.params.threshold))
+        return _Recall.apply(current_seq, record.rate, gain)
 
 
 def replay(
     network: SequenceModel, x_seq: Tensor, rule: RateRule, layers: Mapping[str, Sequence[LayerRecord]], logits: Tensor
 ) -> Replay:
     """Build the one-step graph of a rate rule, and check that it stands for the T steps that were recorded.
+
+    Two checks, since either alone is blind somewhere: the input current of each spiking layer must be its recorded mean
+    (the logits alone would not show it, for a replayed neuron returns its recorded rate), and every operation behind a
+    neuron must be linear (on spikes a ReLU changes no value, but the gradient).
 
     Args:
         network: The network.
@@ -75,32 +81,50 @@ def replay(
         taps[name] = _ReplayTap(params, rule, layers[name])
         return taps[name]
 
-    with tapped(as_module(network), make_tap):
-        replayed = network.readout(network.body(x_seq.mean(0, keepdim=True)))
-    errors = {name: torch.stack(tap.errors).max() for name, tap in taps.items() if tap.errors}
-    errors["(logits)"] = relative_error(replayed.detach(), logits, floor=1.0)
-    limit = tolerance(replayed)
-    values = dict(zip(errors, torch.stack(list(errors.values())).tolist(), strict=True))
-    return Replay(replayed, {name: value for name, value in values.items() if not value <= limit})
+    x_mean = x_seq.mean(0, keepdim=True)
+    try:
+        with tapped(as_module(network), make_tap):
+            replayed = network.readout(network.body(x_mean))
+    except Exception as error:  # the T steps went through, so this is about running one alone
+        return Replay(None, (f"one step alone fails with {type(error).__name__}: {error}",))
+    if any(len(tap.errors) != len(tap.records) for tap in taps.values()):
+        return Replay(None, ("a spiking layer is called less often in one step than in T steps",))
+    inexact = _inexact_currents(taps, relative_error(replayed.detach(), logits, floor=1.0), tolerance(replayed))
+    if len(x_seq) > 1:
+        operations = nonlinear_operations(
+            replayed, x_mean, _Recall.__name__ + "Backward", constant_input=x_seq.stride(0) == 0
+        )
+        inexact += [f"the operation {name}" for name in operations]
+    return Replay(replayed, tuple(inexact))
+
+
+def _inexact_currents(taps: Mapping[str, _ReplayTap], logits_error: Tensor, limit: float) -> list[str]:
+    """Return the layers whose input current is off by more than ``limit``; one transfer from the device for all."""
+    errors = {f"the layer {name}": torch.stack(tap.errors).max() for name, tap in taps.items() if tap.errors}
+    errors["the logits"] = logits_error
+    values = torch.stack(list(errors.values())).tolist()
+    return [f"{name} (off by {value:.1e})" for name, value in zip(errors, values, strict=True) if not value <= limit]
 
 
 def relative_error(value: Tensor, expected: Tensor, *, floor: float | Tensor) -> Tensor:
-    """Return the largest error over samples, relative to the sample's largest entry or ``floor``, whichever is more."""
-    batch = len(expected)
-    scale = _largest(expected.reshape(batch, -1))
-    lowest = floor.max() if isinstance(floor, Tensor) else floor
-    scale = torch.maximum(scale, torch.as_tensor(lowest, dtype=scale.dtype, device=scale.device))
-    return (_largest((value - expected).reshape(batch, -1)) / scale).amax()
-
-
-def _largest(rows: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(rows, ord=float("inf"), dim=1)
+    """Return the largest error, each relative to what is expected there or to ``floor``, whichever is more."""
+    if not expected.numel():
+        return expected.new_zeros(())
+    scale = expected.abs().clamp_(min=floor)
+    return ((value - expected).abs_().div_(scale)).amax()
 
 
 def tolerance(like: Tensor) -> float:
     """Return how far a replayed current may be off: rounding of sums in another order, far below any real deviation."""
     if like.dtype == torch.float64:
         return 1e-9
-    if like.device.type == "cuda" and torch.backends.cudnn.allow_tf32:
-        return 5e-3
-    return 1e-4
+    if like.dtype != torch.float32:
+        return 32 * torch.finfo(like.dtype).eps
+    return 5e-3 if like.device.type == "cuda" and _rounds_to_tf32() else 1e-4
+
+
+def _rounds_to_tf32() -> bool:
+    try:
+        return torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
+    except RuntimeError:  # torch refuses the old flags once the new ones are in use
+        return True

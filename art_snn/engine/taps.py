@@ -17,7 +17,7 @@ from art_snn.types import NeuronParams
 
 Forward = Callable[[Tensor], Tensor]
 
-# Two threads that tapped one network at once would run each other's taps.
+# One thread at a time taps; the others find the layers as they are.
 _LOCK = threading.RLock()
 
 
@@ -33,8 +33,9 @@ def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward])
     with _LOCK:
         try:
             for name, module, params in list(spiking_layers(network)):
-                shadowed.append((module, module.__dict__.get("forward")))
-                module.forward = make_tap(name, params)
+                own = module.__dict__.get("forward")
+                shadowed.append((module, own))
+                module.forward = _for_this_thread(make_tap(name, params), module.forward)
             yield
         finally:
             for module, own in shadowed:
@@ -42,3 +43,9 @@ def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward])
                     module.__dict__.pop("forward", None)
                 else:
                     module.forward = own
+
+
+def _for_this_thread(tap: Forward, own: Forward) -> Forward:
+    """Return a forward that is the tap in the thread that calls this now, and the layer's own in any other."""
+    thread = threading.get_ident()
+    return lambda current_seq: tap(current_seq) if threading.get_ident() == thread else own(current_seq)

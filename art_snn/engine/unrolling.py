@@ -15,47 +15,39 @@ from art_snn.types import NeuronParams, RateRule, SequenceModel, TemporalRule
 
 
 class _Merge(torch.autograd.Function):
-    """Give every step's current the gradient ``mean_t(k(t) * grad(t))``. The backward is itself differentiable."""
+    """Run a layer; give every step's current the gradient ``mean_t(k(t) * grad(t))``, itself differentiable."""
 
     @staticmethod
-    def forward(ctx: Any, current_seq: Tensor, spikes_seq: Tensor, factor: Tensor) -> Tensor:
-        ctx.save_for_backward(factor)
-        return spikes_seq.view_as(spikes_seq)
+    def forward(ctx: Any, current_seq: Tensor, params: NeuronParams, rule: RateRule) -> Tensor:
+        slopes: list[Tensor] = []
+
+        def keep(distance: Tensor) -> None:
+            slope = rule.slope(distance)
+            if slope is not None:
+                slopes.append(slope.clone())  # the next step overwrites it
+
+        neurons = Accumulator(params, keep if rule.has_slope() else None, observe=True)
+        spikes_seq = neurons(current_seq)
+        factor = torch.stack(slopes) if slopes else rule.gain(neurons.record())
+        ctx.save_for_backward(factor * params.c)
+        return spikes_seq
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         (factor,) = ctx.saved_tensors
-        merged = (grads[0] * factor).mean(0)
-        return merged.expand_as(grads[0]), None, None
-
-
-def _merging(params: NeuronParams, rule: RateRule) -> Forward:
-    """Return a layer's forward whose backward is the rate rule, merged over time."""
-
-    def forward(current_seq: Tensor) -> Tensor:
-        slopes: list[Tensor] = []
-
-        def keep(distance: Tensor) -> Tensor | None:
-            slope = rule.slope(distance)
-            if slope is not None:
-                slopes.append(slope.clone())  # the next step overwrites it
-            return slope
-
-        with torch.no_grad():
-            neurons = Accumulator(params, keep, observe=True)
-            spikes_seq = neurons(current_seq)
-            factor = (torch.stack(slopes) if slopes else rule.gain(neurons.record())) * params.c
-        return _Merge.apply(current_seq, spikes_seq, factor)
-
-    return forward
+        return (grads[0] * factor).mean(0).expand_as(grads[0]), None, None
 
 
 def unroll_rate(network: SequenceModel, x_seq: Tensor, rule: RateRule) -> Tensor:
     """Return logits (N, K) with the gradient of a rate rule, by back-propagation over all T steps.
 
-    Exact for any network; costs T times the memory of `art_snn.engine.replaying`.
+    Takes T times the memory of `art_snn.engine.replaying`, and does not ask for affine layers.
     """
-    with tapped(as_module(network), lambda name, params: _merging(params, rule)):
+
+    def make_tap(name: str, params: NeuronParams) -> Forward:
+        return lambda current_seq: _Merge.apply(current_seq, params, rule)
+
+    with tapped(as_module(network), make_tap):
         return network.readout(network.body(x_seq))
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from art_snn.surrogates import check_positive, triangle_
-from art_snn.types import LayerRecord, RateRule
+from art_snn.types import RateRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +34,3 @@ class HART(RateRule):
     def slope(self, distance: Tensor) -> Tensor:
         """Return ``h_gamma(distance)``, in the memory of ``distance``."""
         return triangle_(distance, self.gamma)
-
-    def gain(self, record: LayerRecord) -> Tensor:
-        """Return the mean slope."""
-        if record.mean_slope is None:
-            raise ValueError("HART needs the mean slope in the record")
-        return record.mean_slope

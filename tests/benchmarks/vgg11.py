@@ -32,7 +32,7 @@ from art_snn import HART, PyTorchSNNClassifier, SpikingNetwork
 from art_snn.engine import unroll_rate
 from art_snn.models import vgg11
 
-WAYS = ("no-grad forward", "HART by replay", "HART unrolled", "STBP", "plain ART")
+WAYS = ("no-grad forward", "predict (streamed)", "HART by replay", "HART unrolled", "STBP", "plain ART")
 
 
 def make_network(time_steps: int) -> SpikingNetwork:
@@ -65,6 +65,7 @@ def make_ways(network: SpikingNetwork, x: np.ndarray, y: np.ndarray) -> dict[str
 
     rows = np.eye(10, dtype=np.float32)[y]
     functions = (
+        torch.no_grad()(lambda: network(torch.from_numpy(x))),
         lambda: classifier.predict(x, batch_size=len(x)),
         lambda: classifier.loss_gradient(x, y),
         unrolled,
