@@ -315,6 +315,19 @@ def test_rule_is_the_last_keyword_and_a_parameter(x):
     assert classifier.gradient_rule == STBP()
 
 
+def test_all_parameters_may_be_set_to_themselves(x):
+    classifier = make(gradient_rule=HART(gamma=0.7))
+    before = classifier.predict(x)
+    classifier.set_params(**classifier.get_params())
+    np.testing.assert_array_equal(classifier.predict(x), before)
+    assert classifier.gradient_rule == HART(gamma=0.7)
+    other = make(make_network("plain", seed=5)[0])
+    classifier.set_params(model=other.model)
+    np.testing.assert_array_equal(classifier.predict(x), other.predict(x))
+    with pytest.raises(TypeError, match="must be a GradientRuleModule, got Linear"):
+        classifier.set_params(model=nn.Linear(2, 2))
+
+
 def test_clone_for_refitting_keeps_the_rule_and_not_the_weights(x):
     classifier = make(gradient_rule=HART(gamma=0.7), clip_values=(0, 2))
     clone = classifier.clone_for_refitting()
