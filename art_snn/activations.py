@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from art_snn.adapters import neuron_params
 from art_snn.module import GradientRuleModule
-from art_snn.network import is_sequence_module
+from art_snn.network import flat_steps
 
 
 def layer_names(model: GradientRuleModule) -> list[str]:
@@ -37,38 +37,21 @@ def layer_output(model: GradientRuleModule, name: str, x: Tensor) -> Tensor:
         x: Inputs (N, ...).
 
     Raises:
-        ValueError: The layer takes no part in the forward pass, or gives nothing with a batch in it.
+        ValueError: The layer takes no part in the forward pass, or returns no tensor.
     """
     layer = model.get_submodule(name)
-    outputs: list[Tensor] = []
-    steps: list[int] = []
-    handles = [
-        layer.register_forward_hook(lambda *call: outputs.append(call[2])),
-        model.network.body.register_forward_pre_hook(lambda *call: steps.append(len(call[1][0]))),
-    ]
+    outputs: list[tuple[object, int | None]] = []
+    handle = layer.register_forward_hook(lambda *call: outputs.append((call[2], flat_steps())))
     try:
         if torch.is_grad_enabled() and x.requires_grad:
             model(x)
         else:
             model.network(x)
     finally:
-        for handle in handles:
-            handle.remove()
+        handle.remove()
     if not outputs:
         raise ValueError(f"layer {name!r} takes no part in the forward pass")
-    # A rate rule runs the network twice; the last run is the one with the graph.
-    return _over_time(layer, outputs[-1], steps[-1], len(x), name)
-
-
-def _over_time(layer: nn.Module, output: Tensor, steps: int, batch: int, name: str) -> Tensor:
-    """Average (T, N, ...) or (T*N, ...) over time; a layer that ran once for all steps gives (N, ...)."""
-    if is_sequence_module(layer) or (output.shape[:2] == (steps, batch) and len(output) not in (batch, steps * batch)):
-        return output.mean(0)
-    if len(output) == steps * batch:
-        return output.unflatten(0, (steps, batch)).mean(0)
-    if len(output) == batch and output.shape[:2] != (steps, batch):
-        return output
-    raise ValueError(
-        f"the output of layer {name!r} has shape {tuple(output.shape)}; with T={steps} and N={batch} it is not clear "
-        "which axis is the batch"
-    )
+    output, steps = outputs[-1]  # a rate rule runs the network twice; the last run is the one with the graph
+    if not isinstance(output, Tensor):
+        raise ValueError(f"layer {name!r} returns a {type(output).__name__}, not a tensor")
+    return output.mean(0) if steps is None else output.unflatten(0, (steps, -1)).mean(0)

@@ -20,7 +20,7 @@ from art_snn.activations import layer_names
 from art_snn.errors import GradientWarning
 from art_snn.module import GradientRuleModule
 from art_snn.types import GradientRule
-from art_snn.validation import Array, check_dtype, check_input, one_hot, probe_input, to_numpy
+from art_snn.validation import Array, check_dtype, check_input, check_model, one_hot, probe_input, to_numpy
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ class SNNEstimator(PyTorchClassifier):
     """What ART's methods on a spiking model stand on; `art_snn.PyTorchSNNClassifier` has the methods."""
 
     _model: _Outputs
+    _optimizer: torch.optim.Optimizer | None
 
     @property
     def model(self) -> GradientRuleModule:
@@ -37,11 +38,17 @@ class SNNEstimator(PyTorchClassifier):
 
     @model.setter
     def model(self, model: GradientRuleModule) -> None:
+        """Take another model, with its own rule; an optimizer is made anew for it, with the same settings."""
         if not isinstance(model, GradientRuleModule):
-            raise TypeError(
-                f"model must be a GradientRuleModule, got {type(model).__name__}; make a new classifier instead"
-            )
-        self._model = self._make_model_wrapper(model).to(self._device)
+            name = type(model).__name__
+            raise TypeError(f"model must be a GradientRuleModule, got {name}; make a new classifier instead")
+        model.to(self._device)
+        check_model(model.network, self.nb_classes, self._probe())
+        self._model = self._make_model_wrapper(model).eval()
+        if self._optimizer is not None:
+            bound = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
+            if not any(id(p) in bound for p in model.parameters()):
+                self._optimizer = type(self._optimizer)(model.parameters(), **self._optimizer.defaults)
 
     @property
     def gradient_rule(self) -> GradientRule:

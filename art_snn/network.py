@@ -6,8 +6,10 @@ spiking layers and the containers here see sequences (T, N, ...).
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +31,31 @@ def over_time(layer: nn.Module, x_seq: Tensor) -> Tensor:
     """
     time_steps, batch = x_seq.shape[:2]
     if time_steps > 1 and x_seq.stride(0) == 0 and not _differs_between_steps(layer):
-        out = layer(x_seq[0])
+        with _flat(1):
+            out = layer(x_seq[0])
         return out.expand(time_steps, *out.shape)
-    out = layer(x_seq.flatten(0, 1))
+    with _flat(time_steps):
+        out = layer(x_seq.flatten(0, 1))
     return out.unflatten(0, (time_steps, batch))
+
+
+_HERE = threading.local()
+
+
+@contextmanager
+def _flat(steps: int) -> Iterator[None]:
+    """Remember, for hooks on layers inside, that batches are flat (steps * N, ...)."""
+    outer = flat_steps()
+    _HERE.steps = steps
+    try:
+        yield
+    finally:
+        _HERE.steps = outer
+
+
+def flat_steps() -> int | None:
+    """Return T' where the layer that runs now sees a flat batch (T' * N, ...), None where it sees (T, N, ...)."""
+    return getattr(_HERE, "steps", None)
 
 
 def _differs_between_steps(layer: nn.Module) -> bool:

@@ -324,8 +324,16 @@ def test_all_parameters_may_be_set_to_themselves(x):
     other = make(make_network("plain", seed=5)[0])
     classifier.set_params(model=other.model)
     np.testing.assert_array_equal(classifier.predict(x), other.predict(x))
+    assert not classifier.model.training
     with pytest.raises(TypeError, match="must be a GradientRuleModule, got Linear"):
         classifier.set_params(model=nn.Linear(2, 2))
+    with pytest.raises(UnsupportedModelError, match=r"shape \(2, 7\)"):
+        classifier.set_params(model=GradientRuleModule(snn(nn.Linear(16, 7))))
+    np.testing.assert_array_equal(classifier.predict(x), other.predict(x))
+    classifier.set_params(model=GradientRuleModule(make_network("plain", seed=6)[0]))
+    before = classifier.predict(x)
+    classifier.fit(x, Y, nb_epochs=1)
+    assert not np.array_equal(classifier.predict(x), before)
 
 
 def test_clone_for_refitting_keeps_the_rule_and_not_the_weights(x):
@@ -472,9 +480,12 @@ def test_layers_inside_sequence_modules_are_batch_first():
     x = np.random.default_rng(0).random((4, 2, 8, 8), dtype=np.float32)
     names = [name.removeprefix("network.body.") for name in classifier.layer_names]
     assert names == ["0", "1.fc", "1.neuron", "2"]
-    expected = network.body[1].fc(torch.from_numpy(x).flatten(1)).detach().numpy()
-    np.testing.assert_allclose(classifier.get_activations(x, "network.body.1.fc"), expected, rtol=1e-5, atol=1e-6)
-    assert classifier.get_activations(x, "network.body.1.neuron").shape == (4, 16)
+    x = np.concatenate([x, x, x])[:9]
+    for n in (1, 4, 6, 9):  # 6 samples are as many as time-steps
+        expected = network.body[1].fc(torch.from_numpy(x[:n]).flatten(1)).detach().numpy()
+        found = classifier.get_activations(x[:n], "network.body.1.fc", batch_size=4)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+        assert classifier.get_activations(x[:n], "network.body.1.neuron").shape == (n, 16)
 
 
 def test_what_else_is_refused_or_works(x):
