@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
     steps = [int(t) for t in options.time_steps.split(",")]
-    warnings.simplefilter("ignore")
+    warnings.simplefilter("error")
     if options.measure:
         print(json.dumps(measure_memory_here(options.measure, steps[0], options.memory_batch)))
         return
