@@ -6,10 +6,11 @@ another one is chosen.
 
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.encoders import DirectEncoder, EventFrameEncoder, PoissonEncoder
-from art_snn.errors import GradientWarning, InexactReplayWarning, UnsupportedModelError
+from art_snn.errors import GradientWarning, InexactReplayWarning, UnsupportedInputError, UnsupportedModelError
 from art_snn.module import GradientRuleModule
 from art_snn.network import Normalize, Residual, SpikingNetwork, SpikingSequential
 from art_snn.neurons import IF, LIF
+from art_snn.preprocessing import for_event_frames
 from art_snn.rules import BPTR, CBA, HART, RGA, STBP, RateGradient, get_rule, register_rule, rule_names
 
 __version__ = "0.1.0"
@@ -34,7 +35,9 @@ __all__ = [
     "Residual",
     "SpikingNetwork",
     "SpikingSequential",
+    "UnsupportedInputError",
     "UnsupportedModelError",
+    "for_event_frames",
     "get_rule",
     "register_rule",
     "rule_names",

@@ -41,17 +41,25 @@ def layer_output(model: GradientRuleModule, name: str, x: Tensor) -> Tensor:
     """
     layer = model.get_submodule(name)
     outputs: list[tuple[object, int | None]] = []
+    samples: list[Tensor] = []
     handle = layer.register_forward_hook(lambda *call: outputs.append((call[2], flat_steps())))
     try:
         if torch.is_grad_enabled() and x.requires_grad:
-            model(x)
+            samples.extend(_last(outputs, name) for _ in model.samples(x))
         else:
             model.network(x)
+            samples.append(_last(outputs, name))
     finally:
         handle.remove()
+    return samples[0] if len(samples) == 1 else torch.stack(samples).mean(0)
+
+
+def _last(outputs: list[tuple[object, int | None]], name: str) -> Tensor:
+    """Return the last output's mean over time: a rate rule runs the network twice, the second time with a graph."""
     if not outputs:
         raise ValueError(f"layer {name!r} takes no part in the forward pass")
-    output, steps = outputs[-1]  # a rate rule runs the network twice; the last run is the one with the graph
+    output, steps = outputs[-1]
+    outputs.clear()
     if not isinstance(output, Tensor):
         raise ValueError(f"layer {name!r} returns a {type(output).__name__}, not a tensor")
     return output.mean(0) if steps is None else output.unflatten(0, (steps, -1)).mean(0)

@@ -12,9 +12,11 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
+from art_snn import guard
 from art_snn.activations import layer_output
 from art_snn.estimator import SNNEstimator
 from art_snn.module import GradientRuleModule
+from art_snn.preprocessing import check_preprocessors
 from art_snn.training import train
 from art_snn.types import GradientRule
 from art_snn.validation import Array, check_count, check_labels, check_model, one_hot, to_numpy
@@ -46,11 +48,17 @@ class PyTorchSNNClassifier(SNNEstimator):
         postprocessing_defences: ART postprocessors.
         preprocessing: Subtrahend and divisor of inputs.
         device_type: "gpu" or "cpu"; "gpu" falls back to the CPU, with a warning in the log, where there is none.
+        eot_samples: Number k of encodings that gradients and losses are averaged over, >= 1, for networks with a
+            random encoder (expectation over transformation: Athalye et al., "Obfuscated Gradients Give a False Sense
+            of Security", ICML 2018). A gradient takes k times as long and the same memory. `loss_gradient` averages
+            the gradients of k losses; attacks that differentiate ``classifier.model`` differentiate the mean of k
+            logits.
         gradient_rule: Name of a rule (`art_snn.rules.rule_names`) or a rule, such as ``HART(gamma=0.7)``. Readable and
             settable as an attribute. It also takes the place of the rule of a `GradientRuleModule` given as model.
 
     Raises:
         UnsupportedModelError: With every reason why the model cannot be attacked.
+        UnsupportedInputError: A preprocessing defence cannot take event frames.
         TypeError: The model is no `SpikingNetwork`, or the rule no rule.
         ValueError: A value is out of its range.
 
@@ -64,7 +72,7 @@ class PyTorchSNNClassifier(SNNEstimator):
         (3, 10)
     """
 
-    estimator_params = [*PyTorchClassifier.estimator_params, "gradient_rule"]  # noqa: RUF012  (ART's convention)
+    estimator_params = [*PyTorchClassifier.estimator_params, "eot_samples", "gradient_rule"]  # noqa: RUF012  (ART's convention)
 
     def __init__(
         self,
@@ -82,6 +90,7 @@ class PyTorchSNNClassifier(SNNEstimator):
         postprocessing_defences: Any = None,
         preprocessing: Any = (0.0, 1.0),
         device_type: str = "gpu",
+        eot_samples: int = 1,
         gradient_rule: str | GradientRule = "hart",
     ) -> None:
         check_count("nb_classes", nb_classes)
@@ -91,8 +100,11 @@ class PyTorchSNNClassifier(SNNEstimator):
             raise ValueError("channels_first=False is not supported; transpose inputs to (N, C, H, W)")
         if device_type not in ("cpu", "gpu") and not str(device_type).startswith("cuda"):
             raise ValueError(f"device_type must be 'gpu' or 'cpu', got {device_type!r}")
-        module = GradientRuleModule(model, gradient_rule)
+        module = GradientRuleModule(model, gradient_rule, eot_samples=eot_samples)
         check_model(module.network, nb_classes, probe=None)
+        if guard.takes_event_frames(module):
+            check_preprocessors(preprocessing_defences)
+            guard.install()
         if device_type != "cpu" and not torch.cuda.is_available():
             logger.warning("device_type=%r, but torch finds no GPU: running on the CPU", device_type)
         super().__init__(
@@ -159,9 +171,13 @@ class PyTorchSNNClassifier(SNNEstimator):
         if y is None:
             raise ValueError("loss_gradient needs labels y, got None")
         x_grad, inputs, labels = self._leaf(x, y)
+        grad = torch.zeros_like(x_grad)
         with run_mode(self._model, training_mode), torch.enable_grad():
-            logits = self._model(inputs)[-1] if training_mode else self.model.attack_logits(inputs)
-            (grad,) = torch.autograd.grad(self._loss(logits, labels), x_grad)
+            samples = self._model(inputs) if training_mode else self.model.attack_samples(inputs)
+            for count, logits in enumerate(samples, start=1):
+                # A defence's graph is shared by the samples.
+                (one,) = torch.autograd.grad(self._loss(logits, labels), x_grad, retain_graph=inputs is not x_grad)
+                grad += (one - grad) / count
         return self._to_input(x, self._checked_gradient(grad))
 
     def class_gradient(self, x: Array, label: Any = None, training_mode: bool = False, **kwargs: Any) -> np.ndarray:
@@ -197,7 +213,7 @@ class PyTorchSNNClassifier(SNNEstimator):
         return stacked if self.all_framework_preprocessing else self._apply_preprocessing_gradient(to_numpy(x), stacked)
 
     def compute_loss(self, x: Array, y: Array, reduction: str = "none", **kwargs: Any) -> Array:
-        """Return the loss; for a tensor that requires grad, with the rule's graph.
+        """Return the loss, the mean over ``eot_samples``; for a tensor that requires grad, with the rule's graph.
 
         Args:
             x: Inputs (N, *input_shape).
@@ -223,11 +239,13 @@ class PyTorchSNNClassifier(SNNEstimator):
                 fit=False,
                 no_grad=False,
             )
+            labels = self.reduce_labels(rows)
             with run_mode(self._model, False):
-                return loss(self._model(inputs)[-1], self.reduce_labels(rows))
+                return torch.stack([loss(logits, labels) for logits in self.model.samples(inputs)]).mean(0)
         _, inputs, labels = self._leaf(x, y)
         with run_mode(self._model, False), torch.no_grad():
-            return loss(self._model(inputs)[-1], labels).cpu().numpy()
+            losses = [loss(logits, labels) for logits in self.model.samples(inputs)]
+        return torch.stack(losses).mean(0).cpu().numpy()
 
     def fit(
         self,

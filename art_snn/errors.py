@@ -26,6 +26,10 @@ class UnsupportedModelError(ValueError):
         return type(self), (self.reasons,)
 
 
+class UnsupportedInputError(ValueError):
+    """A class of ART cannot take a classifier's kind of input, such as an image attack event frames."""
+
+
 class InexactReplayWarning(UserWarning):
     """A layer between two neurons is not affine, so the slower, exact form of the rule was used."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from art import config
 from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
-from art_snn import storage
+from art_snn import guard, storage
 from art_snn.activations import layer_names
 from art_snn.errors import GradientWarning
+from art_snn.guard import takes_event_frames
 from art_snn.module import GradientRuleModule
+from art_snn.preprocessing import check_preprocessors
 from art_snn.types import GradientRule
 from art_snn.validation import Array, check_dtype, check_input, check_model, one_hot, probe_input, to_numpy
 
@@ -59,6 +62,23 @@ class SNNEstimator(PyTorchClassifier):
     def gradient_rule(self, rule: str | GradientRule) -> None:
         self.model.rule = rule
 
+    @property
+    def eot_samples(self) -> int:
+        """Number of encodings that gradients and losses are averaged over; settable."""
+        return self.model.eot_samples
+
+    @eot_samples.setter
+    def eot_samples(self, count: int) -> None:
+        self.model.eot_samples = count
+
+    def common_random_numbers(self) -> AbstractContextManager[None]:
+        """Let predictions and gradients inside a ``with`` block draw the same noise in every call.
+
+        For networks with a random encoder: two calls then differ by their inputs alone, which attacks that compare
+        losses, and comparisons of rules, want. Evaluate with fresh noise, outside the block.
+        """
+        return self.model.common_random_numbers()
+
     def save(self, filename: str, path: str | None = None) -> None:
         """Write the weights, each file whole or not at all.
 
@@ -87,6 +107,12 @@ class SNNEstimator(PyTorchClassifier):
         path = Path(path)
         storage.load_weights(self.model.network if path.suffix == ".safetensors" else self.model, path)
 
+    def set_params(self, **kwargs: Any) -> None:
+        """Set parameters by their names; a defence that would misread event frames is refused first."""
+        if takes_event_frames(self.model):
+            check_preprocessors(kwargs.get("preprocessing_defences"))
+        super().set_params(**kwargs)
+
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for pickle and deepcopy, on the CPU, so that it opens on a machine without a GPU."""
         state = self.__dict__.copy()
@@ -99,6 +125,8 @@ class SNNEstimator(PyTorchClassifier):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the state, on the device that it had if that is here."""
         self.__dict__.update(state)
+        if takes_event_frames(self.model):
+            guard.install()
         self._device: torch.device
         if self._device.type != "cpu":
             if not torch.cuda.is_available():

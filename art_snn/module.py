@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,9 +12,11 @@ from torch import Tensor, nn
 
 from art_snn import engine
 from art_snn.adapters import is_spiking
-from art_snn.errors import UnsupportedModelError
+from art_snn.encoders import DirectEncoder, EventFrameEncoder
+from art_snn.errors import GradientWarning, UnsupportedModelError
 from art_snn.rules import get_rule
 from art_snn.types import GradientRule, SequenceModel
+from art_snn.validation import check_count
 
 
 class GradientRuleModule(nn.Module):
@@ -24,12 +29,17 @@ class GradientRuleModule(nn.Module):
     - in evaluation mode with an input that requires grad, the value is the network's logits and their gradient the
       rule's.
 
+    A network with a random encoder gives an attacker another gradient in every run. With ``eot_samples`` of k, logits
+    that are differentiated are the mean over k runs (expectation over transformation, Athalye et al. 2018).
+
     Args:
         network: A `SpikingNetwork`, or another module with its `encode`, `body` and `readout`.
         rule: Name of a registered rule, or a rule.
+        eot_samples: Number k of encodings to average gradients over, >= 1.
 
     Raises:
         TypeError: The network has no `encode`, `body` and `readout`.
+        ValueError: ``eot_samples`` is no whole number >= 1.
         UnsupportedModelError: The encoder holds spiking layers.
 
     Example:
@@ -41,7 +51,7 @@ class GradientRuleModule(nn.Module):
         torch.Size([3, 1, 2, 2])
     """
 
-    def __init__(self, network: nn.Module, rule: str | GradientRule = "hart") -> None:
+    def __init__(self, network: nn.Module, rule: str | GradientRule = "hart", *, eot_samples: int = 1) -> None:
         super().__init__()
         if isinstance(network, GradientRuleModule):
             network = network.network
@@ -55,6 +65,8 @@ class GradientRuleModule(nn.Module):
             raise UnsupportedModelError(["its encoder holds spiking layers; put them into the body, where rules apply"])
         self.network: Any = network  # a module and a SequenceModel; Python has no type for both
         self.rule = rule
+        self.eot_samples = eot_samples
+        self._restarts: list[tuple[torch.Generator, Tensor]] = []
 
     @property
     def rule(self) -> GradientRule:
@@ -65,20 +77,79 @@ class GradientRuleModule(nn.Module):
     def rule(self, rule: str | GradientRule) -> None:
         self._rule = get_rule(rule)
 
+    @property
+    def eot_samples(self) -> int:
+        """Number of encodings that a gradient is averaged over; settable."""
+        return self._eot_samples
+
+    @eot_samples.setter
+    def eot_samples(self, count: int) -> None:
+        check_count("eot_samples", count)
+        if count > 1 and isinstance(getattr(self.network, "encoder", None), (DirectEncoder, EventFrameEncoder)):
+            warnings.warn(
+                f"eot_samples={count} takes {count} times as long for the same gradient: the encoder is not random",
+                GradientWarning,
+                stacklevel=3,
+            )
+        self._eot_samples = int(count)
+
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (N, K) for inputs ``x`` (N, ...)."""
+        """Return logits (N, K) for inputs ``x`` (N, ...), which are cast to the weights' dtype."""
+        if self.training or not torch.is_grad_enabled() or not x.requires_grad:
+            self._restart_noise()
+            return self._logits(self._cast(x))
+        samples = list(self.samples(x))
+        return samples[0] if len(samples) == 1 else torch.stack(samples).mean(0)
+
+    def samples(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield the logits (N, K) of each of ``eot_samples`` encodings, in the mode that `forward` would choose."""
+        self._restart_noise()
+        for _ in range(self._eot_samples):
+            yield self._logits(self._cast(x))
+
+    def attack_logits(self, x: Tensor) -> Tensor:
+        """Return the logits (N, K) on which an attack takes its loss; only CBA's differ from the network's."""
+        self._restart_noise()
+        return engine.attack_logits(self.network, self._rule, self._cast(x))
+
+    def attack_samples(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield `attack_logits` of each of ``eot_samples`` encodings, one by one, so that memory is that of one."""
+        yield self.attack_logits(x)
+        for _ in range(1, self._eot_samples):
+            yield engine.attack_logits(self.network, self._rule, self._cast(x))
+
+    def _logits(self, x: Tensor) -> Tensor:
         if self.training:
             return self.network(x)
         if not torch.is_grad_enabled():
             return engine.simulate(self.network, x)
-        if not x.requires_grad:
-            return self.network(x)
-        return engine.rule_logits(self.network, self._rule, x)
+        return engine.rule_logits(self.network, self._rule, x) if x.requires_grad else self.network(x)
 
-    def attack_logits(self, x: Tensor) -> Tensor:
-        """Return the logits (N, K) on which an attack takes its loss; only CBA's differ from `forward`'s."""
-        return engine.attack_logits(self.network, self._rule, x)
+    @contextmanager
+    def common_random_numbers(self) -> Iterator[None]:
+        """Let every run inside the block draw the same noise, so that two runs differ by their inputs alone.
+
+        The noise of a run starts where the encoders' generators stand now. They stand there again afterwards.
+        """
+        outer = self._restarts
+        self._restart_noise()
+        owned = [getattr(module, "generator", None) for module in self.network.modules()]
+        self._restarts = [(owner, owner.get_state()) for owner in owned if isinstance(owner, torch.Generator)]
+        try:
+            yield
+        finally:
+            self._restart_noise()
+            self._restarts = outer
+
+    def _restart_noise(self) -> None:
+        for generator, state in self._restarts:
+            generator.set_state(state)
+
+    def _cast(self, x: Tensor) -> Tensor:
+        """ART's attacks hand on float64, also where they build another classifier around this module."""
+        weights = next((p for p in self.network.parameters() if p.is_floating_point()), None)
+        return x if weights is None else x.to(weights.dtype)
 
     def extra_repr(self) -> str:
         """Return what the module's repr shows."""
-        return f"rule={self._rule!r}"
+        return f"rule={self._rule!r}" + (f", eot_samples={self._eot_samples}" if self._eot_samples > 1 else "")
