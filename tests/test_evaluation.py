@@ -31,7 +31,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the command line train for one epoch."""
     monkeypatch.setenv("ART_SNN_CACHE", str(cache))
-    monkeypatch.setattr("art_snn.__main__.DigitsRecipe", lambda **options: DigitsRecipe(epochs=1, **options))
+    monkeypatch.setattr("art_snn.commands.evaluate.DigitsRecipe", lambda **options: DigitsRecipe(epochs=1, **options))
 
 
 def test_digits_are_real_scaled_and_split_the_same_way():
@@ -237,7 +237,7 @@ def test_wrong_options_get_one_line_and_code_2_before_training(words, message, c
     def train(*_: object, **__: object) -> None:
         raise AssertionError("trained in spite of a wrong option")
 
-    monkeypatch.setattr("art_snn.__main__.trained_digits_classifier", train)
+    monkeypatch.setattr("art_snn.commands.evaluate.trained_digits_classifier", train)
     try:
         code = main(["evaluate", *words.split()])
     except SystemExit as stop:
@@ -250,10 +250,10 @@ def test_wrong_options_get_one_line_and_code_2_before_training(words, message, c
 
 
 def test_failed_write_is_one_line(tmp_path, capsys, monkeypatch):
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("art_snn.__main__._evaluate", full)
+    monkeypatch.setattr("art_snn.commands.evaluate.trained_digits_classifier", full)
     assert main(["evaluate"]) == 2
     assert "No space left" in capsys.readouterr().err
 

@@ -1,0 +1,1 @@
+"""The commands of ``art-snn``, a module each."""

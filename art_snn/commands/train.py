@@ -1,0 +1,110 @@
+"""``art-snn train``: train a spiking network, robustly, with checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from art.attacks.evasion import ProjectedGradientDescent
+
+from art_snn.commands.options import OneLineParser, UsageError, add_device, check_device, check_folder, number, whole
+from art_snn.data import Split
+from art_snn.defences import DEFENCES
+from art_snn.metrics import accuracy
+from art_snn.robust_training import DIGITS, RobustRecipe, check_run, load_data, train_robustly
+from art_snn.rules import rule_names
+
+STEPS = 10  # of the PGD that reports the result
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command's options."""
+    parser: OneLineParser = commands.add_parser(
+        "train",
+        help="train a spiking network, robustly, with checkpoints",
+        description="Train a spiking network on scikit-learn's digits or on a folder of images, with a defence against "
+        "adversarial examples. A checkpoint is written after every epoch; the same command goes on where a stopped "
+        "one was.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    add, recipe = parser.add_argument, RobustRecipe()
+    add("--out", type=Path, required=True, metavar="FOLDER", help="folder for the checkpoints")
+    add("--defence", default=recipe.defence, help=f"one of {', '.join(DEFENCES)}")
+    add(
+        "--data", default=DIGITS, metavar="FOLDER", help="'digits', or a folder with train/<class>/* and test/<class>/*"
+    )
+    add("--image-size", type=whole, default=recipe.image_size, help="images of a folder are brought to this size")
+    add("--eps", type=number, default=recipe.eps, help="largest change of a pixel (L-infinity); pixels are in [0, 1]")
+    add("--eps-step", type=number, help="step of PGD; eps / 2 if left out")
+    add("--max-iter", type=whole, default=recipe.max_iter, help="steps of PGD")
+    add("--beta", type=number, default=recipe.beta, help="weight of TRADES' second term")
+    add("--rule", default=recipe.rule, help=f"gradient rule of the attacks, one of {', '.join(rule_names())}")
+    add("--gamma", type=number, default=recipe.gamma, help="gamma of HART")
+    add("--decay", type=number, default=recipe.decay, help="membrane retention lambda, in (0, 1]; 1 is IF")
+    add("--time-steps", type=whole, default=recipe.time_steps, help="number of time-steps T")
+    add("--reset", default=recipe.reset, help="'hard' or 'soft'")
+    add("--epochs", type=whole, default=recipe.epochs, help="passes over the training images")
+    add("--batch-size", type=whole, default=recipe.batch_size, help="images a step")
+    add("--lr", type=number, default=recipe.lr, help="learning rate of Adam at the start; it follows a cosine to 0")
+    add("--seed", type=whole, default=recipe.seed, help="seed of weights, batches and random starts")
+    add_device(parser)
+    add("--quiet", action="store_true", help="no progress bars")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; return its exit code."""
+    verbose = not options.quiet
+    recipe = _checked(options)
+    found = check_run(options.out, recipe)
+    if found is not None and found.epoch >= recipe.epochs:
+        print(f"{options.out} is trained already: {found.epoch} of {recipe.epochs} epochs")
+        print(_next(options))
+        return 0
+    if found is not None:
+        print(f"going on after epoch {found.epoch} of {recipe.epochs}", flush=True)
+    data = load_data(recipe, verbose=verbose)
+    try:
+        classifier, _ = train_robustly(recipe, data, options.out, device_type=options.device, verbose=verbose)
+    except KeyboardInterrupt:
+        print(f"\nstopped; the same command goes on after the last epoch in {options.out}")
+        raise
+    _report(recipe, classifier, data)
+    print(_next(options))
+    return 0
+
+
+def _report(recipe: RobustRecipe, classifier: Any, data: Split) -> None:
+    x, y = data.x_test, data.y_test
+    attack = ProjectedGradientDescent(
+        classifier, eps=recipe.eps, eps_step=recipe.eps / 4, max_iter=STEPS, batch_size=128, verbose=False
+    )
+    print(f"clean accuracy  {accuracy(classifier.predict(x), y)}")
+    print(
+        f"robust accuracy {accuracy(classifier.predict(attack.generate(x, y)), y)}  (PGD, {STEPS} steps, "
+        f"eps {recipe.eps:g}, {recipe.gradient_rule!r}, {len(x)} test images)"
+    )
+
+
+def _next(options: argparse.Namespace) -> str:
+    return f"next: art-snn evaluate --checkpoint {options.out}"
+
+
+def _checked(options: argparse.Namespace) -> RobustRecipe:
+    """Return the recipe; raise UsageError before any work is done."""
+    check_device(options.device)
+    check_folder("--out", options.out)
+    settings = {field.name: getattr(options, field.name) for field in fields(RobustRecipe)}
+    if options.data != DIGITS:
+        folder = Path(options.data)
+        if not folder.is_dir():
+            raise UsageError(f"--data {options.data!r} is neither {DIGITS!r} nor a folder")
+        settings["data"] = str(folder.resolve())
+        if options.image_size < 8 or options.image_size % 8:
+            raise UsageError(f"--image-size must be a multiple of 8, got {options.image_size}")
+    try:
+        return RobustRecipe(**settings)
+    except ValueError as error:
+        raise UsageError(str(error)) from None

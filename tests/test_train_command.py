@@ -1,0 +1,389 @@
+"""``art-snn train``: resuming, kills, bad input, folders of images; and evaluating its checkpoints."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from art_snn import checkpoints, robust_training
+from art_snn.__main__ import main
+from art_snn.checkpoints import CheckpointError
+from art_snn.data import Split, load_digits
+from art_snn.models import vgg_small
+from art_snn.robust_training import RobustRecipe, train_robustly
+
+TINY = {"epochs": 3, "time_steps": 2, "defence": "fbf", "batch_size": 32}
+IMAGES = 96
+
+
+@pytest.fixture
+def few(monkeypatch) -> Split:
+    """Few digits, so that an epoch takes a moment."""
+    full = load_digits()
+    data = Split(full.x_train[:IMAGES], full.y_train[:IMAGES], full.x_test[:64], full.y_test[:64])
+    monkeypatch.setattr(robust_training, "load_digits", lambda: data)
+    return data
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    newest = checkpoints.newest(run)
+    assert newest is not None
+    return load_file(newest / checkpoints.WEIGHTS)
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def command(out: Path, *more: str, defence: str = "fbf", epochs: int = 3) -> list[str]:
+    return [
+        *("train", "--out", str(out), "--defence", defence, "--epochs", str(epochs)),
+        *("--time-steps", "2", "--batch-size", "32", "--device", "cpu", "--quiet", *more),
+    ]
+
+
+# --- resuming --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("defence", ["fbf", "madry-pgd"])
+def test_stopped_training_ends_with_the_same_weights(tmp_path, few, defence, monkeypatch):
+    recipe = RobustRecipe(**{**TINY, "defence": defence})
+    _, history = train_robustly(recipe, few, tmp_path / "whole", device_type="cpu")
+    epoch = robust_training._epoch
+
+    def stop_in_the_last(*args):
+        if args[3] == 2:
+            raise KeyboardInterrupt
+        return epoch(*args)
+
+    monkeypatch.setattr(robust_training, "_epoch", stop_in_the_last)
+    with pytest.raises(KeyboardInterrupt):
+        train_robustly(recipe, few, tmp_path / "stopped", device_type="cpu")
+    monkeypatch.setattr(robust_training, "_epoch", epoch)
+    torch.rand(7)
+    np.random.rand(7)
+    classifier, again = train_robustly(recipe, few, tmp_path / "stopped", device_type="cpu")
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
+    assert [entry["loss"] for entry in again] == [entry["loss"] for entry in history]
+    assert not classifier.model.training
+    assert [path.name for path in sorted((tmp_path / "stopped").iterdir())] == ["epoch-0002", "epoch-0003"]
+
+
+def test_other_seeds_give_other_weights_and_the_global_generators_are_left_alone(tmp_path, few):
+    torch.manual_seed(5)
+    np.random.seed(5)
+    expected = torch.rand(3), np.random.rand(3)
+    torch.manual_seed(5)
+    np.random.seed(5)
+    for seed in (0, 1):
+        train_robustly(
+            RobustRecipe(**{**TINY, "epochs": 1, "seed": seed}), few, tmp_path / str(seed), device_type="cpu"
+        )
+    assert not same(weights(tmp_path / "0"), weights(tmp_path / "1"))
+    assert torch.equal(torch.rand(3), expected[0])
+    np.testing.assert_array_equal(np.random.rand(3), expected[1])
+
+
+# --- kills -----------------------------------------------------------------------------------------------------------
+
+_SCRIPT = """
+import os, signal, sys
+from art_snn import checkpoints, robust_training
+from art_snn.__main__ import main
+from art_snn.data import Split, load_digits
+
+full = load_digits()
+data = Split(full.x_train[:{images}], full.y_train[:{images}], full.x_test[:64], full.y_test[:64])
+robust_training.load_digits = lambda: data
+name, when = sys.argv[1], int(sys.argv[2])
+calls = 0
+
+def dying(inner):
+    def wrapped(*args, **kwargs):
+        global calls
+        calls += 1
+        if calls == when:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return inner(*args, **kwargs)
+    return wrapped
+
+if name:
+    module = robust_training if hasattr(robust_training, name) else checkpoints
+    setattr(module, name, dying(getattr(module, name)))
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+def run_process(tmp_path: Path, place: str, when: int, arguments: list[str]) -> int:
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT.format(images=IMAGES))
+    done = subprocess.run(
+        [sys.executable, str(script), place, str(when), *arguments], capture_output=True, text=True, check=False
+    )
+    return done.returncode
+
+
+# Where a process dies: in an epoch, before and after the weights of a checkpoint, while checksums or the disk are
+# waited for, and between a checkpoint and the removal of the old one.
+@pytest.mark.parametrize(
+    ("place", "when", "left"),
+    [
+        ("_epoch", 2, 1),
+        ("save_weights", 2, 1),
+        ("save_file", 2, 1),
+        ("_digest", 4, 1),
+        ("_sync", 7, 1),
+        ("_folders", 3, 3),
+        pytest.param("_sync", 3, 0, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_training_loses_at_most_an_epoch(tmp_path, few, place, when, left):
+    out = tmp_path / "run"
+    code = run_process(tmp_path, place, when, command(out))
+    assert code == -signal.SIGKILL
+    newest = checkpoints.newest(out)
+    assert (newest is None) == (left == 0)
+    if newest is not None:
+        assert checkpoints.read_checkpoint(out).epoch == left
+    assert main(command(out)) == 0
+    assert not list(out.glob(".*"))
+    recipe = RobustRecipe(**TINY)
+    train_robustly(recipe, few, tmp_path / "whole", device_type="cpu")
+    assert same(weights(out), weights(tmp_path / "whole"))
+
+
+@pytest.mark.slow
+def test_training_killed_at_random_moments(tmp_path, few):
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT.format(images=IMAGES))
+    out = tmp_path / "run"
+    arguments = command(out, epochs=12)
+    last = 0
+    generator = np.random.default_rng(0)
+    for _ in range(6):
+        process = subprocess.Popen([sys.executable, str(script), "", "0", *arguments], stdout=subprocess.DEVNULL)
+        begin = time.monotonic()
+        while not (out.is_dir() and checkpoints.newest(out)) and time.monotonic() - begin < 60:
+            time.sleep(0.05)
+        time.sleep(float(generator.uniform(0, 6)))
+        process.kill()
+        process.wait()
+        epoch = checkpoints.read_checkpoint(out).epoch
+        assert epoch >= last
+        last = epoch
+    assert main(arguments) == 0
+    train_robustly(RobustRecipe(**{**TINY, "epochs": 12}), few, tmp_path / "whole", device_type="cpu")
+    assert same(weights(out), weights(tmp_path / "whole"))
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_command_trains_goes_on_and_is_evaluated(tmp_path, few, capsys):
+    out, table = tmp_path / "run", tmp_path / "rows.json"
+    assert main(command(out, epochs=2)) == 0
+    printed = capsys.readouterr().out
+    assert "clean accuracy" in printed
+    assert "robust accuracy" in printed
+    assert f"next: art-snn evaluate --checkpoint {out}" in printed
+    assert main(command(out, epochs=2)) == 0
+    assert "is trained already: 2 of 2 epochs" in capsys.readouterr().out
+    for path in (out, out / "epoch-0001"):
+        evaluate = ["evaluate", "--checkpoint", str(path), "--rules", "hart,cba", "--attacks", "fgsm", "--quiet"]
+        assert main([*evaluate, "--device", "cpu", "--json", str(table)]) == 0
+        assert "digits SNN (fbf, eps 0.1" in capsys.readouterr().out
+        document = json.loads(table.read_text())
+        assert document["settings"]["defence"] == "fbf"
+        assert document["settings"]["trained_epochs"] == (2 if path == out else 1)
+        classifier = robust_training.load_trained(checkpoints.read_checkpoint(path), device_type="cpu")[1]
+        expected = float((classifier.predict(few.x_test).argmax(1) == few.y_test).mean())
+        assert document["rows"][0]["clean_accuracy"] == pytest.approx(expected)
+
+
+def test_user_may_stop_it(tmp_path, few, capsys, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(robust_training, "_epoch", stop)
+    assert main(command(tmp_path / "run")) == 130
+    assert "the same command goes on after the last epoch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--defence", "cw"], "unknown defence 'cw'; known: none, fgsm, madry-pgd, trades, fbf"),
+        (["--eps", "0"], "eps must be a finite number > 0, got 0"),
+        (["--eps", "much"], "'much' is not a number"),
+        (["--epochs", "0"], "epochs must be a whole number >= 1, got 0"),
+        (["--lr", "-1"], "lr must be a finite number > 0, got -1"),
+        (["--decay", "1.5"], "1.5"),
+        (["--rule", "best"], "unknown gradient rule"),
+        (["--gamma", "0"], "gamma"),
+        (["--seed", "-1"], "seed must be in 0 to"),
+        (["--data", "no/such/folder"], "--data 'no/such/folder' is neither 'digits' nor a folder"),
+        (["--device", "tpu"], "--device must be 'gpu' or 'cpu', got 'tpu'"),
+    ],
+)
+def test_bad_options_end_at_once(tmp_path, capsys, more, message):
+    out = tmp_path / "run"
+    try:
+        code = main(command(out, *more))
+    except SystemExit as exit_:
+        code = exit_.code
+    error = capsys.readouterr().err
+    assert code == 2
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_folder_of_another_training_is_left_alone(tmp_path, few, capsys):
+    out = tmp_path / "run"
+    assert main(command(out, epochs=1)) == 0
+    before = weights(out)
+    assert main(command(out, epochs=1, defence="none")) == 2
+    assert "holds another training (defence is 'fbf' there and 'none' here)" in capsys.readouterr().err
+    assert same(weights(out), before)
+    file = tmp_path / "file"
+    file.write_text("")
+    assert main(command(file)) == 2
+    assert "is a file; name a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (checkpoints.WEIGHTS, b"half", "is damaged: its checksum differs"),
+        (checkpoints.STATE, None, "is damaged"),
+        (checkpoints.META, b"{", "is damaged"),
+        (checkpoints.META, b'{"format": 99}', "has format 99, and this art_snn reads format 1"),
+    ],
+)
+def test_damaged_checkpoints_are_named(tmp_path, few, capsys, name, text, message):
+    out = tmp_path / "run"
+    assert main(command(out, epochs=1)) == 0
+    path = out / "epoch-0001" / name
+    if text is None:
+        path.unlink()
+    else:
+        path.write_bytes(text)
+    capsys.readouterr()
+    for arguments in (command(out, epochs=1), ["evaluate", "--checkpoint", str(out), "--device", "cpu"]):
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert "epoch-0001" in error
+        assert error.count("\n") == 1
+
+
+def test_evaluating_nothing_or_with_contradictions(tmp_path, few, capsys):
+    assert main(["evaluate", "--checkpoint", str(tmp_path / "none"), "--device", "cpu"]) == 2
+    assert "no checkpoint in" in capsys.readouterr().err
+    assert main(["evaluate", "--checkpoint", str(tmp_path), "--time-steps", "3"]) == 2
+    assert "--time-steps contradicts --checkpoint" in capsys.readouterr().err
+
+
+def test_checkpoint_of_another_network_is_refused(tmp_path, few):
+    recipe = RobustRecipe(**{**TINY, "epochs": 1})
+    train_robustly(recipe, few, tmp_path / "run", device_type="cpu")
+    found = checkpoints.read_checkpoint(tmp_path / "run")
+    other = vgg_small(in_channels=1, image_size=8)
+    with pytest.raises(CheckpointError, match="holds the weights of another network"):
+        checkpoints.restore(found, other, torch.optim.Adam(other.parameters()))
+
+
+# --- folders of images -----------------------------------------------------------------------------------------------
+
+
+def test_vgg_small_has_the_documented_size():
+    network = vgg_small()
+    assert sum(p.numel() for p in network.parameters()) == 577_578
+    assert network(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    with pytest.raises(ValueError, match="image_size must be a multiple of 8, got 30"):
+        vgg_small(image_size=30)
+    with pytest.raises(ValueError, match="nb_classes must be >= 2, got 1"):
+        vgg_small(nb_classes=1)
+
+
+def make_images(folder: Path, classes: dict[str, int], size: int = 16) -> None:
+    image = pytest.importorskip("PIL.Image")
+    generator = np.random.default_rng(0)
+    for shade, (name, count) in enumerate(classes.items()):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = generator.integers(0, 60, (size, size, 3)) + 90 * shade
+            image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{i:03}.png")
+
+
+@pytest.fixture
+def torchvision():
+    try:
+        import torchvision
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"folders of images need a torchvision that imports: {error}")
+    return torchvision
+
+
+def test_folder_is_loaded_split_and_trained_on(tmp_path, torchvision, capsys):
+    from art_snn.folders import load_image_folder
+
+    flat, parted = tmp_path / "flat", tmp_path / "parted"
+    make_images(flat, {"dark": 20, "light": 20})
+    split, names = load_image_folder(flat, image_size=8)
+    assert names == ["dark", "light"]
+    assert split.x_train.shape == (32, 3, 8, 8)
+    assert split.x_test.shape == (8, 3, 8, 8)
+    assert list(np.bincount(split.y_test)) == [4, 4]
+    assert split.x_train.dtype == np.float32
+    assert 0 <= split.x_train.min() < 0.3
+    assert split.x_train[split.y_train == 1].mean() > split.x_train[split.y_train == 0].mean() + 0.3
+    again, _ = load_image_folder(flat, image_size=8)
+    assert all(np.array_equal(a, b) for a, b in zip(split, again, strict=True))
+    make_images(parted / "train", {"dark": 12, "light": 9})
+    make_images(parted / "test", {"dark": 3, "light": 4})
+    split, _ = load_image_folder(parted, image_size=16)
+    assert (len(split.x_train), len(split.x_test)) == (21, 7)
+    out = tmp_path / "run"
+    assert main(command(out, "--data", str(parted), "--image-size", "16", epochs=2)) == 0
+    assert "7 test images" in capsys.readouterr().out
+    assert main(["evaluate", "--checkpoint", str(out), "--attacks", "fgsm", "--device", "cpu", "--quiet"]) == 0
+    assert "parted SNN (fbf" in capsys.readouterr().out
+
+
+def test_bad_folders_are_named(tmp_path, torchvision, capsys):
+    def message(data: Path) -> str:
+        assert main(command(tmp_path / "run", "--data", str(data), "--image-size", "8")) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        return error
+
+    one = tmp_path / "one"
+    make_images(one, {"alone": 3})
+    assert "has 1 class; two or more are needed" in message(one)
+    small = tmp_path / "small"
+    make_images(small, {"a": 2, "b": 2})
+    assert "has too few images to split" in message(small)
+    half = tmp_path / "half"
+    make_images(half / "train", {"a": 2, "b": 2})
+    assert "test' is missing" in message(half)
+    make_images(half / "test", {"a": 2, "c": 2})
+    assert "have not the same classes; only in one: b, c" in message(half)
+    empty = tmp_path / "empty"
+    make_images(empty, {"a": 6, "b": 6})
+    (empty / "c").mkdir()
+    assert "c" in message(empty)
+    damaged = tmp_path / "damaged"
+    make_images(damaged, {"a": 6, "b": 6})
+    (damaged / "b" / "003.png").write_bytes(b"no image")
+    assert str(Path("b") / "003.png") + " is no readable image" in message(damaged)
+    assert not (tmp_path / "run").exists()
