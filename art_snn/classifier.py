@@ -207,7 +207,8 @@ class PyTorchSNNClassifier(SNNEstimator):
             targets = [logits[:, k].sum() for k in range(logits.shape[1])]
         else:
             index = torch.as_tensor(label.reshape(-1, 1), dtype=torch.int64, device=logits.device)
-            targets = [logits.gather(1, index).sum()]
+            copies = len(logits) // max(1, len(index))  # ART's EoT preprocessors make several rows of a sample
+            targets = [logits.gather(1, index.repeat_interleave(copies, 0)).sum()]
         grads = [torch.autograd.grad(target, x_grad, retain_graph=True)[0] for target in targets]
         stacked = self._checked_gradient(torch.stack(grads, 1)).cpu().numpy()
         return stacked if self.all_framework_preprocessing else self._apply_preprocessing_gradient(to_numpy(x), stacked)

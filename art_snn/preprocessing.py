@@ -18,10 +18,11 @@ _READ_VIDEO = (
     "Cutout",
     "CutoutPyTorch",
     "JpegCompression",
+    "ThermometerEncoding",
     "VideoCompression",
     "VideoCompressionPyTorch",
 )
-_IMAGES_ONLY = ("EoTImageRotationPyTorch", "ThermometerEncoding")
+_IMAGES_ONLY = ("EoTImageRotationPyTorch", "TotalVarMin")
 
 
 def for_event_frames(defence: Preprocessor) -> Preprocessor:

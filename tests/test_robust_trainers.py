@@ -34,9 +34,9 @@ MARGINS = {
 
 @pytest.fixture(scope="module")
 def start(digits: Split) -> PyTorchSNNClassifier:
-    random_state = np.random.get_state()  # noqa: NPY002
+    random_state = np.random.get_state()
     yield first_training(SEED, digits)
-    np.random.set_state(random_state)  # noqa: NPY002
+    np.random.set_state(random_state)
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def main() -> None:
     for count in SAMPLES:
         classifier.eot_samples = count
         for noise in ("fresh", "common"):
-            np.random.seed(0)  # noqa: NPY002  (ART's random start)
+            np.random.seed(0)
             with classifier.common_random_numbers() if noise == "common" else nullcontext():
                 pgd = ProjectedGradientDescent(
                     classifier, eps=EPS, eps_step=EPS / 4, max_iter=10, batch_size=150, verbose=False

@@ -42,7 +42,7 @@ Trainer = Callable[[Classifier, np.ndarray, np.ndarray], None]
 
 def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  (ART draws from the global generator)
+    np.random.seed(seed)
 
 
 def new_classifier(optimizer: str = "adam") -> Classifier:
@@ -62,6 +62,13 @@ def new_classifier(optimizer: str = "adam") -> Classifier:
 
 def twin(classifier: Classifier, optimizer: str = "adam") -> Classifier:
     other = new_classifier(optimizer)
+    other.model.load_state_dict(classifier.model.state_dict())
+    return other
+
+
+def copy(classifier: Classifier) -> Classifier:
+    """Return a classifier of the same kind with the same weights."""
+    other = classifier.clone_for_refitting()
     other.model.load_state_dict(classifier.model.state_dict())
     return other
 
@@ -139,7 +146,7 @@ def oaat(classifier: Classifier, x: np.ndarray, y: np.ndarray) -> None:
             "norm": np.inf,
             "models_path": folder,
         }
-        others = twin(classifier), twin(classifier), [twin(classifier)]
+        others = copy(classifier), copy(classifier), [copy(classifier)]
         trainer = AdversarialTrainerOAATPyTorch(classifier, *others, pgd(classifier), options)
         trainer.fit(x, y, batch_size=BATCH, nb_epochs=EPOCHS, validation_data=(x[:50], y[:50]))
 

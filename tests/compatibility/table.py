@@ -43,6 +43,7 @@ class Item:
         link: Where ART's failure is described.
         events_fail: The same on event frames; with ART_REFUSES, what ART says.
         misreads: Whether ART would run on event frames, taking their axes for others.
+        second_order: Whether its gradients of inputs are second derivatives, through those of parameters.
         needs: Packages beyond art_snn's own.
         note: What a user should know.
         slow: Left out of the default test run.
@@ -59,6 +60,7 @@ class Item:
     link: str | None = None
     events_fail: str | None = None
     misreads: bool = False
+    second_order: bool = False
     needs: tuple[str, ...] = ()
     note: str = ""
     slow: bool = False

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def rows(*statuses: str, inputs: tuple[str, ...] = INPUTS, gradient: bool = Fals
     seen: set[frozenset[str]] = set()
     for kind in inputs:
         for item in ROWS:
-            if status(item, kind) in statuses and (item.gradient or not gradient):
+            if status(item, kind) in statuses and ((item.gradient and not item.second_order) or not gradient):
                 slow = item.slow or (first and item.gradient in seen)
                 seen.add(item.gradient)
                 parameters.append(
@@ -39,9 +40,9 @@ def rows(*statuses: str, inputs: tuple[str, ...] = INPUTS, gradient: bool = Fals
 @contextmanager
 def seeded() -> Iterator[None]:
     """Run a block of ART's with fixed seeds; its own warnings are its own."""
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002  (ART draws from the global generators)
+    states = random.getstate(), np.random.get_state()
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002
+    np.random.seed(0)
     try:
         with torch.random.fork_rng(), warnings.catch_warnings():
             torch.manual_seed(0)
@@ -49,7 +50,7 @@ def seeded() -> Iterator[None]:
             yield
     finally:
         random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
+        np.random.set_state(states[1])
 
 
 def skip_without_packages(item: Item) -> None:
@@ -78,7 +79,8 @@ def measured_paths(monkeypatch: pytest.MonkeyPatch, case: Case) -> Iterator[set[
                     found.add(name)
             return result
 
-        monkeypatch.setattr(case.classifier, name, watched)
+        # No function, since STRIP makes a class attribute of a method.
+        monkeypatch.setattr(case.classifier, name, partial(watched))
 
     for name in PATHS[:-1]:
         watch(name, name in ("get_activations", "_predict_framework"))
@@ -154,9 +156,10 @@ def test_row_fails_for_arts_own_reason(item, inputs, kind, make: Make):
     pattern = item.art_fails if inputs == "images" else item.events_fail
     with seeded(), pytest.raises(Exception, match=pattern) as caught:
         item.run(make(kind, inputs))
-    assert re.search(r"[\\/]art[\\/]", str(caught.traceback[-1].path)) or inputs == "events"
+    assert any("art" in Path(entry.path).parts for entry in caught.traceback)
 
 
 def test_page_of_the_documentation_is_the_tables():
-    page = pytest.importorskip("tests.compatibility.page")
+    from tests.compatibility import page
+
     assert page.PAGE.read_text(encoding="utf-8") == page.render(), "run: python -m tests.compatibility.page"
