@@ -61,7 +61,6 @@ REFUSED: dict[tuple[str, str], Reason] = {
     (_EVASION, "Wasserstein"): _always("it moves mass between the pixels of images (C, H, W)"),
     (_EVASION, "ZooAttack"): _zoo,
     ("art.attacks.poisoning", "SleeperAgentAttack"): _always("it puts its trigger into images (C, H, W)"),
-    ("art.defences.trainer", "AdversarialTrainerOAATPyTorch"): _always("its feature distance is one of images"),
     ("art.estimators.classification", "DetectorClassifier"): _always("it scales the gradients of images (C, H, W)"),
     (_SMOOTHING, "PyTorchMACER"): _always("it repeats images (C, H, W) for its noise"),
     (_SMOOTHING, "PyTorchSmoothMix"): _always("it mixes images (C, H, W)"),

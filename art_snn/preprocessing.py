@@ -22,7 +22,7 @@ _READ_VIDEO = (
     "VideoCompression",
     "VideoCompressionPyTorch",
 )
-_IMAGES_ONLY = ("EoTImageRotationPyTorch", "TotalVarMin")
+_IMAGES_ONLY = ("EoTImageCenterCropPyTorch", "EoTImageRotationPyTorch", "EoTZoomBlurPyTorch", "TotalVarMin")
 
 
 def for_event_frames(defence: Preprocessor) -> Preprocessor:

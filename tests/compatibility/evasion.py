@@ -306,10 +306,10 @@ def over_the_air(case: Case) -> None:
 def _patch(case: Case) -> dict[str, Any]:
     channels = case.classifier.input_shape[-3]
     return {
-        "patch_shape": (channels, 6, 6),
+        "patch_shape": (channels, 8, 8),
         "batch_size": 16,
-        "scale_min": 0.7,
-        "scale_max": 0.8,
+        "scale_min": 0.9,
+        "scale_max": 1.0,
         "rotation_max": 0.0,
         "verbose": False,
     }
@@ -321,7 +321,7 @@ def adversarial_patch(case: Case) -> None:
         case.classifier, max_iter=20, learning_rate=0.3, optimizer="pgd", **_patch(case)
     )
     attack.generate(case.x, case.y)
-    case.attacked(attack.apply_patch(case.x, scale=0.8), robust=0.7)
+    case.attacked(attack.apply_patch(case.x, scale=1.0), robust=0.7)
 
 
 @TABLE.row("AdversarialPatch", FAMILY, gradient=[FRAMEWORK], needs=("torchvision",))

@@ -506,7 +506,6 @@ _trainer(
     "AdversarialTrainerOAAT",
     "AdversarialTrainerOAATPyTorch",
     gradient=[LOSS, MODEL],
-    events=REFUSED,
     slow=True,
 )
 def oaat(case: Case) -> None:
