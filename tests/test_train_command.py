@@ -139,9 +139,9 @@ def run_process(tmp_path: Path, place: str, when: int, arguments: list[str]) -> 
     [
         ("_epoch", 2, 1),
         ("save_weights", 2, 1),
-        ("save_file", 2, 1),
-        ("_digest", 4, 1),
-        ("_sync", 7, 1),
+        pytest.param("save_file", 2, 1, marks=pytest.mark.slow),
+        pytest.param("_digest", 4, 1, marks=pytest.mark.slow),
+        pytest.param("_sync", 7, 1, marks=pytest.mark.slow),
         ("_folders", 3, 3),
         pytest.param("_sync", 3, 0, marks=pytest.mark.slow),
     ],
