@@ -20,19 +20,21 @@ from art_snn.classifier import PyTorchSNNClassifier
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What the attacks of a training may do.
+    """What the attacks of a training may do, and how exactly its losses are computed.
 
     Attributes:
         eps: Largest change of a pixel (L-infinity), in units of the input, > 0.
         eps_step: Step of PGD, > 0.
         max_iter: Steps of PGD, >= 1.
         beta: Weight of TRADES' second term, > 0.
+        mixed_precision: Take the loss's passes in bfloat16 where that is safe; the attacks stay in float32.
     """
 
     eps: float
     eps_step: float
     max_iter: int = 3
     beta: float = 6.0
+    mixed_precision: bool = False
 
     def __post_init__(self) -> None:
         for name in ("eps", "eps_step", "beta"):
@@ -48,17 +50,17 @@ Defence = Callable[[PyTorchSNNClassifier, np.ndarray, np.ndarray, Budget], tuple
 
 def none(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, budget: Budget) -> tuple[Tensor, Tensor]:
     """Return loss and logits of the clean inputs: no defence."""
-    return _cross_entropy(classifier, x, y)
+    return _cross_entropy(classifier, x, y, budget)
 
 
 def fgsm(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, budget: Budget) -> tuple[Tensor, Tensor]:
     """Return loss and logits of FGSM's examples alone (Goodfellow et al., ICLR 2015)."""
-    return _cross_entropy(classifier, FastGradientMethod(classifier, eps=budget.eps).generate(x, y), y)
+    return _cross_entropy(classifier, FastGradientMethod(classifier, eps=budget.eps).generate(x, y), y, budget)
 
 
 def madry_pgd(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, budget: Budget) -> tuple[Tensor, Tensor]:
     """Return loss and logits of PGD's examples alone, from one random start (Madry et al., ICLR 2018)."""
-    return _cross_entropy(classifier, _pgd(classifier, x, y, budget), y)
+    return _cross_entropy(classifier, _pgd(classifier, x, y, budget), y, budget)
 
 
 def trades(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, budget: Budget) -> tuple[Tensor, Tensor]:
@@ -68,8 +70,8 @@ def trades(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, budge
     ART's trainer.
     """
     examples = _pgd(classifier, x, y, budget)
-    loss, clean = _cross_entropy(classifier, x, y)
-    logits = _logits(classifier, examples)
+    loss, clean = _cross_entropy(classifier, x, y, budget)
+    logits = _logits(classifier, examples, budget)
     divergence = nn.functional.kl_div(
         logits.log_softmax(1), clean.log_softmax(1), reduction="batchmean", log_target=True
     )
@@ -84,7 +86,7 @@ def fbf(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, budget: 
     delta = np.random.uniform(-budget.eps, budget.eps, x.shape).astype(np.float32)  # noqa: NPY002  (as ART draws)
     gradient = classifier.loss_gradient(_clip(classifier, x + delta), y)
     delta = np.clip(delta + 1.25 * budget.eps * np.sign(gradient), -budget.eps, budget.eps).astype(np.float32)
-    return _cross_entropy(classifier, _clip(classifier, x + delta), y)
+    return _cross_entropy(classifier, _clip(classifier, x + delta), y, budget)
 
 
 DEFENCES: dict[str, Defence] = {"none": none, "fgsm": fgsm, "madry-pgd": madry_pgd, "trades": trades, "fbf": fbf}
@@ -107,10 +109,15 @@ def _clip(classifier: PyTorchSNNClassifier, x: np.ndarray) -> np.ndarray:
     return x if classifier.clip_values is None else np.clip(x, *classifier.clip_values)
 
 
-def _cross_entropy(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tensor]:
-    logits = _logits(classifier, x)
+def _cross_entropy(
+    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, budget: Budget
+) -> tuple[Tensor, Tensor]:
+    logits = _logits(classifier, x, budget)
     return nn.functional.cross_entropy(logits, torch.from_numpy(y).to(logits.device)), logits
 
 
-def _logits(classifier: PyTorchSNNClassifier, x: np.ndarray) -> Tensor:
-    return classifier.model.train()(torch.from_numpy(x).to(classifier.device))
+def _logits(classifier: PyTorchSNNClassifier, x: np.ndarray, budget: Budget) -> Tensor:
+    inputs = torch.from_numpy(x).to(classifier.device)
+    with torch.autocast(classifier.device.type, torch.bfloat16, enabled=budget.mixed_precision):
+        logits = classifier.model.train()(inputs)
+    return logits.float()

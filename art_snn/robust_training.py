@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -18,6 +18,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from art_snn import checkpoints
+from art_snn.augmentation import AUGMENTATIONS, augment
 from art_snn.checkpoints import Checkpoint, CheckpointError
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.data import Split, load_digits
@@ -25,13 +26,24 @@ from art_snn.defences import DEFENCES, Budget
 from art_snn.encoders import check_time_steps
 from art_snn.errors import GradientWarning
 from art_snn.folders import load_image_folder
-from art_snn.models import digits_net, vgg_small
+from art_snn.models import digits_net, resnet17, vgg11, vgg_dvs, vgg_small
+from art_snn.network import SpikingNetwork
 from art_snn.rules import HART, get_rule
 from art_snn.surrogates import check_decay
 from art_snn.types import GradientRule, Reset
 from art_snn.validation import check_count
 
 DIGITS = "digits"
+VGG_SMALL, VGG_DVS = "vgg_small", "vgg_dvs"
+ARCHITECTURES: dict[str, Callable[..., SpikingNetwork]] = {
+    "digits_net": digits_net,
+    VGG_SMALL: vgg_small,
+    "vgg11": vgg11,
+    "resnet17": resnet17,
+    VGG_DVS: vgg_dvs,
+}
+OPTIMIZERS = ("adam", "sgd")
+MOMENTUM = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +52,8 @@ class RobustRecipe:
 
     Attributes:
         data: "digits", or a folder of images.
+        architecture: A name of `ARCHITECTURES`; None for "digits_net" on digits and "vgg_small" on images.
+        width: Channels of the first layer of "vgg_small" and "vgg_dvs"; None for their own.
         image_size: Height and width that images of a folder are brought to; digits have 8.
         time_steps: T, >= 1.
         decay: Membrane retention lambda, in (0, 1].
@@ -53,11 +67,17 @@ class RobustRecipe:
         gamma: Gamma of HART, > 0.
         epochs: Passes over the training images, >= 1.
         batch_size: Images a step, >= 1.
-        lr: Learning rate of Adam at the start, > 0; it follows a cosine to 0.
+        optimizer: "adam", or "sgd" with momentum 0.9.
+        lr: Learning rate at the start, > 0; it follows a cosine to 0.
+        weight_decay: Weight decay of the optimizer, >= 0.
+        augmentation: A name of `art_snn.augmentation.AUGMENTATIONS`.
+        mixed_precision: Compute the losses in bfloat16 where that is safe.
         seed: Seed of weights, batches and random starts, in 0 to 2**32 - 1.
     """
 
     data: str = DIGITS
+    architecture: str | None = None
+    width: int | None = None
     image_size: int = 32
     time_steps: int = 4
     decay: float = 0.9
@@ -71,7 +91,11 @@ class RobustRecipe:
     gamma: float = 1.0
     epochs: int = 20
     batch_size: int = 64
+    optimizer: str = "adam"
     lr: float = 2e-3
+    weight_decay: float = 0.0
+    augmentation: str = "none"
+    mixed_precision: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -81,8 +105,19 @@ class RobustRecipe:
             raise ValueError(f"reset must be 'hard' or 'soft', got {self.reset!r}")
         if self.defence not in DEFENCES:
             raise ValueError(f"unknown defence {self.defence!r}; known: {', '.join(DEFENCES)}")
+        for name, value, known in (
+            ("architecture", self.architecture or VGG_SMALL, ARCHITECTURES),
+            ("optimizer", self.optimizer, OPTIMIZERS),
+            ("augmentation", self.augmentation, AUGMENTATIONS),
+        ):
+            if value not in known:
+                raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+        if self.width is not None and self.architecture not in (None, VGG_SMALL, VGG_DVS):
+            raise ValueError(f"{self.architecture} has no width to choose, got width={self.width!r}")
         for name in ("epochs", "batch_size", "image_size"):
             check_count(name, getattr(self, name))
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be a finite number >= 0, got {self.weight_decay!r}")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be a finite number > 0, got {self.lr!r}")
         if not 0 <= self.seed < 2**32:
@@ -93,7 +128,13 @@ class RobustRecipe:
     def budget(self) -> Budget:
         """What the attacks of the training may do."""
         step = self.eps / 2 if self.eps_step is None else self.eps_step
-        return Budget(eps=self.eps, eps_step=step, max_iter=self.max_iter, beta=self.beta)
+        return Budget(
+            eps=self.eps,
+            eps_step=step,
+            max_iter=self.max_iter,
+            beta=self.beta,
+            mixed_precision=self.mixed_precision,
+        )
 
     @property
     def gradient_rule(self) -> GradientRule:
@@ -112,17 +153,27 @@ def make_classifier(
         nb_classes: K, >= 2.
         device_type: "gpu" or "cpu".
     """
-    options: dict[str, Any] = {"time_steps": recipe.time_steps, "decay": recipe.decay, "reset": recipe.reset}
-    if recipe.data == DIGITS:
-        network = digits_net(**options, nb_classes=nb_classes)
+    options: dict[str, Any] = {"decay": recipe.decay, "reset": recipe.reset, "nb_classes": nb_classes}
+    name = recipe.architecture or ("digits_net" if recipe.data == DIGITS else VGG_SMALL)
+    if name != VGG_DVS:
+        options["time_steps"] = recipe.time_steps
+    if name != "digits_net":
+        options |= {"in_channels": input_shape[-3], "image_size": input_shape[-1]}
+    if recipe.width is not None:
+        options["width"] = recipe.width
+    network = ARCHITECTURES[name](**options)
+    settings: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+    optimizer: torch.optim.Optimizer
+    if recipe.optimizer == "sgd":
+        optimizer = torch.optim.SGD(network.parameters(), momentum=MOMENTUM, **settings)
     else:
-        network = vgg_small(**options, nb_classes=nb_classes, in_channels=input_shape[0], image_size=input_shape[1])
+        optimizer = torch.optim.Adam(network.parameters(), **settings)
     return PyTorchSNNClassifier(
         network,
         nn.CrossEntropyLoss(),
         input_shape,
         nb_classes,
-        optimizer=torch.optim.Adam(network.parameters(), lr=recipe.lr),
+        optimizer=optimizer,
         clip_values=(0.0, 1.0),
         device_type=device_type,
         gradient_rule=recipe.gradient_rule,
@@ -167,11 +218,8 @@ def check_run(run: Path, recipe: RobustRecipe) -> Checkpoint | None:
         return None
     found = checkpoints.read_checkpoint(run)
     own = asdict(recipe)
-    other = [
-        f"{name} is {found.recipe.get(name)!r} there and {own[name]!r} here"
-        for name in own
-        if found.recipe.get(name) != own[name]
-    ]
+    there = {**asdict(RobustRecipe()), **found.recipe}  # settings that came later had their defaults
+    other = [f"{name} is {there[name]!r} there and {own[name]!r} here" for name in own if there[name] != own[name]]
     if other:
         raise CheckpointError(f"{run} holds another training ({'; '.join(other)}); give another folder")
     return found
@@ -254,7 +302,7 @@ def _epoch(
         progress = (epoch + step / len(batches)) / recipe.epochs
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * (1 + math.cos(math.pi * progress)) / 2
-        x, y = data.x_train[index.numpy()], data.y_train[index.numpy()]
+        x, y = augment(data.x_train[index.numpy()], recipe.augmentation), data.y_train[index.numpy()]
         loss, logits = DEFENCES[recipe.defence](classifier, x, y, recipe.budget)
         if not torch.isfinite(loss):
             raise ValueError(f"the training loss became {loss.item()} in epoch {epoch + 1}; lower lr={recipe.lr:g}")

@@ -9,11 +9,21 @@ from typing import Any
 
 from art.attacks.evasion import ProjectedGradientDescent
 
+from art_snn.augmentation import AUGMENTATIONS
 from art_snn.commands.options import OneLineParser, UsageError, add_device, check_device, check_folder, number, whole
 from art_snn.data import Split
 from art_snn.defences import DEFENCES
 from art_snn.metrics import accuracy
-from art_snn.robust_training import DIGITS, RobustRecipe, check_run, load_data, train_robustly
+from art_snn.robust_training import (
+    ARCHITECTURES,
+    DIGITS,
+    MOMENTUM,
+    OPTIMIZERS,
+    RobustRecipe,
+    check_run,
+    load_data,
+    train_robustly,
+)
 from art_snn.rules import rule_names
 
 STEPS = 10  # of the PGD that reports the result
@@ -36,6 +46,8 @@ def add_parser(commands: Any) -> None:
     add(
         "--data", default=DIGITS, metavar="FOLDER", help="'digits', or a folder with train/<class>/* and test/<class>/*"
     )
+    add("--architecture", help=f"one of {', '.join(ARCHITECTURES)}; digits_net or vgg_small if left out")
+    add("--width", type=whole, help="channels of the first layer of vgg_small and vgg_dvs; their own if left out")
     add("--image-size", type=whole, default=recipe.image_size, help="images of a folder are brought to this size")
     add("--eps", type=number, default=recipe.eps, help="largest change of a pixel (L-infinity); pixels are in [0, 1]")
     add("--eps-step", type=number, help="step of PGD; eps / 2 if left out")
@@ -48,7 +60,11 @@ def add_parser(commands: Any) -> None:
     add("--reset", default=recipe.reset, help="'hard' or 'soft'")
     add("--epochs", type=whole, default=recipe.epochs, help="passes over the training images")
     add("--batch-size", type=whole, default=recipe.batch_size, help="images a step")
-    add("--lr", type=number, default=recipe.lr, help="learning rate of Adam at the start; it follows a cosine to 0")
+    add("--optimizer", default=recipe.optimizer, help=f"one of {', '.join(OPTIMIZERS)} (momentum {MOMENTUM})")
+    add("--lr", type=number, default=recipe.lr, help="learning rate at the start; it follows a cosine to 0")
+    add("--weight-decay", type=number, default=recipe.weight_decay, help="weight decay")
+    add("--augmentation", default=recipe.augmentation, help=f"one of {', '.join(AUGMENTATIONS)}")
+    add("--mixed-precision", action="store_true", help="compute the losses in bfloat16 where that is safe")
     add("--seed", type=whole, default=recipe.seed, help="seed of weights, batches and random starts")
     add_device(parser)
     add("--quiet", action="store_true", help="no progress bars")
