@@ -10,7 +10,7 @@ import art_snn
 from art_snn.checkpoints import CheckpointError
 from art_snn.commands import evaluate, train
 from art_snn.commands.options import OneLineParser, UsageError
-from art_snn.folders import ImageFolderError
+from art_snn.errors import DataError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
-    except (UsageError, CheckpointError, ImageFolderError, ImportError, OSError) as error:
+    except (UsageError, CheckpointError, DataError, ImportError, OSError) as error:
         print(f"art-snn {options.command}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

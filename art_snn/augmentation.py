@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 PADDING = 4
-HOLE = 8
+HOLE = 16
 AUGMENTATIONS = ("none", "crop", "crop-flip", "crop-flip-cutout")
 
 
@@ -13,11 +13,10 @@ def augment(x: np.ndarray, names: str) -> np.ndarray:
     """Change inputs at random; draws from numpy's global generator, as ART does.
 
     Crops are of the input's own size, from an input padded with four rows and columns of zeros on each side. Flips are
-    from left to right, of every other sample on average. Cutout sets a square of 8x8 to zero, which may reach over the
-    edge.
+    from left to right, of every other sample on average. Cutout sets a square of 16x16 to zero, which may reach over
+    the edge.
 
-    Source: DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout" (2017), for the
-    last.
+    Source: DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout" (2017).
 
     Args:
         x: Inputs (N, ..., H, W); unchanged.

@@ -5,19 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
-from platformdirs import user_cache_path
 from torch import nn
 
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.data import Split
 from art_snn.encoders import check_time_steps
 from art_snn.models import digits_net
-from art_snn.storage import load_weights, save_weights
+from art_snn.storage import cache_folder, load_weights, save_weights
 from art_snn.surrogates import check_decay
 from art_snn.types import Reset
 
@@ -60,12 +57,6 @@ class DigitsRecipe:
         """Name of the cache file, with a digest of the recipe."""
         text = json.dumps({**asdict(self), "version": RECIPE_VERSION}, sort_keys=True)
         return f"digits-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
-
-
-def cache_folder() -> Path:
-    """Return where trained networks are kept: ``ART_SNN_CACHE`` if it is set, else the user's cache folder."""
-    own = os.environ.get("ART_SNN_CACHE")
-    return Path(own) if own else user_cache_path("art_snn")
 
 
 def trained_digits_classifier(

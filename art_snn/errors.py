@@ -36,3 +36,7 @@ class InexactReplayWarning(UserWarning):
 
 class GradientWarning(UserWarning):
     """A gradient is all zero or not finite for some samples: an attack cannot move them."""
+
+
+class DataError(ValueError):
+    """Data are missing, damaged or not laid out as they must be; the message is one line that names the file."""

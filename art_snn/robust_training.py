@@ -21,11 +21,12 @@ from art_snn import checkpoints
 from art_snn.augmentation import AUGMENTATIONS, augment
 from art_snn.checkpoints import Checkpoint, CheckpointError
 from art_snn.classifier import PyTorchSNNClassifier
-from art_snn.data import Split, load_digits
+from art_snn.data import Split
+from art_snn.data.frames import SPLIT_BY
+from art_snn.data.sets import DIGITS, is_events, load
 from art_snn.defences import DEFENCES, Budget
 from art_snn.encoders import check_time_steps
 from art_snn.errors import GradientWarning
-from art_snn.folders import load_image_folder
 from art_snn.models import digits_net, resnet17, vgg11, vgg_dvs, vgg_small
 from art_snn.network import SpikingNetwork
 from art_snn.rules import HART, get_rule
@@ -33,7 +34,6 @@ from art_snn.surrogates import check_decay
 from art_snn.types import GradientRule, Reset
 from art_snn.validation import check_count
 
-DIGITS = "digits"
 VGG_SMALL, VGG_DVS = "vgg_small", "vgg_dvs"
 ARCHITECTURES: dict[str, Callable[..., SpikingNetwork]] = {
     "digits_net": digits_net,
@@ -51,15 +51,18 @@ class RobustRecipe:
     """All that a training depends on: equal recipes on equal data give equal weights on one machine.
 
     Attributes:
-        data: "digits", or a folder of images.
-        architecture: A name of `ARCHITECTURES`; None for "digits_net" on digits and "vgg_small" on images.
+        data: What `art_snn.data.sets.load` takes: "digits", "cifar10", "cifar100", a folder or file.
+        split_by: "number" or "time": how event recordings are cut into frames.
+        test_share: Share of event recordings to test on, in (0, 1); None for the source's own split.
+        architecture: A name of `ARCHITECTURES`; None for "digits_net" on digits and "vgg_small" on
+            images and "vgg_dvs" on event frames.
         width: Channels of the first layer of "vgg_small" and "vgg_dvs"; None for their own.
-        image_size: Height and width that images of a folder are brought to; digits have 8.
+        image_size: Height and width that inputs are brought to; digits and CIFAR keep theirs.
         time_steps: T, >= 1.
         decay: Membrane retention lambda, in (0, 1].
         reset: "hard" or "soft".
         defence: A name of `art_snn.defences.DEFENCES`.
-        eps: Largest change of a pixel (L-infinity), in [0, 1] pixels, > 0.
+        eps: Largest change of a pixel (L-infinity), > 0; pixels are in [0, 1], event frames are counts.
         eps_step: Step of PGD, > 0; None for eps / 2.
         max_iter: Steps of PGD, >= 1.
         beta: Weight of TRADES' second term, > 0.
@@ -76,6 +79,8 @@ class RobustRecipe:
     """
 
     data: str = DIGITS
+    split_by: str = "number"
+    test_share: float | None = None
     architecture: str | None = None
     width: int | None = None
     image_size: int = 32
@@ -109,6 +114,7 @@ class RobustRecipe:
             ("architecture", self.architecture or VGG_SMALL, ARCHITECTURES),
             ("optimizer", self.optimizer, OPTIMIZERS),
             ("augmentation", self.augmentation, AUGMENTATIONS),
+            ("split_by", self.split_by, SPLIT_BY),
         ):
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
@@ -116,6 +122,8 @@ class RobustRecipe:
             raise ValueError(f"{self.architecture} has no width to choose, got width={self.width!r}")
         for name in ("epochs", "batch_size", "image_size"):
             check_count(name, getattr(self, name))
+        if self.test_share is not None and not 0 < self.test_share < 1:
+            raise ValueError(f"test_share must be in (0, 1), got {self.test_share!r}")
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight_decay must be a finite number >= 0, got {self.weight_decay!r}")
         if not 0 < self.lr < math.inf:
@@ -143,18 +151,26 @@ class RobustRecipe:
 
 
 def make_classifier(
-    recipe: RobustRecipe, input_shape: tuple[int, ...], nb_classes: int, device_type: str
+    recipe: RobustRecipe,
+    input_shape: tuple[int, ...],
+    nb_classes: int,
+    device_type: str,
+    clip_values: tuple[float, float] = (0.0, 1.0),
 ) -> PyTorchSNNClassifier:
     """Return an untrained classifier; the global torch generator decides on its weights.
 
     Args:
         recipe: The recipe.
-        input_shape: (C, H, W).
+        input_shape: (C, H, W) or (T, C, H, W).
         nb_classes: K, >= 2.
         device_type: "gpu" or "cpu".
+        clip_values: Range of the inputs.
     """
     options: dict[str, Any] = {"decay": recipe.decay, "reset": recipe.reset, "nb_classes": nb_classes}
-    name = recipe.architecture or ("digits_net" if recipe.data == DIGITS else VGG_SMALL)
+    events = VGG_DVS if len(input_shape) == 4 else VGG_SMALL
+    name = recipe.architecture or ("digits_net" if recipe.data == DIGITS else events)
+    if (name == VGG_DVS) != (len(input_shape) == 4):
+        raise ValueError(f"{name} does not take inputs of shape {input_shape}; leave the architecture out")
     if name != VGG_DVS:
         options["time_steps"] = recipe.time_steps
     if name != "digits_net":
@@ -174,21 +190,26 @@ def make_classifier(
         input_shape,
         nb_classes,
         optimizer=optimizer,
-        clip_values=(0.0, 1.0),
+        clip_values=clip_values,
         device_type=device_type,
         gradient_rule=recipe.gradient_rule,
     )
 
 
 def load_data(recipe: RobustRecipe, *, verbose: bool = False) -> Split:
-    """Return the recipe's images and labels.
+    """Return the recipe's inputs and labels.
 
     Raises:
-        ImageFolderError: The folder is missing or damaged.
+        DataError: The data are missing or damaged.
     """
-    if recipe.data == DIGITS:
-        return load_digits()
-    return load_image_folder(Path(recipe.data), image_size=recipe.image_size, verbose=verbose)[0]
+    return load(
+        recipe.data,
+        image_size=recipe.image_size,
+        time_steps=recipe.time_steps,
+        split_by=recipe.split_by,
+        test_share=recipe.test_share,
+        verbose=verbose,
+    )
 
 
 def load_trained(checkpoint: Checkpoint, *, device_type: str = "gpu") -> tuple[RobustRecipe, PyTorchSNNClassifier]:
@@ -201,7 +222,8 @@ def load_trained(checkpoint: Checkpoint, *, device_type: str = "gpu") -> tuple[R
         recipe = RobustRecipe(**checkpoint.recipe)
         shape, nb_classes = tuple(checkpoint.extra["input_shape"]), checkpoint.extra["nb_classes"]
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            classifier = make_classifier(recipe, shape, nb_classes, device_type)
+            clip_values = tuple(checkpoint.extra.get("clip_values", (0.0, 1.0)))
+            classifier = make_classifier(recipe, shape, nb_classes, device_type, clip_values)
         classifier.load_state(checkpoint.path / checkpoints.WEIGHTS)
     except (TypeError, ValueError, KeyError) as error:
         raise CheckpointError(f"{checkpoint.path} does not fit this art_snn: {error}") from None
@@ -234,7 +256,7 @@ def train_robustly(
 
     Args:
         recipe: What to train, and how.
-        data: Images (N, C, H, W) in [0, 1] and labels.
+        data: Images (N, C, H, W) in [0, 1], or event frames (N, T, C, H, W), and labels.
         run: Folder for the checkpoints; made if missing.
         device_type: "gpu" or "cpu".
         verbose: Show progress.
@@ -252,7 +274,9 @@ def train_robustly(
     checkpoints.clean(run)
     with _own_generators(recipe.seed):
         nb_classes = int(data.y_train.max()) + 1
-        classifier = make_classifier(recipe, data.x_train.shape[1:], nb_classes, device_type)
+        # Images are in [0, 1]; counts of events have no such limit, and clipping them below what they are is an attack.
+        clip_values = (0.0, float(data.x_train.max()) if is_events(recipe.data) else 1.0)
+        classifier = make_classifier(recipe, data.x_train.shape[1:], nb_classes, device_type, clip_values)
         optimizer: Any = classifier.optimizer
         history: list[dict[str, float]] = []
         if found is not None:
@@ -283,6 +307,7 @@ def train_robustly(
                     extra={
                         "input_shape": list(data.x_train.shape[1:]),
                         "nb_classes": nb_classes,
+                        "clip_values": list(clip_values),
                         "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "torch")},
                     },
                 )

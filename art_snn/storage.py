@@ -8,8 +8,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from platformdirs import user_cache_path
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+
+def cache_folder() -> Path:
+    """Return where networks and data are kept: ``ART_SNN_CACHE`` if it is set, else the user's cache folder."""
+    own = os.environ.get("ART_SNN_CACHE")
+    return Path(own) if own else user_cache_path("art_snn")
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:

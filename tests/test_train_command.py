@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from art_snn import checkpoints, robust_training
 from art_snn.__main__ import main
 from art_snn.checkpoints import CheckpointError
-from art_snn.data import Split, load_digits
+from art_snn.data import Split, load_digits, sets
 from art_snn.models import vgg_small
 from art_snn.robust_training import RobustRecipe, train_robustly
 
@@ -30,7 +30,7 @@ def few(monkeypatch) -> Split:
     """Few digits, so that an epoch takes a moment."""
     full = load_digits()
     data = Split(full.x_train[:IMAGES], full.y_train[:IMAGES], full.x_test[:64], full.y_test[:64])
-    monkeypatch.setattr(robust_training, "load_digits", lambda: data)
+    monkeypatch.setattr(sets, "load_digits", lambda: data)
     return data
 
 
@@ -99,11 +99,11 @@ _SCRIPT = """
 import os, signal, sys
 from art_snn import checkpoints, robust_training
 from art_snn.__main__ import main
-from art_snn.data import Split, load_digits
+from art_snn.data import Split, load_digits, sets
 
 full = load_digits()
 data = Split(full.x_train[:{images}], full.y_train[:{images}], full.x_test[:64], full.y_test[:64])
-robust_training.load_digits = lambda: data
+sets.load_digits = lambda: data
 name, when = sys.argv[1], int(sys.argv[2])
 calls = 0
 
@@ -230,7 +230,7 @@ def test_user_may_stop_it(tmp_path, few, capsys, monkeypatch):
         (["--rule", "best"], "unknown gradient rule"),
         (["--gamma", "0"], "gamma"),
         (["--seed", "-1"], "seed must be in 0 to"),
-        (["--data", "no/such/folder"], "--data 'no/such/folder' is neither 'digits' nor a folder"),
+        (["--data", "no/such/folder"], "--data 'no/such/folder' is neither 'digits', 'cifar10'"),
         (["--device", "tpu"], "--device must be 'gpu' or 'cpu', got 'tpu'"),
     ],
 )
@@ -305,16 +305,6 @@ def test_checkpoint_of_another_network_is_refused(tmp_path, few):
 # --- folders of images -----------------------------------------------------------------------------------------------
 
 
-def test_vgg_small_has_the_documented_size():
-    network = vgg_small()
-    assert sum(p.numel() for p in network.parameters()) == 577_578
-    assert network(torch.rand(2, 3, 32, 32)).shape == (2, 10)
-    with pytest.raises(ValueError, match="image_size must be a multiple of 8, got 30"):
-        vgg_small(image_size=30)
-    with pytest.raises(ValueError, match="nb_classes must be >= 2, got 1"):
-        vgg_small(nb_classes=1)
-
-
 def make_images(folder: Path, classes: dict[str, int], size: int = 16) -> None:
     image = pytest.importorskip("PIL.Image")
     generator = np.random.default_rng(0)
@@ -335,7 +325,7 @@ def torchvision():
 
 
 def test_folder_is_loaded_split_and_trained_on(tmp_path, torchvision, capsys):
-    from art_snn.folders import load_image_folder
+    from art_snn.data.folders import load_image_folder
 
     flat, parted = tmp_path / "flat", tmp_path / "parted"
     make_images(flat, {"dark": 20, "light": 20})

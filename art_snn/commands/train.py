@@ -12,11 +12,12 @@ from art.attacks.evasion import ProjectedGradientDescent
 from art_snn.augmentation import AUGMENTATIONS
 from art_snn.commands.options import OneLineParser, UsageError, add_device, check_device, check_folder, number, whole
 from art_snn.data import Split
+from art_snn.data.sets import DIGITS, is_events, resolved
 from art_snn.defences import DEFENCES
+from art_snn.errors import DataError
 from art_snn.metrics import accuracy
 from art_snn.robust_training import (
     ARCHITECTURES,
-    DIGITS,
     MOMENTUM,
     OPTIMIZERS,
     RobustRecipe,
@@ -44,11 +45,17 @@ def add_parser(commands: Any) -> None:
     add("--out", type=Path, required=True, metavar="FOLDER", help="folder for the checkpoints")
     add("--defence", default=recipe.defence, help=f"one of {', '.join(DEFENCES)}")
     add(
-        "--data", default=DIGITS, metavar="FOLDER", help="'digits', or a folder with train/<class>/* and test/<class>/*"
+        "--data",
+        default=DIGITS,
+        metavar="DATA",
+        help="'digits', 'cifar10', 'cifar100', a folder with train/<class>/* and test/<class>/*, an .npz of event "
+        "recordings, or N-MNIST's folder",
     )
+    add("--split-by", default=recipe.split_by, help="frames of event recordings are cut by 'number' or by 'time'")
+    add("--test-share", type=number, help="share of event recordings to test on; their own split if left out")
     add("--architecture", help=f"one of {', '.join(ARCHITECTURES)}; digits_net or vgg_small if left out")
     add("--width", type=whole, help="channels of the first layer of vgg_small and vgg_dvs; their own if left out")
-    add("--image-size", type=whole, default=recipe.image_size, help="images of a folder are brought to this size")
+    add("--image-size", type=whole, help="inputs of a folder are brought to this size; 32, and 48 for events")
     add("--eps", type=number, default=recipe.eps, help="largest change of a pixel (L-infinity); pixels are in [0, 1]")
     add("--eps-step", type=number, help="step of PGD; eps / 2 if left out")
     add("--max-iter", type=whole, default=recipe.max_iter, help="steps of PGD")
@@ -113,13 +120,16 @@ def _checked(options: argparse.Namespace) -> RobustRecipe:
     check_device(options.device)
     check_folder("--out", options.out)
     settings = {field.name: getattr(options, field.name) for field in fields(RobustRecipe)}
-    if options.data != DIGITS:
-        folder = Path(options.data)
-        if not folder.is_dir():
-            raise UsageError(f"--data {options.data!r} is neither {DIGITS!r} nor a folder")
-        settings["data"] = str(folder.resolve())
-        if options.image_size < 8 or options.image_size % 8:
-            raise UsageError(f"--image-size must be a multiple of 8, got {options.image_size}")
+    try:
+        settings["data"] = resolved(options.data)
+    except DataError as error:
+        raise UsageError(f"--data {error}") from None
+    events = is_events(settings["data"])
+    if options.image_size is None:
+        settings["image_size"] = 48 if events else 32
+    multiple = 16 if events else 8
+    if settings["image_size"] < multiple or settings["image_size"] % multiple:
+        raise UsageError(f"--image-size must be a multiple of {multiple}, got {options.image_size}")
     try:
         return RobustRecipe(**settings)
     except ValueError as error:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 from tqdm.auto import tqdm
 
-from art_snn.data import Split
+from art_snn.data.split import Split, stratified
+from art_snn.errors import DataError
 
 
-class ImageFolderError(ValueError):
+class ImageFolderError(DataError):
     """A folder of images is missing, damaged or not laid out as it must be; the message is one line."""
 
 
@@ -45,8 +45,7 @@ def load_image_folder(path: Path, *, image_size: int = 32, verbose: bool = False
         x, y, names = _read(path, image_size, verbose)
         if np.bincount(y, minlength=len(names)).min() < 2 or len(y) < 5 * len(names):
             raise ImageFolderError(f"{str(path)!r} has too few images to split: give five a class, or train/ and test/")
-        x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.2, stratify=y, random_state=0)
-        return Split(x_train, y_train, x_test, y_test), names
+        return stratified(x, y, 0.2), names
     x_train, y_train, names = _read(parts[0], image_size, verbose)
     x_test, y_test, others = _read(parts[1], image_size, verbose)
     if names != others:

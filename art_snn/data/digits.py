@@ -1,28 +1,12 @@
-"""Data sets as arrays, with fixed splits."""
+"""Handwritten digits that come with scikit-learn."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 from sklearn.datasets import load_digits as _load
 from sklearn.model_selection import train_test_split
 
-
-class Split(NamedTuple):
-    """A data set, split.
-
-    Attributes:
-        x_train: Training images (N, C, H, W), float32 in [0, 1].
-        y_train: Training labels (N,), int64.
-        x_test: Test images (N, C, H, W), float32 in [0, 1].
-        y_test: Test labels (N,), int64.
-    """
-
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
+from art_snn.data.split import Split
 
 
 def load_digits() -> Split:

@@ -1,0 +1,24 @@
+"""Data sets as arrays, with fixed splits."""
+
+from art_snn.data.cifar import load_cifar
+from art_snn.data.digits import load_digits
+from art_snn.data.folders import ImageFolderError, load_image_folder
+from art_snn.data.frames import load_event_frames, to_frames
+from art_snn.data.recordings import Recordings, from_tonic, read_nmnist, read_npz
+from art_snn.data.split import Split, stratified, stratified_part
+
+__all__ = [
+    "ImageFolderError",
+    "Recordings",
+    "Split",
+    "from_tonic",
+    "load_cifar",
+    "load_digits",
+    "load_event_frames",
+    "load_image_folder",
+    "read_nmnist",
+    "read_npz",
+    "stratified",
+    "stratified_part",
+    "to_frames",
+]

@@ -1,0 +1,52 @@
+"""CIFAR-10 and CIFAR-100 through torchvision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from art_snn.data.split import Split
+from art_snn.errors import DataError
+
+NAMES = ("cifar10", "cifar100")
+
+
+def load_cifar(name: str, folder: Path, *, download: bool = True) -> Split:
+    """Load CIFAR-10 or CIFAR-100 as torchvision keeps it; downloads it with a progress bar where it is missing.
+
+    Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009).
+
+    Args:
+        name: "cifar10" or "cifar100".
+        folder: Folder for, or with, torchvision's files.
+        download: Download what is missing.
+
+    Returns:
+        RGB images (N, 3, 32, 32) in [0, 1]: 50,000 for training and 10,000 for testing.
+
+    Raises:
+        DataError: The files are missing or damaged, and could not be downloaded.
+        ValueError: The name is unknown.
+        ImportError: torchvision does not import.
+    """
+    if name not in NAMES:
+        raise ValueError(f"unknown data set {name!r}; known: {', '.join(NAMES)}")
+    try:
+        from torchvision.datasets import CIFAR10, CIFAR100
+    except (ImportError, RuntimeError) as error:
+        raise ImportError(
+            f"{name} needs a torchvision that fits this torch ({error}); pip install --upgrade torch torchvision"
+        ) from None
+    known = CIFAR10 if name == NAMES[0] else CIFAR100
+    parts: list[np.ndarray] = []
+    for train in (True, False):
+        try:
+            found = known(str(folder), train=train, download=download)
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+            raise DataError(f"{name} is not in {str(folder)!r}, or damaged, and was not downloaded: {error}") from None
+        parts += [
+            np.ascontiguousarray(found.data.transpose(0, 3, 1, 2), dtype=np.float32) / 255,
+            np.asarray(found.targets, dtype=np.int64),
+        ]
+    return Split(*parts)

@@ -1,0 +1,76 @@
+"""Data sets by what a user writes: a name, a folder or a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from art_snn.data.cifar import NAMES as CIFAR
+from art_snn.data.cifar import load_cifar
+from art_snn.data.digits import load_digits
+from art_snn.data.folders import load_image_folder
+from art_snn.data.frames import load_event_frames
+from art_snn.data.split import Split
+from art_snn.errors import DataError
+from art_snn.storage import cache_folder
+
+DIGITS = "digits"
+
+
+def is_events(data: str) -> bool:
+    """Say whether a data set has event recordings: a NumPy archive, or a folder with N-MNIST's own files."""
+    path = Path(data)
+    return path.suffix == ".npz" or (path.is_dir() and any(path.glob("T*/[0-9]/*.bin")))
+
+
+def resolved(data: str) -> str:
+    """Return a data set's name, or its absolute path.
+
+    Raises:
+        DataError: It is neither a known name nor a folder or file.
+    """
+    if data in (DIGITS, *CIFAR):
+        return data
+    path = Path(data)
+    if path.is_dir() or (path.suffix == ".npz" and path.is_file()):
+        return str(path.resolve())
+    known = ", ".join(repr(name) for name in (DIGITS, *CIFAR))
+    raise DataError(f"{data!r} is neither {known}, nor a folder, nor an .npz of recordings")
+
+
+def load(
+    data: str,
+    *,
+    image_size: int,
+    time_steps: int,
+    split_by: str = "number",
+    test_share: float | None = None,
+    verbose: bool = False,
+) -> Split:
+    """Load a data set.
+
+    Args:
+        data: "digits", "cifar10", "cifar100" (kept in the cache folder, downloaded if missing), a folder of images, an
+            .npz of event recordings, or the folder of N-MNIST's own files.
+        image_size: Height and width that the inputs are brought to; digits and CIFAR keep theirs.
+        time_steps: Number of frames of event recordings.
+        split_by: "number" or "time": how event recordings are cut.
+        test_share: Share of event recordings to test on; None for the source's own split.
+        verbose: Show progress.
+
+    Raises:
+        DataError: The data are missing or damaged.
+    """
+    if data == DIGITS:
+        return load_digits()
+    if data in CIFAR:
+        return load_cifar(data, cache_folder() / "torchvision")
+    if is_events(data):
+        return load_event_frames(
+            Path(data),
+            time_steps=time_steps,
+            split_by=split_by,
+            image_size=image_size,
+            test_share=test_share,
+            verbose=verbose,
+        )
+    return load_image_folder(Path(data), image_size=image_size, verbose=verbose)[0]

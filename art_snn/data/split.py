@@ -1,0 +1,58 @@
+"""A data set with its split."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+
+class Split(NamedTuple):
+    """A data set, split.
+
+    Attributes:
+        x_train: Training inputs, float32: images (N, C, H, W) in [0, 1], or event frames (N, T, C, H, W) >= 0.
+        y_train: Training labels (N,), int64.
+        x_test: Test inputs, of the same kind.
+        y_test: Test labels (N,), int64.
+    """
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+def stratified(x: np.ndarray, y: np.ndarray, test_share: float) -> Split:
+    """Split data, always the same way, so that every class has its share of the test samples.
+
+    Args:
+        x: Inputs (N, ...).
+        y: Labels (N,).
+        test_share: Share of the test samples, in (0, 1).
+
+    Raises:
+        ValueError: A class has fewer than two samples, or one of the parts fewer samples than there are classes.
+    """
+    x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=test_share, stratify=y, random_state=0)
+    return Split(x_train, y_train, x_test, y_test)
+
+
+def stratified_part(y: np.ndarray, size: int, seed: int = 0) -> np.ndarray:
+    """Return the sorted indices of a part that has every class in its share, always the same for a seed.
+
+    Args:
+        y: Labels (N,).
+        size: Samples to choose, >= 1; all are chosen if there are not more.
+        seed: Seed of the choice.
+
+    Raises:
+        ValueError: ``size`` is below 1 or below the number of classes.
+    """
+    if size < 1:
+        raise ValueError(f"the number of samples must be >= 1, got {size!r}")
+    if size >= len(y):
+        return np.arange(len(y))
+    chosen, _ = train_test_split(np.arange(len(y)), train_size=size, stratify=y, random_state=seed)
+    return np.sort(chosen)

@@ -1,0 +1,334 @@
+"""Data sets: splits, augmentation, recordings of event cameras and their frames, CIFAR's files."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from art_snn.augmentation import augment
+from art_snn.data import (
+    Recordings,
+    from_tonic,
+    load_cifar,
+    load_event_frames,
+    read_nmnist,
+    read_npz,
+    stratified_part,
+    to_frames,
+)
+from art_snn.data.sets import resolved
+from art_snn.errors import DataError
+
+EVENTS = np.dtype([("x", "<i2"), ("y", "<i2"), ("t", "<i8"), ("p", "<i1")])
+
+
+def recording(generator: np.random.Generator, side: int, events: int) -> np.ndarray:
+    found = np.empty(events, EVENTS)
+    found["x"], found["y"] = generator.integers(0, side, (2, events))
+    found["p"] = generator.integers(0, 2, events)
+    found["t"] = np.sort(generator.integers(0, 300_000, events))
+    return found
+
+
+def make(count: int = 20, side: int = 34, *, classes: int = 2) -> list[tuple[np.ndarray, int]]:
+    generator = np.random.default_rng(0)
+    return [(recording(generator, side, int(generator.integers(40, 90))), i % classes) for i in range(count)]
+
+
+class Tonic(list):
+    """What a data set of tonic looks like."""
+
+    sensor_size = (34, 34, 2)
+
+
+def write_npz(path: Path, **changes: np.ndarray) -> Path:
+    events, labels = zip(*make(), strict=True)
+    joined = np.concatenate(events)
+    arrays = {
+        "x": joined["x"].astype(np.uint8),
+        "y": joined["y"].astype(np.uint8),
+        "p": joined["p"].astype(np.uint8),
+        "t_us": joined["t"].astype(np.uint32),
+        "offsets": np.concatenate([[0], np.cumsum([len(part) for part in events])]),
+        "labels": np.array(labels, dtype=np.uint8),
+        "is_test": (np.arange(len(labels)) >= 16).astype(np.uint8),
+        "sensor_size": np.array([34, 34, 2]),
+        **changes,
+    }
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return path
+
+
+def write_nmnist(folder: Path) -> None:
+    """Write recordings as N-MNIST's files: 40 bits an event, and an overflow event at each 2**13 us."""
+    for i, (events, label) in enumerate(make()):
+        file = folder / ("Test" if i >= 16 else "Train") / str(label) / f"{i:05}.bin"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        out, passed = bytearray(), 0
+        for x, y, t, p in events.tolist():
+            while t - passed >= 2**13:
+                out += bytes([245, 240, 0, 0, 0])
+                passed += 2**13
+            time = t - passed
+            out += bytes([x, y, (p << 7) | (time >> 16), (time >> 8) & 255, time & 255])
+        file.write_bytes(out)
+
+
+def slow_frames(events: np.ndarray, time_steps: int, split_by: str, side: int = 34) -> np.ndarray:
+    """Count event by event."""
+    frames = np.zeros((time_steps, 2, side, side))
+    first, last = int(events["t"][0]), int(events["t"][-1])
+    for i, (x, y, t, p) in enumerate(events.tolist()):
+        if split_by == "number":
+            step = i // (len(events) // time_steps)
+        else:
+            step = int((t - first) / ((last - first) / time_steps))
+        frames[min(step, time_steps - 1), p, y, x] += 1
+    return frames
+
+
+def test_three_sources_give_the_same_recordings(tmp_path):
+    write_nmnist(tmp_path)
+    from_files, from_archive = read_nmnist(tmp_path), read_npz(write_npz(tmp_path / "events.npz"))
+    order = [*range(0, 16, 2), *range(1, 16, 2), *range(16, 20, 2), *range(17, 20, 2)]  # files come by class
+    train_first = sorted(range(20), key=lambda i: (i < 16, i % 2, i))  # "Test" sorts before "Train"
+    from_library = from_tonic(Tonic(make()), is_test=None)
+    assert order != train_first
+    assert list(from_files.labels) == [i % 2 for i in train_first]
+    assert list(from_files.is_test) == [i >= 16 for i in train_first]
+    for place, i in enumerate(train_first):
+        a = slice(*from_files.offsets[place : place + 2])
+        for other in (from_archive, from_library):
+            b = slice(*other.offsets[i : i + 2])
+            for name in ("x", "y", "p", "t"):
+                np.testing.assert_array_equal(getattr(from_files, name)[a], getattr(other, name)[b])
+    assert from_library.is_test is None
+    assert list(from_tonic(Tonic(make(2)), is_test=True).is_test) == [True, True]
+
+
+def test_tonic_reads_the_same_files(tmp_path):
+    io = pytest.importorskip("tonic.io", reason="tonic is not installed (extra 'events')")
+    write_nmnist(tmp_path)
+    ours = read_nmnist(tmp_path)
+    files = sorted(tmp_path.glob("T*/[0-9]/*.bin"))
+    for i, file in enumerate(files):
+        theirs = io.read_mnist_file(str(file), dtype=EVENTS)
+        part = slice(*ours.offsets[i : i + 2])
+        for name in ("x", "y", "p", "t"):
+            np.testing.assert_array_equal(getattr(ours, name)[part], theirs[name])
+
+
+@pytest.mark.parametrize("split_by", ["number", "time"])
+@pytest.mark.parametrize("time_steps", [1, 4, 10])
+def test_frames_are_counts_of_events(split_by, time_steps):
+    items = make(70)  # more than are resized at once
+    frames = to_frames(from_tonic(Tonic(items)), time_steps=time_steps, split_by=split_by)
+    assert frames.shape == (70, time_steps, 2, 34, 34)
+    assert frames.dtype == np.float32
+    for frame, (events, _) in zip(frames, items, strict=True):
+        np.testing.assert_array_equal(frame, slow_frames(events, time_steps, split_by))
+
+
+def test_resized_frames_keep_the_places_of_events():
+    items = make(3)
+    recordings = from_tonic(Tonic(items))
+    plain, larger = (to_frames(recordings, time_steps=2, image_size=size) for size in (34, 68))
+    assert larger.shape == (3, 2, 2, 68, 68)
+    assert (larger >= 0).all()
+    # Twice the side: a block of 2x2 has the mean of its surroundings, the total grows fourfold but for the edges.
+    blocks = larger.reshape(3, 2, 2, 34, 2, 34, 2).sum((4, 6))
+    assert np.corrcoef(blocks.ravel(), plain.ravel())[0, 1] > 0.75
+    assert larger.sum() == pytest.approx(4 * plain.sum(), rel=0.05)
+    smaller = to_frames(recordings, time_steps=2, image_size=17)
+    assert smaller.sum() == pytest.approx(plain.sum() / 4, rel=0.05)
+
+
+def test_frames_of_few_events_or_one_moment():
+    one = Recordings(*(np.zeros(1, np.int64),) * 4, np.array([0, 1]), np.array([0]), None, (4, 4, 2))
+    for split_by in ("number", "time"):
+        frames = to_frames(one, time_steps=3, split_by=split_by)
+        assert frames.sum() == 1
+        assert frames[0, 0, 0, 0, 0] == 1
+
+
+def test_event_frames_are_split_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
+    path = write_npz(tmp_path / "events.npz")
+    split = load_event_frames(path, time_steps=3, image_size=16)
+    assert split.x_train.shape == (16, 3, 2, 16, 16)
+    assert split.x_test.shape == (4, 3, 2, 16, 16)
+    (kept,) = (tmp_path / "cache").iterdir()
+    monkeypatch.setattr("art_snn.data.frames.to_frames", lambda *_, **__: pytest.fail("the cache was not used"))
+    again = load_event_frames(path, time_steps=3, image_size=16)
+    assert all(np.array_equal(a, b) for a, b in zip(split, again, strict=True))
+    anew = load_event_frames(path, time_steps=3, image_size=16, test_share=0.5)
+    assert list(np.bincount(anew.y_test)) == [5, 5]
+    monkeypatch.undo()
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
+    kept.write_bytes(kept.read_bytes()[:500])
+    healed = load_event_frames(path, time_steps=3, image_size=16)
+    np.testing.assert_array_equal(healed.x_train, split.x_train)
+    load_event_frames(path, time_steps=4, image_size=16)
+    load_event_frames(path, time_steps=3, image_size=16, split_by="time")
+    assert len(list((tmp_path / "cache").iterdir())) == 3
+    other = load_event_frames(write_npz(tmp_path / "open.npz", is_test=None), time_steps=3, image_size=16)
+    assert list(np.bincount(other.y_test)) == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"t_us": None}, "events.npz lacks the arrays t_us"),
+        ({"x": np.zeros(3, np.uint8)}, "x, y, p and t have different lengths"),
+        ({"offsets": np.arange(21)}, "its offsets do not part"),
+        ({"sensor_size": np.array([20, 34, 2])}, r"recording 0 has x=\d+, limit 20"),
+        ({"t_us": "reversed"}, "in recording 0, time goes back"),
+    ],
+)
+def test_damaged_archives_are_named(tmp_path, changes, message):
+    if isinstance(changes.get("t_us"), str):
+        with np.load(write_npz(tmp_path / "right.npz")) as archive:
+            changes = {"t_us": archive["t_us"][::-1]}
+    with pytest.raises(DataError, match=message):
+        read_npz(write_npz(tmp_path / "events.npz", **changes))
+
+
+def test_missing_and_damaged_files_are_named(tmp_path):
+    with pytest.raises(DataError, match="no event file"):
+        read_npz(tmp_path / "none.npz")
+    (tmp_path / "text.npz").write_text("no archive")
+    with pytest.raises(DataError, match=r"text.npz is no readable NumPy archive"):
+        read_npz(tmp_path / "text.npz")
+    whole = write_npz(tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"half.npz is no readable NumPy archive"):
+        read_npz(tmp_path / "half.npz")
+    with pytest.raises(DataError, match="no N-MNIST recordings"):
+        read_nmnist(tmp_path)
+    write_nmnist(tmp_path)
+    file = tmp_path / "Train" / "0" / "00002.bin"
+    file.write_bytes(file.read_bytes()[:-2])
+    with pytest.raises(DataError, match=r"00002.bin is damaged: \d+ bytes"):
+        read_nmnist(tmp_path)
+    file.write_bytes(bytes([245, 240, 0, 0, 0]))
+    with pytest.raises(DataError, match=r"00002.bin holds no event"):
+        read_nmnist(tmp_path)
+    with pytest.raises(DataError, match="Tonic is empty"):
+        from_tonic(Tonic())
+    with pytest.raises(DataError, match=r"Tonic\[0\] has no events with x, y, t, p"):
+        from_tonic(Tonic([(np.zeros((3, 4)), 0)]))
+    with pytest.raises(DataError, match="'no/such' is neither 'digits', 'cifar10', 'cifar100', nor a folder"):
+        resolved("no/such")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"time_steps": 0}, "time_steps must be"),
+        ({"split_by": "space"}, "split_by must be 'number' or 'time', got 'space'"),
+        ({"image_size": 0}, "image_size must be >= 1, got 0"),
+    ],
+)
+def test_bad_frame_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        to_frames(from_tonic(Tonic(make(1))), **{"time_steps": 2, **options})
+
+
+# --- splits and augmentation -----------------------------------------------------------------------------------------
+
+
+def test_part_is_stratified_and_always_the_same():
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    part = stratified_part(labels, 10)
+    assert list(np.bincount(labels[part])) == [5, 3, 2]
+    np.testing.assert_array_equal(part, stratified_part(labels, 10))
+    assert not np.array_equal(part, stratified_part(labels, 10, seed=1))
+    np.testing.assert_array_equal(stratified_part(labels, 100), np.arange(100))
+    with pytest.raises(ValueError, match="must be >= 1, got 0"):
+        stratified_part(labels, 0)
+
+
+@pytest.mark.parametrize("shape", [(40, 3, 20, 24), (40, 5, 2, 20, 24)])
+def test_augmentation_moves_flips_and_cuts_whole_samples(shape):
+    np.random.seed(0)
+    x = np.random.default_rng(0).uniform(1, 2, shape).astype(np.float32)
+    before = x.copy()
+    cropped = augment(x, "crop")
+    middle = []
+    for sample, out in zip(x, cropped, strict=True):
+        padded = np.pad(sample, [(0, 0)] * (x.ndim - 3) + [(4, 4), (4, 4)])
+        places = [
+            (top, left)
+            for top in range(9)
+            for left in range(9)
+            if np.array_equal(padded[..., top : top + 20, left : left + 24], out)
+        ]
+        assert len(places) == 1
+        middle += places
+    assert len(set(middle)) > 10
+    np.random.seed(0)
+    flipped = augment(x, "crop-flip")
+    assert flipped.dtype == np.float32
+    np.random.seed(0)
+    turned = [not np.array_equal(a, b) for a, b in zip(augment(x, "crop"), flipped, strict=True)]
+    assert 8 < sum(turned) < 32
+    np.random.seed(0)
+    holes = augment(x, "crop-flip-cutout")
+    cut = (holes == 0) & (flipped != 0)
+    assert cut.any(axis=tuple(range(1, x.ndim))).mean() > 0.9
+    assert cut.reshape(40, -1, 20 * 24).sum(-1).max() <= 16 * 16
+    np.testing.assert_array_equal(holes[~cut], flipped[~cut])
+    np.testing.assert_array_equal(x, before)
+    assert augment(x, "none") is x
+    with pytest.raises(ValueError, match="unknown augmentation 'blur'"):
+        augment(x, "blur")
+
+
+# --- CIFAR -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def torchvision():
+    try:
+        import torchvision
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"CIFAR needs a torchvision that imports: {error}")
+    return torchvision
+
+
+def test_cifar_is_read_from_torchvisions_files(tmp_path, torchvision, monkeypatch):
+    """A small CIFAR-10 in the real file format; torchvision checks its digests, so they are those of these files."""
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    pixels = {}
+
+    def write(name: str, content: dict) -> list[str]:
+        (folder / name).write_bytes(pickle.dumps(content))
+        return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
+
+    for name in ("data_batch_1", "test_batch"):
+        pixels[name] = generator.integers(0, 256, (6, 3072), dtype=np.uint8)
+    known = torchvision.datasets.CIFAR10
+    lists = SimpleNamespace(
+        train=[write("data_batch_1", {"data": pixels["data_batch_1"], "labels": [0, 1, 2, 3, 4, 5]})],
+        test=[write("test_batch", {"data": pixels["test_batch"], "labels": [5, 4, 3, 2, 1, 0]})],
+    )
+    name, digest = write("batches.meta", {"label_names": list("abcdefghij")})
+    monkeypatch.setattr(known, "train_list", lists.train)
+    monkeypatch.setattr(known, "test_list", lists.test)
+    monkeypatch.setattr(known, "meta", {"filename": name, "key": "label_names", "md5": digest})
+    split = load_cifar("cifar10", tmp_path, download=False)
+    np.testing.assert_allclose(split.x_train, pixels["data_batch_1"].reshape(6, 3, 32, 32) / 255, rtol=1e-6)
+    assert split.x_train.dtype == np.float32
+    assert list(split.y_test) == [5, 4, 3, 2, 1, 0]
+    (folder / "test_batch").write_bytes(b"damaged")
+    with pytest.raises(DataError, match="cifar10 is not in"):
+        load_cifar("cifar10", tmp_path, download=False)
+    with pytest.raises(ValueError, match="unknown data set 'cifar20'"):
+        load_cifar("cifar20", tmp_path)

@@ -1,0 +1,112 @@
+"""The papers' networks: shapes, sizes counted by hand, bad options."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from art_snn import LIF, STBP, GradientRuleModule
+from art_snn.models import digits_net, resnet17, vgg11, vgg_dvs, vgg_small
+
+
+def conv(inside: int, outside: int, *, bias: bool, kernel: int = 3) -> int:
+    """Parameters of a convolution with its batch norm."""
+    return inside * outside * kernel**2 + (outside if bias else 0) + 2 * outside
+
+
+def linear(inside: int, outside: int) -> int:
+    return (inside + 1) * outside
+
+
+def expected_vgg11() -> int:
+    widths = [3, 64, 128, 256, 512, 512, 512, 512, 512]
+    layers = sum(conv(a, b, bias=True) for a, b in itertools.pairwise(widths))
+    return layers + linear(512 * 16, 4096) + linear(4096, 4096) + linear(4096, 10)
+
+
+def expected_vgg_small() -> int:
+    widths = [3, 16, 48, 96, 96, 192]
+    layers = sum(conv(a, b, bias=False) for a, b in itertools.pairwise(widths))
+    return layers + linear(192 * 16, 10)
+
+
+def expected_vgg_dvs() -> int:
+    widths = [2, 64, 128, 256, 256, 512, 512, 512, 512]
+    return sum(conv(a, b, bias=True) for a, b in itertools.pairwise(widths)) + linear(512 * 9, 10)
+
+
+def expected_resnet17() -> int:
+    first = conv(3, 64, bias=False)
+    narrow = 6 * conv(64, 64, bias=False) + conv(64, 64, bias=False, kernel=1)
+    wide = conv(64, 128, bias=False) + 7 * conv(128, 128, bias=False) + conv(64, 128, bias=False, kernel=1)
+    return first + narrow + wide + linear(128 * 16, 256) + 2 * 256 + linear(256, 10)
+
+
+@pytest.mark.parametrize(
+    ("build", "expected", "documented", "convolutions", "neurons"),
+    [
+        (vgg11, expected_vgg11, "61,377,034", 8, 10),
+        (vgg_small, expected_vgg_small, "329,274", 5, 5),
+        (vgg_dvs, expected_vgg_dvs, "9,271,498", 8, 8),
+        (resnet17, expected_resnet17, "1,872,074", 15 + 2, 15),
+    ],
+)
+def test_networks_have_the_documented_size(build, expected, documented, convolutions, neurons):
+    with torch.device("meta"):
+        network = build()
+    found = sum(parameter.numel() for parameter in network.parameters())
+    assert found == expected() == int(documented.replace(",", ""))
+    assert documented in build.__doc__
+    assert sum(isinstance(module, nn.Conv2d) for module in network.modules()) == convolutions
+    assert sum(isinstance(module, LIF) for module in network.modules()) == neurons
+
+
+SMALL = {
+    "vgg11": (lambda **options: vgg11(image_size=8, time_steps=2, **options), (1, 3, 8, 8)),
+    "vgg_small": (lambda **options: vgg_small(image_size=8, width=2, time_steps=2, **options), (1, 3, 8, 8)),
+    "resnet17": (lambda **options: resnet17(image_size=8, time_steps=2, **options), (1, 3, 8, 8)),
+    "vgg_dvs": (lambda **options: vgg_dvs(image_size=16, width=2, **options), (1, 3, 2, 16, 16)),
+    "digits_net": (lambda **options: digits_net(time_steps=2, **options), (1, 1, 8, 8)),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_networks_take_options_and_the_engine_is_exact_on_them(name):
+    build, shape = SMALL[name]
+    torch.manual_seed(0)
+    network = build(decay=0.5, threshold=0.75, reset="soft", nb_classes=7).eval()
+    neurons = [module.params for module in network.modules() if isinstance(module, LIF)]
+    assert {(p.decay, p.threshold, p.reset) for p in neurons} == {(0.5, 0.75, "soft")}
+    x = torch.rand(shape)
+    logits = network(x)
+    assert logits.shape == (1, 7)
+    with torch.no_grad():
+        for module in network.modules():  # so that there is something in running statistics that differs from 0 and 1
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.running_mean.uniform_(-0.1, 0.1)
+                module.running_var.uniform_(0.2, 0.5)
+    torch.testing.assert_close(GradientRuleModule(network, STBP())(x), network(x))
+
+
+@pytest.mark.parametrize(
+    ("build", "options", "message"),
+    [
+        (vgg11, {"image_size": 30}, "image_size must be a multiple of 8, got 30"),
+        (vgg11, {"in_channels": 1}, "mean and std need 1 numbers, one a channel; got 3"),
+        (vgg_small, {"nb_classes": 1}, "nb_classes must be >= 2, got 1"),
+        (vgg_small, {"width": 0}, "width must be a whole number >= 1, got 0"),
+        (vgg_small, {"decay": 0}, "decay"),
+        (resnet17, {"image_size": 4}, "image_size must be a multiple of 8, got 4"),
+        (resnet17, {"in_channels": 2}, "mean and std need 2 numbers"),
+        (vgg_dvs, {"image_size": 40}, "image_size must be a multiple of 16, got 40"),
+        (vgg_dvs, {"in_channels": 0}, "in_channels must be >= 1, got 0"),
+        (vgg_dvs, {"width": 2.5}, "width must be a whole number >= 1, got 2.5"),
+        (resnet17, {"reset": "none"}, "reset must be 'hard' or 'soft', got 'none'"),
+    ],
+)
+def test_bad_options_are_refused(build, options, message):
+    with pytest.raises(ValueError, match=message):
+        build(**options)
