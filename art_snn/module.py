@@ -67,6 +67,7 @@ class GradientRuleModule(nn.Module):
         self.rule = rule
         self.eot_samples = eot_samples
         self._restarts: list[tuple[torch.Generator, Tensor]] = []
+        self._memory: engine.RecordMemory | None = None
 
     @property
     def rule(self) -> GradientRule:
@@ -110,20 +111,20 @@ class GradientRuleModule(nn.Module):
     def attack_logits(self, x: Tensor) -> Tensor:
         """Return the logits (N, K) on which an attack takes its loss; only CBA's differ from the network's."""
         self._restart_noise()
-        return engine.attack_logits(self.network, self._rule, self._cast(x))
+        return engine.attack_logits(self.network, self._rule, self._cast(x), self._memory)
 
     def attack_samples(self, x: Tensor) -> Iterator[Tensor]:
         """Yield `attack_logits` of each of ``eot_samples`` encodings, one by one, so that memory is that of one."""
         yield self.attack_logits(x)
         for _ in range(1, self._eot_samples):
-            yield engine.attack_logits(self.network, self._rule, self._cast(x))
+            yield engine.attack_logits(self.network, self._rule, self._cast(x), self._memory)
 
     def _logits(self, x: Tensor) -> Tensor:
         if self.training:
             return self.network(x)
         if not torch.is_grad_enabled():
             return engine.simulate(self.network, x)
-        return engine.rule_logits(self.network, self._rule, x) if x.requires_grad else self.network(x)
+        return engine.rule_logits(self.network, self._rule, x, self._memory) if x.requires_grad else self.network(x)
 
     @contextmanager
     def common_random_numbers(self) -> Iterator[None]:
@@ -140,6 +141,22 @@ class GradientRuleModule(nn.Module):
         finally:
             self._restart_noise()
             self._restarts = outer
+
+    @contextmanager
+    def shared_records(self, limit: int = engine.GIB) -> Iterator[engine.RecordMemory]:
+        """Let rate rules that see the same inputs inside the block share their record pass.
+
+        The gradients are the same. This saves time where rules are compared on the same inputs, as in a search for
+        gamma. Weights must not change inside the block.
+
+        Args:
+            limit: Bytes to remember, T floats a neuron and sample; inputs beyond that are recorded anew.
+        """
+        outer, self._memory = self._memory, engine.RecordMemory(limit)
+        try:
+            yield self._memory
+        finally:
+            self._memory = outer
 
     def _restart_noise(self) -> None:
         for generator, state in self._restarts:

@@ -133,6 +133,15 @@ class RobustRecipe:
         _ = self.budget, self.gradient_rule
 
     @property
+    def architecture_name(self) -> str:
+        """The architecture, also where it was left to the data."""
+        if self.architecture is not None:
+            return self.architecture
+        if self.data == DIGITS:
+            return "digits_net"
+        return VGG_DVS if is_events(self.data) else VGG_SMALL
+
+    @property
     def budget(self) -> Budget:
         """What the attacks of the training may do."""
         step = self.eps / 2 if self.eps_step is None else self.eps_step
@@ -167,8 +176,7 @@ def make_classifier(
         clip_values: Range of the inputs.
     """
     options: dict[str, Any] = {"decay": recipe.decay, "reset": recipe.reset, "nb_classes": nb_classes}
-    events = VGG_DVS if len(input_shape) == 4 else VGG_SMALL
-    name = recipe.architecture or ("digits_net" if recipe.data == DIGITS else events)
+    name = recipe.architecture_name
     if (name == VGG_DVS) != (len(input_shape) == 4):
         raise ValueError(f"{name} does not take inputs of shape {input_shape}; leave the architecture out")
     if name != VGG_DVS:

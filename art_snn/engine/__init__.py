@@ -13,6 +13,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
+from art_snn.engine.memory import GIB, RecordMemory
 from art_snn.engine.recording import Recording, as_module, record
 from art_snn.engine.replaying import replay
 from art_snn.engine.taps import tapped
@@ -20,7 +21,7 @@ from art_snn.engine.unrolling import unroll_rate, unroll_temporal
 from art_snn.errors import InexactReplayWarning
 from art_snn.types import ConversionRule, GradientRule, RateRule, SequenceModel, TemporalRule
 
-__all__ = ["Recording", "attack_logits", "converted_logits", "record", "rule_logits", "simulate"]
+__all__ = ["GIB", "RecordMemory", "Recording", "attack_logits", "converted_logits", "record", "rule_logits", "simulate"]
 
 
 def simulate(network: SequenceModel, x: Tensor) -> Tensor:
@@ -29,13 +30,14 @@ def simulate(network: SequenceModel, x: Tensor) -> Tensor:
         return record(network, network.encode(x), observe=False).logits
 
 
-def rule_logits(network: SequenceModel, rule: GradientRule, x: Tensor) -> Tensor:
+def rule_logits(network: SequenceModel, rule: GradientRule, x: Tensor, memory: RecordMemory | None = None) -> Tensor:
     """Return the network's logits, joined to ``x`` by a graph that holds the rule's gradient.
 
     Args:
         network: The network, in evaluation mode.
         rule: The rule.
         x: Inputs (N, ...) that require grad.
+        memory: Where the record passes of rate rules are shared.
 
     Returns:
         Logits (N, K). Parameters are in the graph, too.
@@ -48,7 +50,7 @@ def rule_logits(network: SequenceModel, rule: GradientRule, x: Tensor) -> Tensor
     """
     x_seq = network.encode(x)
     if isinstance(rule, RateRule):
-        return _rate_logits(network, rule, x_seq)
+        return _rate_logits(network, rule, x_seq, memory)
     if isinstance(rule, TemporalRule):
         return unroll_temporal(network, x_seq, rule)
     if isinstance(rule, ConversionRule):
@@ -57,14 +59,14 @@ def rule_logits(network: SequenceModel, rule: GradientRule, x: Tensor) -> Tensor
     raise TypeError(f"{rule!r} is no RateRule, TemporalRule or ConversionRule")
 
 
-def attack_logits(network: SequenceModel, rule: GradientRule, x: Tensor) -> Tensor:
+def attack_logits(network: SequenceModel, rule: GradientRule, x: Tensor, memory: RecordMemory | None = None) -> Tensor:
     """Return the logits on which an attack takes its loss.
 
     These are `rule_logits`, but for a conversion rule: there the papers take the loss, too, on the ANN.
     """
     if isinstance(rule, ConversionRule):
         return converted_logits(network, rule, network.encode(x))
-    return rule_logits(network, rule, x)
+    return rule_logits(network, rule, x, memory)
 
 
 def converted_logits(network: SequenceModel, rule: ConversionRule, x_seq: Tensor) -> Tensor:
@@ -73,8 +75,11 @@ def converted_logits(network: SequenceModel, rule: ConversionRule, x_seq: Tensor
         return network.readout(network.body(x_seq.mean(0, keepdim=True)))
 
 
-def _rate_logits(network: SequenceModel, rule: RateRule, x_seq: Tensor) -> Tensor:
-    recording = record(network, x_seq.detach(), rule.slope if rule.has_slope() else None)
+def _rate_logits(network: SequenceModel, rule: RateRule, x_seq: Tensor, memory: RecordMemory | None) -> Tensor:
+    if memory is None:
+        recording = record(network, x_seq.detach(), rule.slope if rule.has_slope() else None)
+    else:
+        recording = memory.recording(network, x_seq.detach(), rule)
     replayed = replay(network, x_seq, rule, recording.layers, recording.logits)
     if replayed.logits is not None and not replayed.inexact:
         return _with_value(replayed.logits, recording.logits)

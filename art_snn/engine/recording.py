@@ -26,10 +26,12 @@ class Recording(NamedTuple):
     Attributes:
         logits: The network's logits, shape (N, K).
         layers: Name of each spiking layer to its records, one for each call of the layer in a forward pass.
+        distances: The same for the distances ``m(t) - threshold``, each (T, N, *F); empty unless they were asked for.
     """
 
     logits: Tensor
     layers: dict[str, list[LayerRecord]]
+    distances: dict[str, list[Tensor]]
 
 
 class Accumulator:
@@ -38,10 +40,12 @@ class Accumulator:
     The arithmetic is that of `art_snn.neurons`, in place: a pass over memory costs as much here as the formula.
     """
 
-    def __init__(self, params: NeuronParams, slope: Slope | None, observe: bool) -> None:
+    def __init__(self, params: NeuronParams, slope: Slope | None, observe: bool, keep: bool = False) -> None:
         self.params = params
         self.slope = slope
         self.observe = observe
+        self.keep = keep
+        self.distances: list[Tensor] = []
         self.state: NeuronState = initial_state(params)
         self.memory: Tensor | None = None
         self.scratch: Tensor | None = None
@@ -58,6 +62,8 @@ class Accumulator:
             torch.ge(membrane, self.params.threshold, out=spikes)
             if self.observe:
                 self._observe_slope(membrane)
+            if self.keep:
+                self.distances.append(membrane - self.params.threshold)
             mine = membrane is not current and membrane is not synapse
             potential = _reset(membrane, spikes, self.params, out=membrane if mine else None)
             self.state = NeuronState(potential, synapse)
@@ -120,7 +126,14 @@ class _CountedTap:
 
 
 @torch.no_grad()
-def record(network: SequenceModel, x_seq: Tensor, slope: Slope | None = None, *, observe: bool = True) -> Recording:
+def record(
+    network: SequenceModel,
+    x_seq: Tensor,
+    slope: Slope | None = None,
+    *,
+    observe: bool = True,
+    keep_distances: bool = False,
+) -> Recording:
     """Run a network over a sequence, a few steps at a time where its layers allow it, without a graph.
 
     Memory does not grow with T then: each layer holds one potential and up to three sums.
@@ -130,6 +143,7 @@ def record(network: SequenceModel, x_seq: Tensor, slope: Slope | None = None, *,
         x_seq: Encoded input, shape (T, N, ...).
         slope: A rule's slope, to be averaged over time; None records rates and currents only.
         observe: False runs the network and records nothing.
+        keep_distances: Keep every step's distance from the threshold, too; memory grows with T then.
 
     Returns:
         Logits and records.
@@ -137,7 +151,7 @@ def record(network: SequenceModel, x_seq: Tensor, slope: Slope | None = None, *,
     taps: dict[str, _CountedTap] = {}
 
     def make_tap(name: str, params: NeuronParams) -> _CountedTap:
-        taps[name] = _CountedTap(lambda: Accumulator(params, slope, observe))
+        taps[name] = _CountedTap(lambda: Accumulator(params, slope, observe, keep_distances))
         return taps[name]
 
     with tapped(as_module(network), make_tap):
@@ -150,7 +164,10 @@ def record(network: SequenceModel, x_seq: Tensor, slope: Slope | None = None, *,
             outputs.append(network.body(x_seq[start : start + chunk]))
     out_seq = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     layers = {name: [call.record() for call in tap.calls] for name, tap in taps.items()} if observe else {}
-    return Recording(network.readout(out_seq), layers)
+    distances = {}
+    if keep_distances:
+        distances = {name: [torch.stack(call.distances) for call in tap.calls] for name, tap in taps.items()}
+    return Recording(network.readout(out_seq), layers, distances)
 
 
 def _chunk(network: SequenceModel, x_seq: Tensor) -> int:

@@ -111,10 +111,10 @@ def _rows(
 ) -> Iterator[Row]:
     clean = classifier.predict(x, batch_size=batch_size)
     for rule in rules:
-        with _through(classifier, rule):
-            zeros = _zero_gradients(classifier, x, y, batch_size)
+        with through(classifier, rule):
+            zeros = zero_gradients(classifier, x, y, batch_size)
         for attack in attacks:
-            with _through(classifier, rule):
+            with through(classifier, rule):
                 start = time.perf_counter()
                 examples = ATTACKS[attack](classifier, eps, batch_size).generate(x, y)
                 attacked = classifier.predict(examples, batch_size=batch_size)
@@ -133,7 +133,7 @@ def _rows(
 
 
 @contextmanager
-def _through(classifier: PyTorchSNNClassifier, rule: GradientRule) -> Iterator[None]:
+def through(classifier: PyTorchSNNClassifier, rule: GradientRule) -> Iterator[None]:
     """Give a classifier a rule for the time of a block; zero gradients are counted here, not warned of."""
     own = classifier.gradient_rule
     classifier.gradient_rule = rule
@@ -145,7 +145,7 @@ def _through(classifier: PyTorchSNNClassifier, rule: GradientRule) -> Iterator[N
         classifier.gradient_rule = own
 
 
-def _zero_gradients(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, batch_size: int) -> float:
+def zero_gradients(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, batch_size: int) -> float:
     """Return the share of samples whose loss gradient is all zero."""
     zeros = 0
     for start in range(0, len(x), batch_size):

@@ -1,0 +1,185 @@
+"""Cells of a grid: one attack on one network through one rule."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from art_snn.checkpoints import WEIGHTS, Checkpoint, read_checkpoint
+from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.evaluation.gamma import GammaCurve, tune_gamma
+from art_snn.evaluation.rows import ATTACKS, through, zero_gradients
+from art_snn.metrics import Proportion, accuracy, attack_success_rate
+from art_snn.robust_training import RobustRecipe, load_trained
+from art_snn.rules import HART, get_rule
+
+WHITE, BLACK = "white-box", "black-box"
+CLIP_ONLY = "clip-only"
+# How gamma is chosen.
+TUNED_APART = "tuned on a split of its own"
+TUNED_ON_TEST = "tuned on the evaluation set"
+GIVEN = "given"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What one row of a grid is about. Equal cells have equal rows.
+
+    Attributes:
+        target: Folder of the target's checkpoint.
+        target_sha256: Digest of its weights.
+        source: Folder of the checkpoint that gradients come from; the target's own for white box.
+        source_sha256: Digest of its weights.
+        samples: File with the samples (`art_snn.evaluation.grid`).
+        samples_sha256: Digest of it.
+        attack: "fgsm", "pgd", or "clip-only", which clips to [0, 1] and does nothing else.
+        eps: Largest change of a pixel (L-infinity), > 0; 0 for "clip-only".
+        rule: Name of a rule; "" for "clip-only".
+        gamma: Gamma of HART, where it is given.
+        gamma_chosen: How gamma is chosen: one of the three texts of this module, "" for rules without gamma.
+        sweep: Measure all 48 values of gamma.
+    """
+
+    target: str
+    target_sha256: str
+    source: str
+    source_sha256: str
+    samples: str
+    samples_sha256: str
+    attack: str
+    eps: float
+    rule: str
+    gamma: float | None = None
+    gamma_chosen: str = ""
+    sweep: bool = False
+
+    @property
+    def setting(self) -> str:
+        """White box or black box."""
+        return WHITE if self.source_sha256 == self.target_sha256 else BLACK
+
+    @property
+    def key(self) -> str:
+        """Digest of all that the row depends on; where files lie is not part of it."""
+        identity = {name: value for name, value in asdict(self).items() if name not in ("target", "source", "samples")}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def weights_digest(checkpoint: Checkpoint) -> str:
+    """Return the SHA-256 of a checkpoint's weights."""
+    return hashlib.sha256((checkpoint.path / WEIGHTS).read_bytes()).hexdigest()
+
+
+def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> dict[str, Any]:
+    """Attack, and return the row: names to numbers and texts.
+
+    Args:
+        cell: The cell.
+        device_type: "gpu" or "cpu".
+        batch_size: Samples to attack at once.
+
+    Raises:
+        CheckpointError: A checkpoint is damaged, or not the one that the cell means.
+    """
+    start = time.perf_counter()
+    recipe, target = _loaded(cell.target, cell.target_sha256, device_type)
+    source = target if cell.setting == WHITE else _loaded(cell.source, cell.source_sha256, device_type)[1]
+    samples = _samples(cell.samples, cell.samples_sha256)
+    x, y = samples["x"], samples["y"]
+    clean = target.predict(x, batch_size=batch_size)
+    curve: GammaCurve | None = None
+    gamma, zeros = cell.gamma, float("nan")
+    if cell.attack == CLIP_ONLY:
+        examples = np.clip(x, 0, 1)
+    else:
+        if cell.gamma_chosen in (TUNED_APART, TUNED_ON_TEST):
+            part = ("x", "y") if cell.gamma_chosen == TUNED_ON_TEST else ("x_tune", "y_tune")
+            curve = tune_gamma(
+                source,
+                cell.attack,
+                samples[part[0]],
+                samples[part[1]],
+                eps=cell.eps,
+                target=target,
+                sweep=cell.sweep,
+                batch_size=batch_size,
+            )
+            gamma = curve.best
+        rule = get_rule(cell.rule) if gamma is None else HART(gamma=gamma)
+        with through(source, rule):
+            zeros = zero_gradients(source, x, y, batch_size)
+            attack_start = time.perf_counter()
+            examples = ATTACKS[cell.attack](source, cell.eps, batch_size).generate(x, y)
+            attack_seconds = time.perf_counter() - attack_start
+    attacked = target.predict(examples, batch_size=batch_size)
+    return {
+        **_description(recipe, cell),
+        "gamma": gamma,
+        "n": len(x),
+        "n_tune": 0 if curve is None else curve.success[0].total,
+        **_flat("clean_accuracy", accuracy(clean, y)),
+        **_flat("attack_success_rate", attack_success_rate(clean, attacked, y)),
+        **_flat("robust_accuracy", accuracy(attacked, y)),
+        "zero_gradients": None if np.isnan(zeros) else zeros,
+        "gamma_curve": None if curve is None else curve.points(),
+        "attack_seconds": None if cell.attack == CLIP_ONLY else attack_seconds,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def _description(recipe: RobustRecipe, cell: Cell) -> dict[str, Any]:
+    return {
+        "dataset": Path(recipe.data).name,
+        "architecture": recipe.architecture_name,
+        "width": recipe.width,
+        "decay": recipe.decay,
+        "time_steps": recipe.time_steps,
+        "reset": recipe.reset,
+        "defence": recipe.defence,
+        "seed": recipe.seed,
+        "epochs": recipe.epochs,
+        "setting": cell.setting,
+        "attack": cell.attack,
+        "eps": cell.eps,
+        "rule": cell.rule,
+        "gamma_chosen": cell.gamma_chosen,
+        "target_sha256": cell.target_sha256,
+        "source_sha256": cell.source_sha256,
+        "samples_sha256": cell.samples_sha256,
+        "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "torch", "numpy")},
+    }
+
+
+def _flat(name: str, share: Proportion) -> dict[str, Any]:
+    return {
+        name: None if share.total == 0 else share.value,
+        f"{name}_low": share.low,
+        f"{name}_high": share.high,
+        f"{name}_hits": share.hits,
+        f"{name}_n": share.total,
+    }
+
+
+@lru_cache(maxsize=4)
+def _loaded(folder: str, digest: str, device_type: str) -> tuple[RobustRecipe, PyTorchSNNClassifier]:
+    checkpoint = read_checkpoint(Path(folder))
+    found = weights_digest(checkpoint)
+    if found != digest:
+        raise ValueError(f"{folder} has changed: its weights are {found[:12]}, and the grid was made for {digest[:12]}")
+    torch.manual_seed(0)
+    return load_trained(checkpoint, device_type=device_type)
+
+
+@lru_cache(maxsize=2)
+def _samples(file: str, digest: str) -> dict[str, np.ndarray]:
+    with np.load(file) as archive:
+        return {name: archive[name] for name in archive.files}

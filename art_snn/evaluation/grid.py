@@ -1,0 +1,242 @@
+"""Grids of experiments: networks x attacks x rules x sizes x settings, one row each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
+
+from art_snn.checkpoints import CheckpointError, read_checkpoint
+from art_snn.data import Split, stratified_part
+from art_snn.data.sets import is_events
+from art_snn.evaluation.cells import CLIP_ONLY, GIVEN, TUNED_APART, TUNED_ON_TEST, Cell, run_cell, weights_digest
+from art_snn.evaluation.rows import ATTACKS
+from art_snn.evaluation.store import ResultStore
+from art_snn.robust_training import RobustRecipe, load_data
+from art_snn.rules import HART, get_rule
+from art_snn.storage import write_atomic
+from art_snn.validation import check_count
+
+_POLL_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridPlan:
+    """What a grid is made of.
+
+    Attributes:
+        targets: Folders of trained networks (runs of ``art-snn train``).
+        sources: For black box: for each target the folder of the network that gradients come from, or None.
+        rules: Names of rules.
+        attacks: Names of attacks.
+        eps: Largest changes of a pixel (L-infinity), > 0.
+        samples: Test samples to attack, stratified, always the same.
+        tuning_samples: Test samples apart from those, to tune gamma on.
+        gamma: Gamma of HART; None to tune it for each cell.
+        tune_on_test: Tune on the evaluation samples, as the papers do; each row says so.
+        sweep: Measure all 48 values of gamma instead of searching.
+    """
+
+    targets: Sequence[Path]
+    sources: Sequence[Path | None] = ()
+    rules: Sequence[str]
+    attacks: Sequence[str] = ("fgsm", "pgd")
+    eps: Sequence[float] = (8 / 255,)
+    samples: int = 1000
+    tuning_samples: int = 256
+    gamma: float | None = None
+    tune_on_test: bool = False
+    sweep: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.targets:
+            raise ValueError("targets is empty: there is nothing to attack")
+        if self.sources and len(self.sources) != len(self.targets):
+            raise ValueError(f"sources must be one a target ({len(self.targets)}), got {len(self.sources)}")
+        for rule in self.rules:
+            get_rule(rule)
+        for attack in self.attacks:
+            if attack not in ATTACKS:
+                raise ValueError(f"unknown attack {attack!r}; known: {', '.join(ATTACKS)}")
+        for eps in self.eps:
+            if not 0 < eps < np.inf:
+                raise ValueError(f"eps must be finite numbers > 0, got {eps!r}")
+        check_count("samples", self.samples)
+        check_count("tuning_samples", self.tuning_samples)
+        if self.gamma is not None:
+            HART(gamma=self.gamma)
+
+
+def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[Cell]:
+    """Return a plan's cells; the samples that they need are written beside the results.
+
+    Args:
+        plan: The plan.
+        folder: Folder for the samples.
+        verbose: Show progress.
+
+    Raises:
+        CheckpointError: A checkpoint is missing or damaged, or a source does not take its target's inputs.
+        DataError: The data are missing or damaged.
+    """
+    sources: Sequence[Path | None] = plan.sources or [None] * len(plan.targets)
+    found = {path: read_checkpoint(path) for path in (*plan.targets, *sources) if path is not None}
+    digests = {path: weights_digest(checkpoint) for path, checkpoint in found.items()}
+    cells = []
+    for target, source in zip(plan.targets, sources, strict=True):
+        recipe = RobustRecipe(**found[target].recipe)
+        if source is not None:
+            shapes = [found[path].extra.get("input_shape") for path in (target, source)]
+            if shapes[0] != shapes[1]:
+                raise CheckpointError(f"{source} takes inputs {shapes[1]}, and its target {target} takes {shapes[0]}")
+        samples, digest = _samples_file(recipe, plan, folder, verbose)
+        fixed: dict[str, Any] = {
+            "target": str(found[target].path),
+            "target_sha256": digests[target],
+            "samples": str(samples),
+            "samples_sha256": digest,
+        }
+        own: dict[str, Any] = {"source": fixed["target"], "source_sha256": digests[target]}
+        if is_events(recipe.data):
+            cells.append(Cell(**fixed, **own, attack=CLIP_ONLY, eps=0.0, rule=""))
+        origins = [own]
+        if source is not None:
+            origins.append({"source": str(found[source].path), "source_sha256": digests[source]})
+        for origin in origins:
+            for eps in plan.eps:
+                for attack in plan.attacks:
+                    cells += [
+                        Cell(**fixed, **origin, attack=attack, eps=float(eps), rule=rule, **_gamma(rule, plan))
+                        for rule in plan.rules
+                    ]
+    return cells
+
+
+def run_grid(
+    cells: Sequence[Cell],
+    results: Path,
+    *,
+    n_jobs: int = 1,
+    device_type: str = "cpu",
+    batch_size: int = 128,
+    verbose: bool = False,
+) -> list[dict[str, Any]]:
+    """Run the cells that have no row yet, and return the rows of all of them, in their order.
+
+    Rows land one by one: after a kill, the same call goes on. Several processes may run one grid at the same time.
+    The cells run in joblib's workers; ``joblib.parallel_config(backend="dask")`` around the call sends them to a
+    cluster that sees the same files.
+
+    Args:
+        cells: The cells.
+        results: The results file; made if missing.
+        n_jobs: Number of workers, >= 1, or -1 for one a core.
+        device_type: "gpu" or "cpu".
+        batch_size: Samples to attack at once.
+        verbose: Show progress.
+
+    Raises:
+        ResultsError: The file is damaged or of another schema.
+    """
+    store = ResultStore(results)
+    by_key = {cell.key: cell for cell in cells}
+    keys = list(by_key)
+    todo = store.missing(keys)
+    with tqdm(total=len(keys), initial=len(keys) - len(todo), desc="Grid", unit="row", disable=not verbose) as bar:
+        with store.renewing():
+            for key, row in _results(store, keys, by_key, n_jobs, device_type, batch_size):
+                if store.finish(key, row):
+                    bar.update()
+        while left := store.missing(keys):  # another process works on them, or has died
+            bar.n = len(keys) - len(left)
+            bar.refresh()
+            with store.renewing():
+                for key, row in _results(store, keys, by_key, n_jobs, device_type, batch_size):
+                    store.finish(key, row)
+            time.sleep(_POLL_S)
+        bar.n = len(keys)
+        bar.refresh()
+    rows = {row["key"]: row for row in store.rows()}
+    return [rows[key] for key in keys]
+
+
+def _results(
+    store: ResultStore,
+    keys: Sequence[str],
+    by_key: dict[str, Cell],
+    n_jobs: int,
+    device_type: str,
+    batch_size: int,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Claim cells one by one, and yield their rows as they are ready."""
+
+    def tasks() -> Iterator[Callable[[], Any]]:
+        while (key := store.claim(keys)) is not None:
+            yield delayed(_task)(key, by_key[key], device_type, batch_size)
+
+    workers = Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
+    yield from workers(tasks())
+
+
+def _task(key: str, cell: Cell, device_type: str, batch_size: int) -> tuple[str, dict[str, Any]]:
+    return key, {"key": key, **run_cell(cell, device_type=device_type, batch_size=batch_size)}
+
+
+def _gamma(rule: str, plan: GridPlan) -> dict[str, Any]:
+    if rule != HART.name:
+        return {}
+    if plan.gamma is not None:
+        return {"gamma": float(plan.gamma), "gamma_chosen": GIVEN}
+    return {"gamma_chosen": TUNED_ON_TEST if plan.tune_on_test else TUNED_APART, "sweep": plan.sweep}
+
+
+def _samples_file(recipe: RobustRecipe, plan: GridPlan, folder: Path, verbose: bool) -> tuple[Path, str]:
+    """Return the file with a recipe's samples and its digest; the data are loaded only if it is missing."""
+    parts = (recipe.data, recipe.image_size, recipe.split_by, recipe.test_share, plan.samples, plan.tuning_samples)
+    steps = recipe.time_steps if is_events(recipe.data) else None
+    name = hashlib.sha256(repr((*parts, steps)).encode()).hexdigest()[:16]
+    file = folder / f"samples-{name}.npz"
+    if not file.is_file():
+        arrays = choose_samples(load_data(recipe, verbose=verbose), plan.samples, plan.tuning_samples)
+        write_atomic(file, lambda temporary: _save(temporary, arrays))
+    return file, hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def choose_samples(data: Split, samples: int, tuning_samples: int) -> dict[str, np.ndarray]:
+    """Return stratified test samples to attack ("x", "y"), and others to tune gamma on ("x_tune", "y_tune").
+
+    Where all test samples are attacked, those to tune on are training samples.
+
+    Args:
+        data: The data set.
+        samples: Number to attack.
+        tuning_samples: Number to tune on.
+    """
+    chosen = stratified_part(data.y_test, samples)
+    rest = np.setdiff1d(np.arange(len(data.y_test)), chosen)
+    if len(rest) >= tuning_samples:
+        x_rest, y_rest = data.x_test[rest], data.y_test[rest]
+    else:
+        x_rest, y_rest = data.x_train, data.y_train
+    tune = stratified_part(y_rest, tuning_samples)
+    return {
+        "x": data.x_test[chosen],
+        "y": data.y_test[chosen],
+        "x_tune": x_rest[tune],
+        "y_tune": y_rest[tune],
+    }
+
+
+def _save(temporary: Path, arrays: dict[str, np.ndarray]) -> None:
+    with temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
