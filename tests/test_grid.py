@@ -1,0 +1,365 @@
+"""Grids of experiments: rows, kills, several processes, bad files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+
+from art_snn.checkpoints import CheckpointError, read_checkpoint
+from art_snn.data import load_digits
+from art_snn.data.split import Split
+from art_snn.evaluation import cells as cells_module
+from art_snn.evaluation import evaluate_rules, tune_gamma
+from art_snn.evaluation.cells import CLIP_ONLY, run_cell
+from art_snn.evaluation.grid import GridPlan, choose_samples, make_cells, run_grid
+from art_snn.evaluation.store import ResultsError, ResultStore
+from art_snn.robust_training import RobustRecipe, load_trained, train_robustly
+from art_snn.rules import HART
+
+VARYING = ("seconds", "attack_seconds")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> tuple[Path, Path]:
+    """Two small networks on digits, from two seeds."""
+    folder = tmp_path_factory.mktemp("runs")
+    data = load_digits()
+    part = Split(data.x_train[:400], data.y_train[:400], data.x_test[:100], data.y_test[:100])
+    found = []
+    for seed in (0, 1):
+        recipe = RobustRecipe(defence="none", epochs=2, time_steps=2, seed=seed)
+        train_robustly(recipe, part, folder / str(seed), device_type="cpu")
+        found.append(folder / str(seed))
+    return found[0], found[1]
+
+
+def plan(runs: tuple[Path, Path], **options) -> GridPlan:
+    defaults = {"rules": ("hart", "bptr"), "eps": (0.1,), "samples": 30, "tuning_samples": 20}
+    return GridPlan(targets=[runs[0]], sources=[runs[1]], **{**defaults, **options})
+
+
+def fixed(rows: list[dict]) -> list[dict]:
+    return [{name: value for name, value in row.items() if name not in VARYING} for row in rows]
+
+
+def test_rows_are_what_the_attacks_do(runs, tmp_path):
+    cells = make_cells(plan(runs), tmp_path)
+    rows = run_grid(cells, tmp_path / "results.sqlite")
+    assert [(row["setting"], row["attack"], row["rule"]) for row in rows] == [
+        (setting, attack, rule)
+        for setting in ("white-box", "black-box")
+        for attack in ("fgsm", "pgd")
+        for rule in ("hart", "bptr")
+    ]
+    samples = choose_samples(load_digits(), 30, 20)
+    target, source = (load_trained(read_checkpoint(run), device_type="cpu")[1] for run in runs)
+    for row in rows:
+        assert row["n"] == 30
+        assert 0 <= row["attack_success_rate_low"] <= row["attack_success_rate"] <= row["attack_success_rate_high"] <= 1
+        if row["rule"] == "hart":
+            assert row["gamma_chosen"] == "tuned on a split of its own"
+            origin = target if row["setting"] == "white-box" else source
+            curve = tune_gamma(
+                origin, row["attack"], samples["x_tune"], samples["y_tune"], eps=0.1, target=target, batch_size=128
+            )
+            assert row["gamma"] == curve.best
+            assert row["gamma_curve"] == [list(point) for point in curve.points()]
+        if row["setting"] == "white-box":
+            rule = "bptr" if row["rule"] == "bptr" else HART(gamma=row["gamma"])
+            (expected,) = evaluate_rules(
+                target, samples["x"], samples["y"], rules=[rule], attacks=[row["attack"]], eps=0.1
+            )
+            assert row["clean_accuracy"] == expected.clean_accuracy.value
+            assert row["attack_success_rate_hits"] == expected.attack_success_rate.hits
+            assert row["robust_accuracy"] == expected.robust_accuracy.value
+            assert row["zero_gradients"] == expected.zero_gradients
+
+
+def test_finished_rows_are_not_computed_again(runs, tmp_path, monkeypatch):
+    cells = make_cells(plan(runs, rules=("bptr",)), tmp_path)
+    first = run_grid(cells, tmp_path / "results.sqlite")
+    monkeypatch.setattr("art_snn.evaluation.grid.run_cell", lambda *_, **__: pytest.fail("computed again"))
+    assert run_grid(cells, tmp_path / "results.sqlite") == first
+    again = make_cells(plan(runs, rules=("bptr",)), tmp_path)
+    assert [cell.key for cell in again] == [cell.key for cell in cells]
+    other = make_cells(plan(runs, rules=("bptr",), samples=31), tmp_path)
+    assert not {cell.key for cell in other} & {cell.key for cell in cells}
+
+
+def test_samples_are_stratified_and_apart():
+    data = load_digits()
+    chosen = choose_samples(data, 100, 50)
+    assert np.bincount(chosen["y"]).tolist() == [10] * 10
+    attacked = {image.tobytes() for image in chosen["x"]}
+    assert not attacked & {image.tobytes() for image in chosen["x_tune"]}
+    whole = choose_samples(data, 450, 50)
+    training = {image.tobytes() for image in data.x_train}
+    assert all(image.tobytes() in training for image in whole["x_tune"])
+
+
+def test_policies_of_gamma_are_in_the_rows(runs, tmp_path):
+    for options, chosen, tuned_on in (
+        ({"gamma": 0.7}, "given", 0),
+        ({"tune_on_test": True}, "tuned on the evaluation set", 30),
+    ):
+        cells = make_cells(plan(runs, rules=("hart",), attacks=("fgsm",), **options), tmp_path)
+        row = run_grid(cells, tmp_path / "results.sqlite")[0]
+        assert row["gamma_chosen"] == chosen
+        if tuned_on:
+            assert row["gamma_curve"][0][2] <= tuned_on
+            assert row["gamma_curve"][0][2] == row["attack_success_rate_n"]
+        else:
+            assert row["gamma"] == 0.7
+            assert row["gamma_curve"] is None
+
+
+# --- processes -------------------------------------------------------------------------------------------------------
+
+_SCRIPT = """
+import sys
+from pathlib import Path
+from art_snn.evaluation import grid
+from art_snn.evaluation.grid import GridPlan, make_cells, run_grid
+
+target, source, folder = map(Path, sys.argv[1:4])
+plan = GridPlan(targets=[target], sources=[source], rules=("hart", "bptr", "stbp"), eps=(0.1, 0.2), samples=30,
+                tuning_samples=20, gamma=1.0)
+inner, computed = grid.run_cell, []
+
+def counted(cell, **options):
+    computed.append(cell)
+    return inner(cell, **options)
+
+grid.run_cell = counted
+print("ready", flush=True)
+sys.stdin.readline()
+run_grid(make_cells(plan, folder), folder / "results.sqlite")
+print(len(computed))
+"""
+
+
+def start(tmp_path: Path, runs: tuple[Path, Path], folder: Path) -> subprocess.Popen:
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT)
+    process = subprocess.Popen(
+        [sys.executable, str(script), *map(str, runs), str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def go(process: subprocess.Popen) -> None:
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def whole_plan(runs: tuple[Path, Path]) -> GridPlan:
+    return plan(runs, rules=("hart", "bptr", "stbp"), eps=(0.1, 0.2), gamma=1.0)
+
+
+@pytest.mark.slow
+def test_killed_grid_goes_on_without_losing_or_doubling_a_row(runs, tmp_path):
+    expected = run_grid(make_cells(whole_plan(runs), tmp_path), tmp_path / "expected.sqlite")
+    folder = tmp_path / "killed"
+    kept = []
+    for rows in (3, 9):
+        process = start(tmp_path, runs, folder)
+        go(process)
+        file = folder / "results.sqlite"
+        while not file.exists() or len(ResultStore(file).rows()) < rows:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kept.append(len(ResultStore(file).rows()))
+    assert 3 <= kept[0] < kept[1] < len(expected)
+    process = start(tmp_path, runs, folder)
+    out, _ = process.communicate("\n")
+    assert int(out) == len(expected) - kept[1]  # at once, although the dead processes' claims are there
+    with sqlite3.connect(folder / "results.sqlite") as db:
+        assert db.execute("SELECT COUNT(*), COUNT(DISTINCT key) FROM results").fetchone() == (len(expected),) * 2
+        assert db.execute("SELECT COUNT(*) FROM claims").fetchone() == (0,)
+    db.close()
+    rows = run_grid(make_cells(whole_plan(runs), folder), folder / "results.sqlite")
+    assert fixed(rows) == fixed(expected)
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_grid(runs, tmp_path):
+    expected = run_grid(make_cells(whole_plan(runs), tmp_path), tmp_path / "expected.sqlite")
+    folder = tmp_path / "shared"
+    processes = [start(tmp_path, runs, folder) for _ in range(2)]
+    for process in processes:
+        go(process)
+    computed = [int(process.communicate()[0]) for process in processes]
+    assert sum(computed) == len(expected)
+    assert min(computed) >= 1
+    rows = run_grid(make_cells(whole_plan(runs), folder), folder / "results.sqlite")
+    assert fixed(rows) == fixed(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["loky", "dask"])
+def test_two_workers_give_the_rows_of_one(runs, tmp_path, backend):
+    cells = make_cells(plan(runs, gamma=1.0), tmp_path)
+    expected = run_grid(cells, tmp_path / "expected.sqlite")
+    if backend == "loky":
+        rows = run_grid(cells, tmp_path / "results.sqlite", n_jobs=2)
+    else:
+        distributed = pytest.importorskip("distributed", reason="dask is not installed (extra 'cluster')")
+        with (
+            distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+            distributed.Client(cluster) as client,
+            joblib.parallel_config(backend="dask"),
+        ):
+            rows = run_grid(cells, tmp_path / "results.sqlite", n_jobs=2)
+            assert len(client.scheduler_info()["workers"]) == 2
+    assert fixed(rows) == fixed(expected)
+
+
+# --- the store -------------------------------------------------------------------------------------------------------
+
+
+def test_claims_are_exclusive_and_taken_over_when_abandoned(tmp_path, monkeypatch):
+    first, second = ResultStore(tmp_path / "r.sqlite"), ResultStore(tmp_path / "r.sqlite")
+    keys = ["a", "b", "c"]
+    assert first.claim(keys) == "a"
+    assert second.claim(keys) == "b"
+    assert second.finish("b", {"value": 1})
+    assert not first.finish("b", {"value": 2})
+    assert first.rows() == [{"value": 1}]
+    assert second.missing(keys) == ["a", "c"]
+    assert second.claim(["a", "b"]) is None
+    monkeypatch.setattr("art_snn.evaluation.store.STALE_S", -1.0)
+    assert second.claim(["a", "b"]) == "a"
+    monkeypatch.undo()
+    second.release()
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    ghost = ResultStore(tmp_path / "r.sqlite")
+    ghost.owner = f"{ghost.owner.split(':')[0]}:{int(dead.stdout)}:x"
+    assert ghost.claim(["c"]) == "c"
+    assert first.claim(["c"]) == "c"
+    elsewhere = ResultStore(tmp_path / "r.sqlite")
+    elsewhere.owner = f"another-host:{int(dead.stdout)}:x"
+    assert elsewhere.claim(["d"]) == "d"
+    assert first.claim(["d"]) is None
+
+
+def renewed(path: Path) -> float:
+    db = sqlite3.connect(path)
+    (when,) = db.execute("SELECT renewed FROM claims").fetchone()
+    db.close()
+    return when
+
+
+def test_claims_are_renewed_and_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("art_snn.evaluation.store._RENEW_S", 0.05)
+    store, other = ResultStore(tmp_path / "r.sqlite"), ResultStore(tmp_path / "r.sqlite")
+
+    def fail_while_renewing() -> None:
+        with store.renewing():
+            store.claim(["a"])
+            before = renewed(store.path)
+            time.sleep(0.3)
+            assert renewed(store.path) > before
+            assert other.claim(["a"]) is None
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail_while_renewing()
+    assert other.claim(["a"]) == "a"
+
+
+def test_bad_results_files_are_named(tmp_path):
+    (tmp_path / "text.sqlite").write_text("no database" * 100)
+    with pytest.raises(ResultsError, match=r"text.sqlite is no results file, or damaged"):
+        ResultStore(tmp_path / "text.sqlite")
+    with sqlite3.connect(tmp_path / "other.sqlite") as db:
+        db.execute("PRAGMA user_version = 7")
+    db.close()
+    with pytest.raises(ResultsError, match="has schema 7, and this art_snn reads schema 1; name another file"):
+        ResultStore(tmp_path / "other.sqlite")
+    with pytest.raises(ResultsError, match="is a folder"):
+        ResultStore(tmp_path)
+    with sqlite3.connect(tmp_path / "foreign.sqlite") as db:
+        db.execute("CREATE TABLE mine (x)")
+    db.close()
+    with pytest.raises(ResultsError, match="has schema 0"):
+        ResultStore(tmp_path / "foreign.sqlite")
+    with pytest.raises(OSError, match=r"Not a directory|File exists"):
+        ResultStore(tmp_path / "text.sqlite" / "results.sqlite")
+
+
+# --- cells and plans -------------------------------------------------------------------------------------------------
+
+
+def test_changed_and_unfit_checkpoints_are_refused(runs, tmp_path):
+    (cell, *_) = make_cells(plan(runs), tmp_path)
+    changed = type(cell)(**{**vars(cell), "target_sha256": "0" * 64, "source_sha256": "0" * 64})
+    with pytest.raises(ValueError, match="has changed: its weights are"):
+        run_cell(changed)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        make_cells(plan((tmp_path / "nothing", runs[1])), tmp_path)
+    other = tmp_path / "small"
+    data = load_digits()
+    small = Split(*(a[:32, :, :, :8] if a.ndim == 4 else a[:32] for a in data))
+    wide = Split(*(np.repeat(a, 3, 1) if a.ndim == 4 else a for a in small))
+    recipe = RobustRecipe(
+        defence="none", epochs=1, time_steps=1, architecture="vgg_small", width=1, data="digits", image_size=8
+    )
+    train_robustly(recipe, wide, other, device_type="cpu")
+    with pytest.raises(CheckpointError, match=r"takes inputs \[3, 8, 8\], and its target"):
+        make_cells(plan((runs[0], other)), tmp_path)
+
+
+def test_event_grids_report_what_clipping_alone_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
+    from tests.test_data import write_npz
+
+    recipe = RobustRecipe(
+        data=str(write_npz(tmp_path / "events.npz")), defence="none", epochs=1, time_steps=2, image_size=16, width=1
+    )
+    from art_snn.robust_training import load_data
+
+    data = load_data(recipe)
+    classifier, _ = train_robustly(recipe, data, tmp_path / "run", device_type="cpu")
+    assert classifier.clip_values[1] == data.x_train.max()
+    events = GridPlan(targets=[tmp_path / "run"], rules=("bptr",), attacks=("fgsm",), samples=4, tuning_samples=4)
+    rows = run_grid(make_cells(events, tmp_path), tmp_path / "results.sqlite")
+    assert [(row["attack"], row["eps"]) for row in rows] == [(CLIP_ONLY, 0.0), ("fgsm", 8 / 255)]
+    clipped = classifier.predict(np.clip(data.x_test, 0, 1)).argmax(1)
+    assert rows[0]["robust_accuracy_hits"] == (clipped == data.y_test).sum()
+    assert rows[0]["architecture"] == "vgg_dvs"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rules": ("magic",)}, "magic"),
+        ({"attacks": ("cw",)}, "unknown attack 'cw'"),
+        ({"eps": (0.0,)}, "eps must be finite numbers > 0, got 0.0"),
+        ({"samples": 0}, "samples"),
+        ({"gamma": -1.0}, "gamma"),
+    ],
+)
+def test_bad_plans_are_refused(runs, options, message):
+    with pytest.raises(ValueError, match=message):
+        plan(runs, **options)
+    with pytest.raises(ValueError, match="targets is empty"):
+        GridPlan(targets=[], rules=("hart",))
+    with pytest.raises(ValueError, match=r"sources must be one a target \(1\), got 2"):
+        GridPlan(targets=[runs[0]], sources=list(runs), rules=("hart",))
+    assert cells_module.WHITE == "white-box"
