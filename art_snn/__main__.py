@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 import art_snn
 from art_snn.checkpoints import CheckpointError
-from art_snn.commands import evaluate, train
+from art_snn.commands import evaluate, paper, results, train
 from art_snn.commands.options import OneLineParser, UsageError
 from art_snn.errors import DataError
+from art_snn.evaluation.store import ResultsError
+from art_snn.report.figures import NothingToDrawError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
-    except (UsageError, CheckpointError, DataError, ImportError, OSError) as error:
+    except (UsageError, CheckpointError, DataError, ResultsError, NothingToDrawError, ImportError, OSError) as error:
         print(f"art-snn {options.command}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -41,6 +43,8 @@ def _parser() -> OneLineParser:
     commands = parser.add_subparsers(dest="command", required=True)
     evaluate.add_parser(commands)
     train.add_parser(commands)
+    paper.add_parser(commands)
+    results.add_parsers(commands)
     return parser
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,7 @@ class GridPlan:
         gamma: Gamma of HART; None to tune it for each cell.
         tune_on_test: Tune on the evaluation samples, as the papers do; each row says so.
         sweep: Measure all 48 values of gamma instead of searching.
+        dataset: Name of the data set in tables; "" for that of its folder.
     """
 
     targets: Sequence[Path]
@@ -55,6 +58,7 @@ class GridPlan:
     gamma: float | None = None
     tune_on_test: bool = False
     sweep: bool = False
+    dataset: str = ""
 
     def __post_init__(self) -> None:
         if not self.targets:
@@ -103,6 +107,7 @@ def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[C
             "target_sha256": digests[target],
             "samples": str(samples),
             "samples_sha256": digest,
+            "dataset": plan.dataset,
         }
         own: dict[str, Any] = {"source": fixed["target"], "source_sha256": digests[target]}
         if is_events(recipe.data):
@@ -182,8 +187,17 @@ def _results(
         while (key := store.claim(keys)) is not None:
             yield delayed(_task)(key, by_key[key], device_type, batch_size)
 
-    workers = Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
-    yield from workers(tasks())
+    with quiet_workers():
+        workers = Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
+        yield from workers(tasks())
+
+
+@contextmanager
+def quiet_workers() -> Iterator[None]:
+    """Leave out joblib's word that a worker with much memory was replaced: torch's caches look like a leak to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+        yield
 
 
 def _task(key: str, cell: Cell, device_type: str, batch_size: int) -> tuple[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from art_snn.evaluation import Row
 from art_snn.metrics import Proportion
 from art_snn.storage import write_atomic
 
-_LABELS = {"hart": "HART", "stbp": "STBP", "rga": "RGA", "bptr": "BPTR", "rate": "rate gradient", "cba": "CBA"}
+LABELS = {"hart": "HART", "stbp": "STBP", "rga": "RGA", "bptr": "BPTR", "rate": "rate gradient", "cba": "CBA"}
 
 
 def text_table(rows: Sequence[Row]) -> str:
@@ -25,7 +25,7 @@ def text_table(rows: Sequence[Row]) -> str:
     return tabulate(
         [
             [
-                _LABELS.get(row.rule, row.rule),
+                LABELS.get(row.rule, row.rule),
                 "" if row.gamma is None else f"{row.gamma:g}",
                 row.attack.upper(),
                 str(row.clean_accuracy),
@@ -97,7 +97,7 @@ def plot(rows: Sequence[Row], title: str, path: Path) -> None:
             values = np.array([share.value for share in shares.values()])
             errors = np.array([[s.value - s.low, s.high - s.value] for s in shares.values()]).T.clip(min=0)
             axes.bar(places, 100 * values, width * 0.92, yerr=100 * errors, capsize=3, label=attack.upper())
-        axes.set_xticks(range(len(rules)), [_LABELS.get(rule, rule) for rule in rules])
+        axes.set_xticks(range(len(rules)), [LABELS.get(rule, rule) for rule in rules])
         axes.set_ylabel("attack success rate (%)")
         axes.set_ylim(0, 105)
         axes.set_title(title, fontsize=10)

@@ -1,0 +1,149 @@
+"""``art-snn paper``: the paper's evaluation, from training to tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from art_snn.commands.options import (
+    OneLineParser,
+    UsageError,
+    add_device,
+    check_device,
+    check_folder,
+    whole,
+)
+from art_snn.commands.results import RETENTION
+from art_snn.data.sets import is_events, resolved
+from art_snn.errors import DataError
+from art_snn.evaluation.cells import TUNED_ON_TEST
+from art_snn.evaluation.grid import make_cells, run_grid
+from art_snn.evaluation.store import ResultStore
+from art_snn.paper import SIZES, Experiment, experiments, plans, retention_records, train_all
+from art_snn.published import TABLES
+from art_snn.report.figures import epsilon_figure, gamma_figure, retention_figure
+from art_snn.report.tables import write_table
+from art_snn.storage import write_atomic
+
+RUNS, RESULTS = "runs", "results.sqlite"
+_RETENTION_SAMPLES = 64
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command's options."""
+    parser: OneLineParser = commands.add_parser(
+        "paper",
+        help="re-make the paper's evaluation: train, attack, tables, figures",
+        description="Train the paper's networks (small ones for two cores, or its own), attack them white box and "
+        "black box by all rules, and write the paper's tables beside the published numbers, and figures. Stopped, the "
+        "same command goes on; two processes share one --out.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add("--size", default=SIZES[0], help=f"one of {', '.join(SIZES)}")
+    add("--data", help="images: 'cifar10', 'cifar100', or a folder with train/<class>/* and test/<class>/*")
+    add("--events", help="event recordings: an .npz, or N-MNIST's folder")
+    add("--out", type=Path, required=True, metavar="FOLDER", help="folder for networks, results, tables and figures")
+    add("--dataset", default="", help="name of the images in tables; that of their folder if left out")
+    add("--epochs", type=whole, help="passes over the training images; 6 when small, 100 when full")
+    add("--robust", action="store_true", help="robust targets (*) when small, too")
+    add("--samples", type=whole, default=1000, help="test samples to attack")
+    add("--tuning-samples", type=whole, default=256, help="samples apart from those, to tune gamma on")
+    add("--tune-on-test", action="store_true", help="tune gamma on the attacked samples, as the paper does")
+    add("--no-mixed-precision", action="store_true", help="train in float32")
+    add("--seed", type=whole, default=0, help="seed of the targets; surrogates have the next one")
+    add("--jobs", type=whole, default=1, help="trainings and attacks at once; -1 for one a core")
+    add_device(parser)
+    add("--quiet", action="store_true", help="no progress bars")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; return its exit code."""
+    chosen = _checked(options)
+    verbose = not options.quiet
+    store = ResultStore(options.out / RESULTS)  # says at once if the file is of another schema
+    runs = options.out / RUNS
+    print(f"1. {2 * len(chosen)} networks in {runs}", flush=True)
+    train_all(chosen, runs, n_jobs=options.jobs, device_type=options.device, verbose=verbose)
+    print(f"2. attacks, rows in {store.path}", flush=True)
+    grids = plans(
+        chosen,
+        runs,
+        samples=options.samples,
+        tuning_samples=options.tuning_samples,
+        tune_on_test=options.tune_on_test,
+        dataset=options.dataset,
+    )
+    cells = [cell for grid in grids for cell in make_cells(grid, options.out / "samples", verbose=verbose)]
+    rows = run_grid(cells, store.path, n_jobs=options.jobs, device_type=options.device, verbose=verbose)
+    print("3. temporal retention", flush=True)
+    records = _retention(chosen, runs, cells, options)
+    print("4. tables and figures", flush=True)
+    for file in _report(rows, records, options.out):
+        print(f"wrote {file}")
+    if any(row["gamma_chosen"] == TUNED_ON_TEST for row in rows):
+        print("gamma was tuned on the attacked samples: HART's numbers are those of the strongest of many attacks")
+    return 0
+
+
+def _checked(options: argparse.Namespace) -> list[Experiment]:
+    """Return the experiments; raise UsageError before any work is done."""
+    check_device(options.device)
+    check_folder("--out", options.out)
+    names: dict[str, str | None] = {"data": options.data, "events": options.events}
+    for option, text in names.items():
+        if text is None:
+            continue
+        try:
+            names[option] = resolved(text)
+        except DataError as error:
+            raise UsageError(f"--{option} {error}") from None
+        if is_events(str(names[option])) != (option == "events"):
+            raise UsageError(f"--{option} {text!r} holds {'images' if option == 'events' else 'event recordings'}")
+    for option in ("samples", "tuning_samples"):
+        if getattr(options, option) < 1:
+            raise UsageError(f"--{option.replace('_', '-')} must be >= 1, got {getattr(options, option)}")
+    if options.jobs < 1 and options.jobs != -1:
+        raise UsageError(f"--jobs must be >= 1, or -1, got {options.jobs}")
+    try:
+        return experiments(
+            options.size,
+            images=names["data"],
+            events=names["events"],
+            epochs=options.epochs,
+            robust=options.robust,
+            mixed_precision=not options.no_mixed_precision,
+            seed=options.seed,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _retention(
+    chosen: list[Experiment], runs: Path, cells: list[Any], options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    files = {Path(cell.target).parent.name: cell.samples for cell in cells}
+    records = []
+    for one in chosen:
+        with np.load(files[one.name]) as samples:
+            x = samples["x"][:_RETENTION_SAMPLES]
+        dataset = "" if is_events(one.recipe.data) else options.dataset
+        records += retention_records([runs / one.name], x, device_type=options.device, dataset=dataset)
+    text = json.dumps(records, indent=1)
+    write_atomic(options.out / RETENTION, lambda file: file.write_text(text + "\n", encoding="utf-8"))
+    return records
+
+
+def _report(rows: list[dict[str, Any]], records: list[dict[str, Any]], folder: Path) -> list[Path]:
+    files = [file for number in TABLES for file in write_table(number, rows, folder)]
+    return [
+        *files,
+        *gamma_figure(rows, folder),
+        *epsilon_figure(rows, folder),
+        *retention_figure(records, folder),
+    ]

@@ -1,0 +1,90 @@
+"""``art-snn table`` and ``art-snn figure``: reports from a grid's results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from art_snn.commands.options import OneLineParser, UsageError, check_folder, whole
+from art_snn.evaluation.store import ResultStore
+from art_snn.published import TABLES
+from art_snn.report.figures import epsilon_figure, gamma_figure, retention_figure
+from art_snn.report.tables import write_table
+
+FIGURES = ("gamma", "retention", "epsilon")
+RETENTION = "retention.json"
+
+
+def add_parsers(commands: Any) -> None:
+    """Add the two commands' options."""
+    table: OneLineParser = commands.add_parser(
+        "table",
+        help="one of the paper's tables from results, beside the published numbers",
+        description="Write one of the paper's Tables 1 to 5 from the results of art-snn paper, as Markdown, LaTeX and "
+        "CSV, with the published numbers beside ours.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    table.set_defaults(run=run_table)
+    table.add_argument("number", type=whole, help="number of the table, 1 to 5")
+    figure: OneLineParser = commands.add_parser(
+        "figure",
+        help="a figure from results",
+        description="Draw attack success over gamma or over eps, or temporal retention, from the results of art-snn "
+        "paper, as PNG and SVG.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    figure.set_defaults(run=run_figure)
+    figure.add_argument("name", help=f"one of {', '.join(FIGURES)}")
+    for parser in (table, figure):
+        add = parser.add_argument
+        add("--results", type=Path, required=True, metavar="FILE", help="results.sqlite of art-snn paper")
+        add("--out", type=Path, metavar="FOLDER", help="folder to write to; that of the results if left out")
+
+
+def run_table(options: argparse.Namespace) -> int:
+    """Write a table; return the exit code."""
+    if options.number not in TABLES:
+        raise UsageError(f"table must be one of {', '.join(map(str, TABLES))}, got {options.number}")
+    rows = _rows(options)
+    files = write_table(options.number, rows, _out(options))
+    print(files[0].read_text(encoding="utf-8"))
+    _say(files)
+    return 0
+
+
+def run_figure(options: argparse.Namespace) -> int:
+    """Draw a figure; return the exit code."""
+    if options.name not in FIGURES:
+        raise UsageError(f"figure must be one of {', '.join(FIGURES)}, got {options.name!r}")
+    if options.name == "retention":
+        file = options.results.parent / RETENTION
+        if not file.is_file():
+            raise UsageError(f"no {str(file)!r}; art-snn paper writes it")
+        try:
+            records = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UsageError(f"{file} is damaged: {error}") from None
+        check_folder("--out", _out(options))
+        _say(retention_figure(records, _out(options)))
+        return 0
+    draw = gamma_figure if options.name == "gamma" else epsilon_figure
+    _say(draw(_rows(options), _out(options)))
+    return 0
+
+
+def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
+    if not options.results.is_file():
+        raise UsageError(f"no results file {str(options.results)!r}; art-snn paper makes one")
+    check_folder("--out", _out(options))
+    return ResultStore(options.results).rows()
+
+
+def _out(options: argparse.Namespace) -> Path:
+    folder: Path = options.results.parent if options.out is None else options.out
+    return folder
+
+
+def _say(files: list[Path]) -> None:
+    print("wrote " + ", ".join(str(file) for file in files))
