@@ -16,8 +16,9 @@ from art_snn.data.sets import DIGITS
 from art_snn.encoders import DirectEncoder
 from art_snn.evaluation.grid import GridPlan, quiet_workers
 from art_snn.network import SpikingNetwork
+from art_snn.recipes import RobustRecipe
 from art_snn.retention import temporal_retention
-from art_snn.robust_training import RobustRecipe, load_data, load_trained, train_robustly
+from art_snn.robust_training import load_data, load_trained, train_robustly
 
 SIZES = ("small", "full")
 RULES = ("cba", "bptr", "stbp", "rga", "rate", "hart")

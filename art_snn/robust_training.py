@@ -5,203 +5,26 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from tqdm.auto import tqdm
 
 from art_snn import checkpoints
-from art_snn.augmentation import AUGMENTATIONS, augment
+from art_snn.augmentation import augment
 from art_snn.checkpoints import Checkpoint, CheckpointError
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.data import Split
-from art_snn.data.frames import SPLIT_BY
-from art_snn.data.sets import DIGITS, is_events, load
-from art_snn.defences import DEFENCES, Budget
-from art_snn.encoders import check_time_steps
+from art_snn.data.sets import is_events, load
+from art_snn.defences import DEFENCES
 from art_snn.errors import GradientWarning
-from art_snn.models import digits_net, resnet17, vgg11, vgg_dvs, vgg_small
-from art_snn.network import SpikingNetwork
-from art_snn.rules import HART, get_rule
-from art_snn.surrogates import check_decay
-from art_snn.types import GradientRule, Reset
-from art_snn.validation import check_count
-
-VGG_SMALL, VGG_DVS = "vgg_small", "vgg_dvs"
-ARCHITECTURES: dict[str, Callable[..., SpikingNetwork]] = {
-    "digits_net": digits_net,
-    VGG_SMALL: vgg_small,
-    "vgg11": vgg11,
-    "resnet17": resnet17,
-    VGG_DVS: vgg_dvs,
-}
-OPTIMIZERS = ("adam", "sgd")
-MOMENTUM = 0.9
-
-
-@dataclass(frozen=True, kw_only=True)
-class RobustRecipe:
-    """All that a training depends on: equal recipes on equal data give equal weights on one machine.
-
-    Attributes:
-        data: What `art_snn.data.sets.load` takes: "digits", "cifar10", "cifar100", a folder or file.
-        split_by: "number" or "time": how event recordings are cut into frames.
-        test_share: Share of event recordings to test on, in (0, 1); None for the source's own split.
-        architecture: A name of `ARCHITECTURES`; None for "digits_net" on digits and "vgg_small" on
-            images and "vgg_dvs" on event frames.
-        width: Channels of the first layer of "vgg_small" and "vgg_dvs"; None for their own.
-        image_size: Height and width that inputs are brought to; digits and CIFAR keep theirs.
-        time_steps: T, >= 1.
-        decay: Membrane retention lambda, in (0, 1].
-        reset: "hard" or "soft".
-        defence: A name of `art_snn.defences.DEFENCES`.
-        eps: Largest change of a pixel (L-infinity), > 0; pixels are in [0, 1], event frames are counts.
-        eps_step: Step of PGD, > 0; None for eps / 2.
-        max_iter: Steps of PGD, >= 1.
-        beta: Weight of TRADES' second term, > 0.
-        rule: Name of the gradient rule that makes the examples.
-        gamma: Gamma of HART, > 0.
-        epochs: Passes over the training images, >= 1.
-        batch_size: Images a step, >= 1.
-        optimizer: "adam", or "sgd" with momentum 0.9.
-        lr: Learning rate at the start, > 0; it follows a cosine to 0.
-        weight_decay: Weight decay of the optimizer, >= 0.
-        augmentation: A name of `art_snn.augmentation.AUGMENTATIONS`.
-        mixed_precision: Compute the losses in bfloat16 where that is safe.
-        seed: Seed of weights, batches and random starts, in 0 to 2**32 - 1.
-    """
-
-    data: str = DIGITS
-    split_by: str = "number"
-    test_share: float | None = None
-    architecture: str | None = None
-    width: int | None = None
-    image_size: int = 32
-    time_steps: int = 4
-    decay: float = 0.9
-    reset: Reset = "hard"
-    defence: str = "madry-pgd"
-    eps: float = 0.1
-    eps_step: float | None = None
-    max_iter: int = 3
-    beta: float = 6.0
-    rule: str = "hart"
-    gamma: float = 1.0
-    epochs: int = 20
-    batch_size: int = 64
-    optimizer: str = "adam"
-    lr: float = 2e-3
-    weight_decay: float = 0.0
-    augmentation: str = "none"
-    mixed_precision: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_time_steps(self.time_steps)
-        check_decay(self.decay)
-        if self.reset not in ("hard", "soft"):
-            raise ValueError(f"reset must be 'hard' or 'soft', got {self.reset!r}")
-        if self.defence not in DEFENCES:
-            raise ValueError(f"unknown defence {self.defence!r}; known: {', '.join(DEFENCES)}")
-        for name, value, known in (
-            ("architecture", self.architecture or VGG_SMALL, ARCHITECTURES),
-            ("optimizer", self.optimizer, OPTIMIZERS),
-            ("augmentation", self.augmentation, AUGMENTATIONS),
-            ("split_by", self.split_by, SPLIT_BY),
-        ):
-            if value not in known:
-                raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
-        if self.width is not None and self.architecture not in (None, VGG_SMALL, VGG_DVS):
-            raise ValueError(f"{self.architecture} has no width to choose, got width={self.width!r}")
-        for name in ("epochs", "batch_size", "image_size"):
-            check_count(name, getattr(self, name))
-        if self.test_share is not None and not 0 < self.test_share < 1:
-            raise ValueError(f"test_share must be in (0, 1), got {self.test_share!r}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be a finite number >= 0, got {self.weight_decay!r}")
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr must be a finite number > 0, got {self.lr!r}")
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed must be in 0 to 2**32 - 1, got {self.seed!r}")
-        _ = self.budget, self.gradient_rule
-
-    @property
-    def architecture_name(self) -> str:
-        """The architecture, also where it was left to the data."""
-        if self.architecture is not None:
-            return self.architecture
-        if self.data == DIGITS:
-            return "digits_net"
-        return VGG_DVS if is_events(self.data) else VGG_SMALL
-
-    @property
-    def budget(self) -> Budget:
-        """What the attacks of the training may do."""
-        step = self.eps / 2 if self.eps_step is None else self.eps_step
-        return Budget(
-            eps=self.eps,
-            eps_step=step,
-            max_iter=self.max_iter,
-            beta=self.beta,
-            mixed_precision=self.mixed_precision,
-        )
-
-    @property
-    def gradient_rule(self) -> GradientRule:
-        """The rule that makes the examples."""
-        return HART(gamma=self.gamma) if self.rule == HART.name else get_rule(self.rule)
-
-
-def make_classifier(
-    recipe: RobustRecipe,
-    input_shape: tuple[int, ...],
-    nb_classes: int,
-    device_type: str,
-    clip_values: tuple[float, float] = (0.0, 1.0),
-) -> PyTorchSNNClassifier:
-    """Return an untrained classifier; the global torch generator decides on its weights.
-
-    Args:
-        recipe: The recipe.
-        input_shape: (C, H, W) or (T, C, H, W).
-        nb_classes: K, >= 2.
-        device_type: "gpu" or "cpu".
-        clip_values: Range of the inputs.
-    """
-    options: dict[str, Any] = {"decay": recipe.decay, "reset": recipe.reset, "nb_classes": nb_classes}
-    name = recipe.architecture_name
-    if (name == VGG_DVS) != (len(input_shape) == 4):
-        raise ValueError(f"{name} does not take inputs of shape {input_shape}; leave the architecture out")
-    if name != VGG_DVS:
-        options["time_steps"] = recipe.time_steps
-    if name != "digits_net":
-        options |= {"in_channels": input_shape[-3], "image_size": input_shape[-1]}
-    if recipe.width is not None:
-        options["width"] = recipe.width
-    network = ARCHITECTURES[name](**options)
-    settings: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
-    optimizer: torch.optim.Optimizer
-    if recipe.optimizer == "sgd":
-        optimizer = torch.optim.SGD(network.parameters(), momentum=MOMENTUM, **settings)
-    else:
-        optimizer = torch.optim.Adam(network.parameters(), **settings)
-    return PyTorchSNNClassifier(
-        network,
-        nn.CrossEntropyLoss(),
-        input_shape,
-        nb_classes,
-        optimizer=optimizer,
-        clip_values=clip_values,
-        device_type=device_type,
-        gradient_rule=recipe.gradient_rule,
-    )
+from art_snn.recipes import RobustRecipe, make_classifier
 
 
 def load_data(recipe: RobustRecipe, *, verbose: bool = False) -> Split:

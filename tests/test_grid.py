@@ -22,7 +22,8 @@ from art_snn.evaluation import evaluate_rules, tune_gamma
 from art_snn.evaluation.cells import CLIP_ONLY, run_cell
 from art_snn.evaluation.grid import GridPlan, choose_samples, make_cells, run_grid
 from art_snn.evaluation.store import ResultsError, ResultStore
-from art_snn.robust_training import RobustRecipe, load_trained, train_robustly
+from art_snn.recipes import RobustRecipe
+from art_snn.robust_training import load_trained, train_robustly
 from art_snn.rules import HART
 
 VARYING = ("seconds", "attack_seconds")

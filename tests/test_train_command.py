@@ -19,7 +19,8 @@ from art_snn.__main__ import main
 from art_snn.checkpoints import CheckpointError
 from art_snn.data import Split, load_digits, sets
 from art_snn.models import vgg_small
-from art_snn.robust_training import RobustRecipe, train_robustly
+from art_snn.recipes import RobustRecipe
+from art_snn.robust_training import train_robustly
 
 TINY = {"epochs": 3, "time_steps": 2, "defence": "fbf", "batch_size": 32}
 IMAGES = 96

@@ -11,23 +11,17 @@ from art.attacks.evasion import ProjectedGradientDescent
 
 from art_snn.augmentation import AUGMENTATIONS
 from art_snn.commands.options import OneLineParser, UsageError, add_device, check_device, check_folder, number, whole
-from art_snn.data import Split
+from art_snn.data import Split, stratified_part
 from art_snn.data.sets import DIGITS, is_events, resolved
 from art_snn.defences import DEFENCES
 from art_snn.errors import DataError
 from art_snn.metrics import accuracy
-from art_snn.robust_training import (
-    ARCHITECTURES,
-    MOMENTUM,
-    OPTIMIZERS,
-    RobustRecipe,
-    check_run,
-    load_data,
-    train_robustly,
-)
+from art_snn.recipes import ARCHITECTURES, MOMENTUM, OPTIMIZERS, RobustRecipe
+from art_snn.robust_training import check_run, load_data, train_robustly
 from art_snn.rules import rule_names
 
 STEPS = 10  # of the PGD that reports the result
+REPORTED = 1000  # test samples at most
 
 
 def add_parser(commands: Any) -> None:
@@ -100,7 +94,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _report(recipe: RobustRecipe, classifier: Any, data: Split) -> None:
-    x, y = data.x_test, data.y_test
+    part = stratified_part(data.y_test, REPORTED)
+    x, y = data.x_test[part], data.y_test[part]
     attack = ProjectedGradientDescent(
         classifier, eps=recipe.eps, eps_step=recipe.eps / 4, max_iter=STEPS, batch_size=128, verbose=False
     )

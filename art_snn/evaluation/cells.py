@@ -19,7 +19,8 @@ from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.evaluation.gamma import GammaCurve, tune_gamma
 from art_snn.evaluation.rows import ATTACKS, through, zero_gradients
 from art_snn.metrics import Proportion, accuracy, attack_success_rate
-from art_snn.robust_training import RobustRecipe, load_trained
+from art_snn.recipes import RobustRecipe
+from art_snn.robust_training import load_trained
 from art_snn.rules import HART, get_rule
 
 WHITE, BLACK = "white-box", "black-box"

@@ -22,7 +22,8 @@ from art_snn.data.sets import is_events
 from art_snn.evaluation.cells import CLIP_ONLY, GIVEN, TUNED_APART, TUNED_ON_TEST, Cell, run_cell, weights_digest
 from art_snn.evaluation.rows import ATTACKS
 from art_snn.evaluation.store import ResultStore
-from art_snn.robust_training import RobustRecipe, load_data
+from art_snn.recipes import RobustRecipe
+from art_snn.robust_training import load_data
 from art_snn.rules import HART, get_rule
 from art_snn.storage import write_atomic
 from art_snn.validation import check_count
