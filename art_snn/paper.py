@@ -18,7 +18,7 @@ from art_snn.evaluation.grid import GridPlan, quiet_workers
 from art_snn.network import SpikingNetwork
 from art_snn.recipes import RobustRecipe
 from art_snn.retention import temporal_retention
-from art_snn.robust_training import load_data, load_trained, train_robustly
+from art_snn.robust_training import check_run, load_data, load_trained, train_robustly
 
 SIZES = ("small", "full")
 RULES = ("cba", "bptr", "stbp", "rga", "rate", "hart")
@@ -143,23 +143,21 @@ def train_all(
         n_jobs: Trainings at once, >= 1.
         device_type: "gpu" or "cpu".
         verbose: Show progress.
+
+    Raises:
+        CheckpointError: A folder holds another training, or a damaged checkpoint. Nothing has been trained then.
     """
     networks = [network for one in chosen for network in (one, one.surrogate())]
+    found = {network: check_run(folder / network.name, network.recipe) for network in networks}
+    networks = [one for one, at in found.items() if at is None or at.epoch < one.recipe.epochs]
     with quiet_workers():
         workers = Parallel(n_jobs=n_jobs, pre_dispatch="n_jobs")
         workers(delayed(_train)(network, folder, device_type, verbose and n_jobs == 1) for network in networks)
 
 
 def _train(network: Experiment, folder: Path, device_type: str, verbose: bool) -> None:
-    run = folder / network.name
-    if run.is_dir():
-        try:
-            if read_checkpoint(run).epoch >= network.recipe.epochs:
-                return
-        except ValueError:
-            pass  # no checkpoint yet, or a damaged one, which the training names
     data = load_data(network.recipe, verbose=verbose)
-    train_robustly(network.recipe, data, run, device_type=device_type, verbose=verbose)
+    train_robustly(network.recipe, data, folder / network.name, device_type=device_type, verbose=verbose)
 
 
 def plans(

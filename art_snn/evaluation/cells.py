@@ -22,6 +22,7 @@ from art_snn.metrics import Proportion, accuracy, attack_success_rate
 from art_snn.recipes import RobustRecipe
 from art_snn.robust_training import load_trained
 from art_snn.rules import HART, get_rule
+from art_snn.types import GradientRule
 
 WHITE, BLACK = "white-box", "black-box"
 CLIP_ONLY = "clip-only"
@@ -125,7 +126,9 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
             gamma = curve.best
         rule = get_rule(cell.rule) if gamma is None else HART(gamma=gamma)
         with through(source, rule):
-            zeros = zero_gradients(source, x[:ZERO_GRADIENT_SAMPLES], y[:ZERO_GRADIENT_SAMPLES], batch_size)
+            zeros = _zero_share(
+                cell.source, cell.source_sha256, cell.samples, cell.samples_sha256, device_type, batch_size, rule
+            )
             attack_start = time.perf_counter()
             examples = ATTACKS[cell.attack](source, cell.eps, batch_size).generate(x, y)
             attack_seconds = time.perf_counter() - attack_start
@@ -194,6 +197,23 @@ def _clean_logits(
 ) -> np.ndarray:
     classifier = _loaded(target, target_digest, device_type)[1]
     return classifier.predict(_samples(samples, samples_digest)["x"], batch_size=batch_size)
+
+
+@lru_cache(maxsize=16)
+def _zero_share(
+    source: str,
+    source_digest: str,
+    samples: str,
+    samples_digest: str,
+    device_type: str,
+    batch_size: int,
+    rule: GradientRule,
+) -> float:
+    classifier = _loaded(source, source_digest, device_type)[1]
+    found = _samples(samples, samples_digest)
+    x, y = (found[name][:ZERO_GRADIENT_SAMPLES] for name in ("x", "y"))
+    with through(classifier, rule):
+        return zero_gradients(classifier, x, y, batch_size)
 
 
 @lru_cache(maxsize=2)
