@@ -107,8 +107,8 @@ class RobustRecipe:
         ):
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
-        if self.width is not None and self.architecture not in (None, VGG_SMALL, VGG_DVS):
-            raise ValueError(f"{self.architecture} has no width to choose, got width={self.width!r}")
+        if self.width is not None and self.architecture_name not in (VGG_SMALL, VGG_DVS):
+            raise ValueError(f"{self.architecture_name} has no width to choose, got width={self.width!r}")
         for name in ("epochs", "batch_size", "image_size"):
             check_count(name, getattr(self, name))
         if self.test_share is not None and not 0 < self.test_share < 1:

@@ -55,9 +55,23 @@ def command(out: Path, *more: str, defence: str = "fbf", epochs: int = 3) -> lis
 # --- resuming --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("defence", ["fbf", "madry-pgd"])
-def test_stopped_training_ends_with_the_same_weights(tmp_path, few, defence, monkeypatch):
-    recipe = RobustRecipe(**{**TINY, "defence": defence})
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"defence": "fbf"},
+        {"defence": "madry-pgd"},
+        {
+            "defence": "none",
+            "optimizer": "sgd",
+            "lr": 0.05,
+            "weight_decay": 5e-4,
+            "augmentation": "crop-flip-cutout",
+            "mixed_precision": True,
+        },
+    ],
+)
+def test_stopped_training_ends_with_the_same_weights(tmp_path, few, options, monkeypatch):
+    recipe = RobustRecipe(**{**TINY, **options})
     _, history = train_robustly(recipe, few, tmp_path / "whole", device_type="cpu")
     epoch = robust_training._epoch
 
@@ -92,6 +106,35 @@ def test_other_seeds_give_other_weights_and_the_global_generators_are_left_alone
     assert not same(weights(tmp_path / "0"), weights(tmp_path / "1"))
     assert torch.equal(torch.rand(3), expected[0])
     np.testing.assert_array_equal(np.random.rand(3), expected[1])
+
+
+def test_recipe_reaches_optimizer_precision_and_network(few, tmp_path, monkeypatch):
+    from art_snn import defences, recipes
+
+    seen = []
+    inner = torch.nn.functional.cross_entropy
+
+    def spy(logits, labels):
+        seen.append(logits.dtype)
+        return inner(logits, labels)
+
+    monkeypatch.setattr(defences.nn.functional, "cross_entropy", spy)
+    weights = []
+    for options in ({}, {"mixed_precision": True}, {"optimizer": "sgd", "lr": 0.1}, {"weight_decay": 0.1}):
+        recipe = RobustRecipe(**{**TINY, "epochs": 1, "defence": "none", **options})
+        classifier, _ = train_robustly(recipe, few, tmp_path / str(len(weights)), device_type="cpu")
+        weights.append(next(classifier.model.parameters()).detach().clone())
+    assert set(seen) == {torch.float32}
+    assert all(not torch.equal(weights[0], other) for other in weights[1:])
+    classifier = recipes.make_classifier(
+        RobustRecipe(architecture="resnet17", optimizer="sgd", weight_decay=0.25), (3, 8, 8), 4, "cpu"
+    )
+    assert classifier.optimizer.defaults["momentum"] == 0.9
+    assert classifier.optimizer.defaults["weight_decay"] == 0.25
+    assert "Residual" in repr(classifier.model)
+    assert classifier.nb_classes == 4
+    with pytest.raises(ValueError, match=r"vgg_dvs does not take inputs of shape \(3, 8, 8\)"):
+        recipes.make_classifier(RobustRecipe(architecture="vgg_dvs"), (3, 8, 8), 4, "cpu")
 
 
 # --- kills -----------------------------------------------------------------------------------------------------------
@@ -231,6 +274,13 @@ def test_user_may_stop_it(tmp_path, few, capsys, monkeypatch):
         (["--rule", "best"], "unknown gradient rule"),
         (["--gamma", "0"], "gamma"),
         (["--seed", "-1"], "seed must be in 0 to"),
+        (["--optimizer", "lion"], "unknown optimizer 'lion'; known: adam, sgd"),
+        (["--augmentation", "blur"], "unknown augmentation 'blur'; known: none, crop, crop-flip"),
+        (["--architecture", "vgg19"], "unknown architecture 'vgg19'; known: digits_net, vgg_small, vgg11, resnet17"),
+        (["--weight-decay", "-1"], "weight_decay must be a finite number >= 0, got -1.0"),
+        (["--width", "4"], "digits_net has no width to choose, got width=4"),
+        (["--test-share", "1"], "test_share must be in (0, 1), got 1.0"),
+        (["--split-by", "space"], "unknown split_by 'space'; known: number, time"),
         (["--data", "no/such/folder"], "--data 'no/such/folder' is neither 'digits', 'cifar10'"),
         (["--device", "tpu"], "--device must be 'gpu' or 'cpu', got 'tpu'"),
     ],

@@ -80,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
         dataset=options.dataset,
     )
     cells = [cell for grid in grids for cell in make_cells(grid, options.out / "samples", verbose=verbose)]
+    cells.sort(key=lambda cell: -cell.eps)  # the tables' main size first
     rows = run_grid(cells, store.path, n_jobs=options.jobs, device_type=options.device, verbose=verbose)
     print("3. temporal retention", flush=True)
     records = _retention(chosen, runs, cells, options)
