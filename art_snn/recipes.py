@@ -191,3 +191,15 @@ def make_classifier(
         device_type=device_type,
         gradient_rule=recipe.gradient_rule,
     )
+
+
+def has_fast_bfloat16(device_type: str) -> bool:
+    """Say whether a device computes in bfloat16 itself, so that mixed precision saves time there.
+
+    Args:
+        device_type: "gpu" (falls back to the CPU) or "cpu".
+    """
+    if device_type == "gpu" and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch has no public name for it
+    return supported is not None and bool(supported())

@@ -259,6 +259,7 @@ def test_paper_runs_from_training_to_figures_and_goes_on(tmp_path, capsys):
         (["paper", "--out", "o", "--data", "digits", "--samples", "0"], "--samples must be >= 1, got 0"),
         (["paper", "--out", "o", "--data", "digits", "--jobs", "0"], "--jobs must be >= 1, or -1, got 0"),
         (["paper", "--out", "o", "--data", "digits", "--epochs", "-1"], "epochs"),
+        (["paper", "--out", "o", "--data", "digits", "--precision", "int8"], "--precision must be 'auto', 'bfloat16'"),
         (["paper", "--out", "o", "--events", "digits"], "--events 'digits' holds images"),
         (["paper", "--out", "o", "--data", "events.npz"], "--data 'events.npz' holds event recordings"),
         (["paper", "--out", "events.npz", "--data", "digits"], "--out 'events.npz' is a file"),

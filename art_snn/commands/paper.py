@@ -25,6 +25,7 @@ from art_snn.evaluation.grid import make_cells, run_grid
 from art_snn.evaluation.store import ResultStore
 from art_snn.paper import SIZES, Experiment, experiments, plans, retention_records, train_all
 from art_snn.published import TABLES
+from art_snn.recipes import has_fast_bfloat16
 from art_snn.report.figures import epsilon_figure, gamma_figure, retention_figure
 from art_snn.report.tables import write_table
 from art_snn.storage import write_atomic
@@ -55,7 +56,7 @@ def add_parser(commands: Any) -> None:
     add("--samples", type=whole, default=1000, help="test samples to attack")
     add("--tuning-samples", type=whole, default=256, help="samples apart from those, to tune gamma on")
     add("--tune-on-test", action="store_true", help="tune gamma on the attacked samples, as the paper does")
-    add("--no-mixed-precision", action="store_true", help="train in float32")
+    add("--precision", default="auto", help="train in 'bfloat16' where safe, 'float32', or what the device is fast in")
     add("--seed", type=whole, default=0, help="seed of the targets; surrogates have the next one")
     add("--jobs", type=whole, default=1, help="trainings and attacks at once; -1 for one a core")
     add_device(parser)
@@ -111,6 +112,11 @@ def _checked(options: argparse.Namespace) -> list[Experiment]:
             raise UsageError(f"--{option.replace('_', '-')} must be >= 1, got {getattr(options, option)}")
     if options.jobs < 1 and options.jobs != -1:
         raise UsageError(f"--jobs must be >= 1, or -1, got {options.jobs}")
+    if options.precision not in ("auto", "bfloat16", "float32"):
+        raise UsageError(f"--precision must be 'auto', 'bfloat16' or 'float32', got {options.precision!r}")
+    bfloat16 = options.precision == "bfloat16"
+    if options.precision == "auto":
+        bfloat16 = has_fast_bfloat16(options.device)
     try:
         return experiments(
             options.size,
@@ -118,7 +124,7 @@ def _checked(options: argparse.Namespace) -> list[Experiment]:
             events=names["events"],
             epochs=options.epochs,
             robust=options.robust,
-            mixed_precision=not options.no_mixed_precision,
+            mixed_precision=bfloat16,
             seed=options.seed,
         )
     except ValueError as error:
