@@ -33,9 +33,11 @@ class Spy:
         self.bypassed = 0
         self.inner: Callable[..., Tensor] = engine.rule_logits
 
-    def logits(self, network: Any, rule: Any, x: Tensor) -> Tensor:
+    def logits(self, network: Any, rule: Any, x: Tensor, memory: Any = None) -> Tensor:
         inner = x.view_as(x)  # a node of this call's own, for the hook
-        return self._watch(network, inner, self.inner(network, rule, inner), lambda leaf: _unrolled(network, leaf))
+        return self._watch(
+            network, inner, self.inner(network, rule, inner, memory), lambda leaf: _unrolled(network, leaf)
+        )
 
     def layer(self, model: GradientRuleModule, name: str, x: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and x.requires_grad):
