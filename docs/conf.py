@@ -18,7 +18,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinxcontrib.bibtex",
 ]
-exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+exclude_patterns = ["_build", "**.ipynb_checkpoints", "results/*/*.md"]
 
 html_theme = "furo"
 html_title = f"art_snn {release}"
