@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from art_snn.encoders import DirectEncoder
@@ -18,6 +20,12 @@ def check_shape(nb_classes: int, in_channels: int, image_size: int, multiple: in
         raise ValueError(f"in_channels must be >= 1, got {in_channels!r}")
     if image_size < multiple or image_size % multiple:
         raise ValueError(f"image_size must be a multiple of {multiple}, got {image_size!r}")
+
+
+def check_channels(mean: Sequence[float], in_channels: int) -> None:
+    """Raise ValueError unless there is one mean a channel."""
+    if len(mean) != in_channels:
+        raise ValueError(f"mean and std need {in_channels} numbers, one a channel; got {len(mean)}")
 
 
 def check_width(width: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from art_snn.encoders import EventFrameEncoder
-from art_snn.models.options import check_shape, check_width, conv_block, make_lif, make_network
+from art_snn.models.options import check_channels, check_shape, check_width, conv_block, make_lif, make_network
 from art_snn.network import Normalize, SpikingNetwork
 from art_snn.neurons import LIF
 from art_snn.types import Reset
@@ -55,8 +55,7 @@ def vgg11(
         ValueError: A value is out of its range.
     """
     check_shape(nb_classes, in_channels, image_size, 8)
-    if len(mean) != in_channels:
-        raise ValueError(f"mean and std need {in_channels} numbers, one a channel; got {len(mean)}")
+    check_channels(mean, in_channels)
 
     def lif() -> LIF:
         return make_lif(decay, threshold, reset)
