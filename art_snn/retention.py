@@ -109,7 +109,8 @@ class _Collected:
         self.rates.append(rates.flatten().numpy()[chosen])
         self.currents.append((currents / threshold).flatten().numpy()[chosen])
         left, right = rate_identity(distances, current, params)
-        self.error = max(self.error, float((left - right).abs().max()) / float(threshold.max()))
+        error = float((left - right).abs().max()) / float(threshold.max())
+        self.error = float(np.maximum(self.error, error))  # unlike max, keeps NaN
 
     def result(self, name: str, bins: int) -> LayerRetention:
         """Return the estimate."""

@@ -147,3 +147,10 @@ def test_layers_without_current_have_no_value():
     (layer,) = temporal_retention(SpikingNetwork(DirectEncoder(time_steps=2), body).eval(), torch.rand(5, 3))
     assert np.isnan(layer.chi)
     assert (layer.share, layer.rate) == (0.0, 0.0)
+
+
+def test_identity_is_unknown_for_neurons_that_it_does_not_cover():
+    body = nn.Sequential(nn.Linear(3, 4), LIF(), nn.Linear(4, 2))
+    body[1].params = body[1].params._replace(c=0.5)
+    (layer,) = temporal_retention(SpikingNetwork(DirectEncoder(time_steps=2), body).eval(), torch.rand(5, 3))
+    assert np.isnan(layer.identity_error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from art_snn.data.split import Split, stratified
 from art_snn.encoders import check_time_steps
 from art_snn.errors import DataError
 from art_snn.storage import cache_folder, write_atomic
+
+logger = logging.getLogger(__name__)
 
 SPLIT_BY = ("number", "time")
 # Raise when frames change, so that no older cache is taken for a newer one.
@@ -142,6 +145,6 @@ def _cached(recordings: Recordings, time_steps: int, split_by: str, image_size: 
     frames = to_frames(recordings, time_steps=time_steps, split_by=split_by, image_size=image_size, verbose=verbose)
     try:
         write_atomic(file, lambda temporary: np.save(temporary, frames))
-    except OSError:
-        tqdm.write(f"the frames are not kept: {file.parent} is not writable (ART_SNN_CACHE names another folder)")
+    except OSError as error:
+        logger.warning("the frames are not kept (ART_SNN_CACHE names another folder): %s", error)
     return frames

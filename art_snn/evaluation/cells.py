@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from art_snn.checkpoints import WEIGHTS, Checkpoint, read_checkpoint
+from art_snn.checkpoints import WEIGHTS, Checkpoint, CheckpointError, read_checkpoint
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.evaluation.gamma import GammaCurve, tune_gamma
 from art_snn.evaluation.rows import ATTACKS, through, zero_gradients
@@ -186,8 +185,7 @@ def _loaded(folder: str, digest: str, device_type: str) -> tuple[RobustRecipe, P
     checkpoint = read_checkpoint(Path(folder))
     found = weights_digest(checkpoint)
     if found != digest:
-        raise ValueError(f"{folder} has changed: its weights are {found[:12]}, and the grid was made for {digest[:12]}")
-    torch.manual_seed(0)
+        raise CheckpointError(f"{folder} has changed: its weights are {found[:12]}, the grid is for {digest[:12]}")
     return load_trained(checkpoint, device_type=device_type)
 
 
