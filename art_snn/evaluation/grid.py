@@ -155,21 +155,18 @@ def run_grid(
     store = ResultStore(results)
     by_key = {cell.key: cell for cell in cells}
     keys = list(by_key)
-    todo = store.missing(keys)
-    with tqdm(total=len(keys), initial=len(keys) - len(todo), desc="Grid", unit="row", disable=not verbose) as bar:
-        with store.renewing():
-            for key, row in _results(store, keys, by_key, n_jobs, device_type, batch_size):
-                if store.finish(key, row):
-                    bar.update()
-        while left := store.missing(keys):  # another process works on them, or has died
-            bar.n = len(keys) - len(left)
-            bar.refresh()
+    left = len(store.missing(keys))
+    with tqdm(total=len(keys), initial=len(keys) - left, desc="Grid", unit="row", disable=not verbose) as bar:
+        while left:
             with store.renewing():
                 for key, row in _results(store, keys, by_key, n_jobs, device_type, batch_size):
-                    store.finish(key, row)
-            time.sleep(_POLL_S)
-        bar.n = len(keys)
-        bar.refresh()
+                    if store.finish(key, row):
+                        bar.update()
+            left = len(store.missing(keys))
+            bar.n = len(keys) - left
+            bar.refresh()
+            if left:  # another process works on them, or has died
+                time.sleep(_POLL_S)
     rows = {row["key"]: row for row in store.rows()}
     return [rows[key] for key in keys]
 

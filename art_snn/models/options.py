@@ -9,13 +9,17 @@ from torch import nn
 from art_snn.encoders import DirectEncoder
 from art_snn.network import SpikingNetwork
 from art_snn.neurons import LIF
-from art_snn.types import Reset
+
+
+def check_classes(nb_classes: int) -> None:
+    """Raise ValueError unless there are two classes or more."""
+    if nb_classes < 2:
+        raise ValueError(f"nb_classes must be >= 2, got {nb_classes!r}")
 
 
 def check_shape(nb_classes: int, in_channels: int, image_size: int, multiple: int) -> None:
     """Raise ValueError unless a network can be built for such inputs and outputs."""
-    if nb_classes < 2:
-        raise ValueError(f"nb_classes must be >= 2, got {nb_classes!r}")
+    check_classes(nb_classes)
     if in_channels < 1:
         raise ValueError(f"in_channels must be >= 1, got {in_channels!r}")
     if image_size < multiple or image_size % multiple:
@@ -42,8 +46,3 @@ def conv_block(in_channels: int, out_channels: int, neuron: LIF, *, bias: bool) 
 def make_network(layers: list[nn.Module], encoder: nn.Module | None, time_steps: int) -> SpikingNetwork:
     """Put an encoder before layers: direct encoding, unless another one is given."""
     return SpikingNetwork(DirectEncoder(time_steps=time_steps) if encoder is None else encoder, nn.Sequential(*layers))
-
-
-def make_lif(decay: float, threshold: float, reset: Reset) -> LIF:
-    """Return a layer of neurons."""
-    return LIF(decay=decay, threshold=threshold, reset=reset)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import nn
 
-from art_snn.models.options import check_channels, check_shape, conv_block, make_lif, make_network
+from art_snn.models.options import check_channels, check_shape, conv_block, make_network
 from art_snn.models.vgg import CIFAR10_MEAN, CIFAR10_STD
 from art_snn.network import Normalize, Residual, SpikingNetwork
 from art_snn.neurons import LIF
@@ -60,10 +61,7 @@ def resnet17(
     """
     check_shape(nb_classes, in_channels, image_size, 8)
     check_channels(mean, in_channels)
-
-    def lif() -> LIF:
-        return make_lif(decay, threshold, reset)
-
+    lif = partial(LIF, decay=decay, threshold=threshold, reset=reset)
     channels = _STAGES[0][0]
     layers: list[nn.Module] = [Normalize(mean, std), *conv_block(in_channels, channels, lif(), bias=False)]
     for width, count in _STAGES:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import nn
 
-from art_snn.encoders import DirectEncoder
+from art_snn.models.options import check_classes, make_network
 from art_snn.network import SpikingNetwork
 from art_snn.neurons import LIF
 from art_snn.types import Reset
@@ -35,13 +37,9 @@ def digits_net(
     Raises:
         ValueError: A value is out of its range.
     """
-    if nb_classes < 2:
-        raise ValueError(f"nb_classes must be >= 2, got {nb_classes!r}")
-
-    def lif() -> LIF:
-        return LIF(decay=decay, threshold=threshold, reset=reset)
-
-    body = nn.Sequential(
+    check_classes(nb_classes)
+    lif = partial(LIF, decay=decay, threshold=threshold, reset=reset)
+    layers = [
         nn.Conv2d(1, 32, 3, padding=1, bias=False),
         nn.BatchNorm2d(32),
         lif(),
@@ -55,5 +53,5 @@ def digits_net(
         nn.BatchNorm1d(128),
         lif(),
         nn.Linear(128, nb_classes),
-    )
-    return SpikingNetwork(DirectEncoder(time_steps=time_steps) if encoder is None else encoder, body)
+    ]
+    return make_network(layers, encoder, time_steps)

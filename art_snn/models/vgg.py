@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import nn
 
 from art_snn.encoders import EventFrameEncoder
-from art_snn.models.options import check_channels, check_shape, check_width, conv_block, make_lif, make_network
+from art_snn.models.options import check_channels, check_shape, check_width, conv_block, make_network
 from art_snn.network import Normalize, SpikingNetwork
 from art_snn.neurons import LIF
 from art_snn.types import Reset
@@ -56,10 +57,7 @@ def vgg11(
     """
     check_shape(nb_classes, in_channels, image_size, 8)
     check_channels(mean, in_channels)
-
-    def lif() -> LIF:
-        return make_lif(decay, threshold, reset)
-
+    lif = partial(LIF, decay=decay, threshold=threshold, reset=reset)
     features, channels = _features(_VGG11, in_channels, lif, bias=True)
     layers: list[nn.Module] = [Normalize(mean, std), *features, nn.Flatten()]
     layers += [nn.Linear(channels * (image_size // 8) ** 2, 4096), lif(), nn.Linear(4096, 4096), lif()]
@@ -103,7 +101,9 @@ def vgg_small(
     check_shape(nb_classes, in_channels, image_size, 8)
     check_width(width)
     plan = (width, "A", 3 * width, "A", 6 * width, 6 * width, "A", 12 * width)
-    features, channels = _features(plan, in_channels, lambda: make_lif(decay, threshold, reset), bias=False)
+    features, channels = _features(
+        plan, in_channels, partial(LIF, decay=decay, threshold=threshold, reset=reset), bias=False
+    )
     head = [nn.Flatten(), nn.Linear(channels * (image_size // 8) ** 2, nb_classes)]
     normalize = Normalize([0.5] * in_channels, [0.25] * in_channels)
     return make_network([normalize, *features, *head], encoder, time_steps)
@@ -143,7 +143,9 @@ def vgg_dvs(
     check_width(width)
     w = width
     plan = (w, 2 * w, "A", 4 * w, 4 * w, "A", 8 * w, 8 * w, "A", 8 * w, 8 * w, "A")
-    features, channels = _features(plan, in_channels, lambda: make_lif(decay, threshold, reset), bias=True)
+    features, channels = _features(
+        plan, in_channels, partial(LIF, decay=decay, threshold=threshold, reset=reset), bias=True
+    )
     head = [nn.Flatten(), nn.Linear(channels * (image_size // 16) ** 2, nb_classes)]
     return make_network([*features, *head], EventFrameEncoder(), 1)
 
