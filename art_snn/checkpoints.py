@@ -13,13 +13,15 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -27,11 +29,16 @@ from art_snn.storage import load_weights, save_weights
 
 FORMAT = 1
 WEIGHTS, STATE, META = "weights.safetensors", "state.safetensors", "checkpoint.json"
+LOCK = ".lock"
 _HIDDEN = ".epoch-"
 
 
 class CheckpointError(ValueError):
     """A checkpoint is damaged, of another format, or of another training; the message is one line."""
+
+
+class BusyError(CheckpointError):
+    """Another process trains in the folder."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,27 @@ def clean(run: Path) -> None:
     """Remove what a killed process left behind under hidden names."""
     for path in run.glob(f"{_HIDDEN}*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Keep a run's folder to this process inside the block; the lock goes with the process, also when it is killed.
+
+    Args:
+        run: Folder of the training; it has to exist.
+
+    Raises:
+        BusyError: Another process has it.
+    """
+    lock = FileLock(run / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise BusyError(f"another process trains in {run}; wait for it, or give another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

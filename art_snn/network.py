@@ -34,8 +34,10 @@ def over_time(layer: nn.Module, x_seq: Tensor) -> Tensor:
         with _flat(1):
             out = layer(x_seq[0])
         return out.expand(time_steps, *out.shape)
+    # Copies of a repeated step lie in memory as the step does; flatten would lay them out anew.
+    rows = torch.cat([x_seq[0]] * time_steps) if x_seq.stride(0) == 0 else x_seq.flatten(0, 1)
     with _flat(time_steps):
-        out = layer(x_seq.flatten(0, 1))
+        out = layer(rows)
     return out.unflatten(0, (time_steps, batch))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from joblib import Parallel, delayed
 
-from art_snn.checkpoints import read_checkpoint
+from art_snn.checkpoints import BusyError, locked, read_checkpoint
 from art_snn.data.sets import DIGITS
 from art_snn.encoders import DirectEncoder
 from art_snn.evaluation.grid import GridPlan, quiet_workers
@@ -20,6 +21,7 @@ from art_snn.recipes import RobustRecipe
 from art_snn.retention import temporal_retention
 from art_snn.robust_training import check_run, load_data, load_trained, train_robustly
 
+_POLL_S = 1.0
 SIZES = ("small", "full")
 RULES = ("cba", "bptr", "stbp", "rga", "rate", "hart")
 EPS = (2 / 255, 4 / 255, 8 / 255)
@@ -137,6 +139,8 @@ def train_all(
 ) -> None:
     """Train each experiment's network and surrogate; those that are trained already are left as they are.
 
+    Several processes may do this at the same time: each network is trained by one of them.
+
     Args:
         chosen: The experiments.
         folder: Folder for the runs.
@@ -147,17 +151,36 @@ def train_all(
     Raises:
         CheckpointError: A folder holds another training, or a damaged checkpoint. Nothing has been trained then.
     """
-    networks = [network for one in chosen for network in (one, one.surrogate())]
-    found = {network: check_run(folder / network.name, network.recipe) for network in networks}
-    networks = [one for one, at in found.items() if at is None or at.epoch < one.recipe.epochs]
+    left = [network for one in chosen for network in (one, one.surrogate())]
+    for network in left:
+        check_run(folder / network.name, network.recipe)
     with quiet_workers():
         workers = Parallel(n_jobs=n_jobs, pre_dispatch="n_jobs")
-        workers(delayed(_train)(network, folder, device_type, verbose and n_jobs == 1) for network in networks)
+        while left:
+            trained = workers(
+                delayed(_train)(network, folder, device_type, verbose and n_jobs == 1) for network in left
+            )
+            left = [network for network, is_trained in zip(left, trained, strict=True) if not is_trained]
+            if left:
+                time.sleep(_POLL_S)  # another process trains them, or has died
 
 
-def _train(network: Experiment, folder: Path, device_type: str, verbose: bool) -> None:
-    data = load_data(network.recipe, verbose=verbose)
-    train_robustly(network.recipe, data, folder / network.name, device_type=device_type, verbose=verbose)
+def _train(network: Experiment, folder: Path, device_type: str, verbose: bool) -> bool:
+    """Train a network if it is not; say False where another process is at it."""
+    run = folder / network.name
+    found = check_run(run, network.recipe)
+    if found is not None and found.epoch >= network.recipe.epochs:
+        return True
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(run):
+            pass  # before the data are loaded
+        train_robustly(
+            network.recipe, load_data(network.recipe, verbose=verbose), run, device_type=device_type, verbose=verbose
+        )
+    except BusyError:
+        return False
+    return True
 
 
 def plans(

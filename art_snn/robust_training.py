@@ -98,12 +98,14 @@ def train_robustly(
 
     Raises:
         CheckpointError: The folder holds another training, or a damaged checkpoint.
+        BusyError: Another process trains in the folder.
         ValueError: The loss became NaN or inf.
     """
-    found = check_run(run, recipe)
+    check_run(run, recipe)
     run.mkdir(parents=True, exist_ok=True)
-    checkpoints.clean(run)
-    with _own_generators(recipe.seed):
+    with checkpoints.locked(run), _own_generators(recipe.seed):
+        found = check_run(run, recipe)
+        checkpoints.clean(run)
         nb_classes = int(data.y_train.max()) + 1
         # Images are in [0, 1]; counts of events have no such limit, and clipping them below what they are is an attack.
         clip_values = (0.0, float(data.x_train.max()) if is_events(recipe.data) else 1.0)

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import joblib
@@ -127,6 +128,7 @@ def test_policies_of_gamma_are_in_the_rows(runs, tmp_path):
 
 _SCRIPT = """
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from art_snn.evaluation import grid
 from art_snn.evaluation.grid import GridPlan, make_cells, run_grid
@@ -212,7 +214,17 @@ def test_two_processes_share_a_grid(runs, tmp_path):
     assert fixed(rows) == fixed(expected)
 
 
+@pytest.fixture
+def environment() -> Iterator[None]:
+    """Put the environment back: a Dask cluster leaves OMP_NUM_THREADS=1 there, for all processes that come later."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("backend", ["loky", "dask"])
 def test_two_workers_give_the_rows_of_one(runs, tmp_path, backend):
     cells = make_cells(plan(runs, gamma=1.0), tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 from art_snn import LIF, STBP, GradientRuleModule
 from art_snn.models import digits_net, resnet17, vgg11, vgg_dvs, vgg_small
+from art_snn.storage import load_weights, save_weights
 
 
 def conv(inside: int, outside: int, *, bias: bool, kernel: int = 3) -> int:
@@ -110,3 +112,34 @@ def test_networks_take_options_and_the_engine_is_exact_on_them(name):
 def test_bad_options_are_refused(build, options, message):
     with pytest.raises(ValueError, match=message):
         build(**options)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_layout_in_memory_changes_speed_alone(name, tmp_path):
+    """Built-in networks lie in memory with the channels last; weights go to disk and back as any others."""
+    build, shape = SMALL[name]
+    network = build()
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    assert all(one.weight.is_contiguous(memory_format=torch.channels_last) for one in convolutions)
+    network.double()
+    x = torch.rand(4, *shape[1:], dtype=torch.float64)
+    plain = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+    for model in (network, plain):
+        model.train()
+        for _ in range(3):
+            model(x)
+        model.eval()
+    leaves = [x.clone().requires_grad_() for _ in range(2)]
+    for rule in ("hart", STBP()):
+        outs = [GradientRuleModule(model, rule)(leaf) for model, leaf in zip((network, plain), leaves, strict=True)]
+        torch.testing.assert_close(*outs)
+        torch.testing.assert_close(
+            *[torch.autograd.grad(o[:, 0].sum(), leaf)[0] for o, leaf in zip(outs, leaves, strict=True)]
+        )
+    save_weights(network, tmp_path / "w.safetensors")
+    again = build().double()
+    load_weights(again, tmp_path / "w.safetensors")
+    assert all(
+        torch.equal(a, b) for a, b in zip(again.state_dict().values(), network.state_dict().values(), strict=True)
+    )
+    assert all(a.stride() == b.stride() for a, b in zip(again.parameters(), network.parameters(), strict=True))

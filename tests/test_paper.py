@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from art_snn import checkpoints, paper
 from art_snn.__main__ import main
+from art_snn.data import Split, load_digits
 from art_snn.evaluation.store import ResultStore
 from art_snn.metrics import wilson_interval
-from art_snn.paper import experiments
+from art_snn.paper import Experiment, experiments, train_all
 from art_snn.published import hart_iclr2024
+from art_snn.recipes import RobustRecipe
 from art_snn.report.figures import NothingToDrawError, epsilon_figure, gamma_figure, retention_figure
 from art_snn.report.tables import long_table, wide_table, write_table
 
@@ -215,6 +219,31 @@ def test_figures_are_png_and_svg_and_show_every_panel(tmp_path):
         epsilon_figure([], tmp_path)
     with pytest.raises(NothingToDrawError, match="no values of chi"):
         retention_figure([], tmp_path)
+
+
+def test_networks_that_another_process_trains_are_left_to_it(tmp_path, monkeypatch):
+    full = load_digits()
+    data = Split(full.x_train[:32], full.y_train[:32], full.x_test[:16], full.y_test[:16])
+    loaded = []
+    monkeypatch.setattr(paper, "load_data", lambda recipe, **_: loaded.append(recipe.seed) or data)
+    one = Experiment(name="one", recipe=RobustRecipe(defence="none", epochs=1, time_steps=2))
+    (tmp_path / "one").mkdir()
+    other = ExitStack()
+    other.enter_context(checkpoints.locked(tmp_path / "one"))
+    waited = []
+
+    def sleep(_: float) -> None:
+        assert checkpoints.newest(tmp_path / "one") is None
+        assert checkpoints.newest(tmp_path / "one-surrogate") is not None
+        waited.append(1)
+        if len(waited) == 3:
+            other.close()
+
+    monkeypatch.setattr(paper.time, "sleep", sleep)
+    train_all([one], tmp_path)
+    assert len(waited) == 3
+    assert loaded == [1, 0]
+    assert checkpoints.read_checkpoint(tmp_path / "one").epoch == 1
 
 
 # --- commands --------------------------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def test_stopped_training_ends_with_the_same_weights(tmp_path, few, options, mon
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
     assert [entry["loss"] for entry in again] == [entry["loss"] for entry in history]
     assert not classifier.model.training
-    assert [path.name for path in sorted((tmp_path / "stopped").iterdir())] == ["epoch-0002", "epoch-0003"]
+    assert [path.name for path in sorted((tmp_path / "stopped").glob("[!.]*"))] == ["epoch-0002", "epoch-0003"]
 
 
 def test_other_seeds_give_other_weights_and_the_global_generators_are_left_alone(tmp_path, few):
@@ -141,10 +141,12 @@ def test_recipe_reaches_optimizer_precision_and_network(few, tmp_path, monkeypat
 
 _SCRIPT = """
 import os, signal, sys
+import torch
 from art_snn import checkpoints, robust_training
 from art_snn.__main__ import main
 from art_snn.data import Split, load_digits, sets
 
+torch.set_num_threads({threads})  # sums are the same bit by bit with as many threads only
 full = load_digits()
 data = Split(full.x_train[:{images}], full.y_train[:{images}], full.x_test[:64], full.y_test[:64])
 sets.load_digits = lambda: data
@@ -167,9 +169,14 @@ sys.exit(main(sys.argv[3:]))
 """
 
 
-def run_process(tmp_path: Path, place: str, when: int, arguments: list[str]) -> int:
+def make_script(tmp_path: Path) -> Path:
     script = tmp_path / "script.py"
-    script.write_text(_SCRIPT.format(images=IMAGES))
+    script.write_text(_SCRIPT.format(images=IMAGES, threads=torch.get_num_threads()))
+    return script
+
+
+def run_process(tmp_path: Path, place: str, when: int, arguments: list[str]) -> int:
+    script = make_script(tmp_path)
     done = subprocess.run(
         [sys.executable, str(script), place, str(when), *arguments], capture_output=True, text=True, check=False
     )
@@ -186,7 +193,7 @@ def run_process(tmp_path: Path, place: str, when: int, arguments: list[str]) -> 
         pytest.param("save_file", 2, 1, marks=pytest.mark.slow),
         pytest.param("_digest", 4, 1, marks=pytest.mark.slow),
         pytest.param("_sync", 7, 1, marks=pytest.mark.slow),
-        ("_folders", 3, 3),
+        ("_folders", 4, 3),
         pytest.param("_sync", 3, 0, marks=pytest.mark.slow),
     ],
 )
@@ -199,7 +206,7 @@ def test_killed_training_loses_at_most_an_epoch(tmp_path, few, place, when, left
     if newest is not None:
         assert checkpoints.read_checkpoint(out).epoch == left
     assert main(command(out)) == 0
-    assert not list(out.glob(".*"))
+    assert [path.name for path in out.glob(".*")] == [checkpoints.LOCK]
     recipe = RobustRecipe(**TINY)
     train_robustly(recipe, few, tmp_path / "whole", device_type="cpu")
     assert same(weights(out), weights(tmp_path / "whole"))
@@ -207,8 +214,7 @@ def test_killed_training_loses_at_most_an_epoch(tmp_path, few, place, when, left
 
 @pytest.mark.slow
 def test_training_killed_at_random_moments(tmp_path, few):
-    script = tmp_path / "script.py"
-    script.write_text(_SCRIPT.format(images=IMAGES))
+    script = make_script(tmp_path)
     out = tmp_path / "run"
     arguments = command(out, epochs=12)
     last = 0
@@ -227,6 +233,21 @@ def test_training_killed_at_random_moments(tmp_path, few):
     assert main(arguments) == 0
     train_robustly(RobustRecipe(**{**TINY, "epochs": 12}), few, tmp_path / "whole", device_type="cpu")
     assert same(weights(out), weights(tmp_path / "whole"))
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path, few, capsys):
+    out = tmp_path / "run"
+    out.mkdir()
+    half = out / ".epoch-of-the-other"
+    half.mkdir()
+    with checkpoints.locked(out):
+        assert main(command(out)) == 2
+        assert f"another process trains in {out}; wait for it" in capsys.readouterr().err
+        assert half.is_dir()
+    assert main(command(out)) == 0
+    assert not half.exists()
+    with checkpoints.locked(out):  # the training has let go of it
+        pass
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

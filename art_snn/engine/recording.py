@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from art_snn.engine.taps import tapped
 from art_snn.network import is_time_blind
-from art_snn.neurons import NeuronState, charge, initial_state, reset
+from art_snn.neurons import NeuronState, charge, empty_sequence, initial_state, reset
 from art_snn.types import LayerRecord, NeuronParams, SequenceModel
 
 # Rows (steps x samples) that are put through the body at once. More costs memory, fewer leave cores idle.
@@ -56,7 +56,7 @@ class Accumulator:
 
     def __call__(self, current_seq: Tensor) -> Tensor:
         """Return the spikes (T', N, *F) of the next T' steps."""
-        spikes_seq = torch.empty(current_seq.shape, dtype=current_seq.dtype, device=current_seq.device)
+        spikes_seq = empty_sequence(current_seq)
         for current, spikes in zip(current_seq, spikes_seq, strict=True):
             membrane, synapse = charge(current, self.state, self.params, out=self.memory)
             torch.ge(membrane, self.params.threshold, out=spikes)
@@ -69,8 +69,8 @@ class Accumulator:
             self.state = NeuronState(potential, synapse)
             self.memory = potential
         if self.observe:
-            self.spike_sum = _add(self.spike_sum, spikes_seq.sum(0))
-            self.current_sum = _add(self.current_sum, current_seq.sum(0))
+            self.spike_sum = _add_steps(self.spike_sum, spikes_seq)
+            self.current_sum = _add_steps(self.current_sum, current_seq)
         self.steps += len(current_seq)
         return spikes_seq
 
@@ -105,8 +105,15 @@ def _reset(membrane: Tensor, spikes: Tensor, params: NeuronParams, *, out: Tenso
     return reset(membrane, spikes, params)
 
 
-def _add(total: Tensor | None, term: Tensor) -> Tensor:
-    return term if total is None else total.add_(term)
+def _add_steps(total: Tensor | None, seq: Tensor) -> Tensor:
+    """Add all steps of a sequence to a total, in its memory; a repeated step is read once."""
+    if total is None:
+        total = torch.zeros_like(seq[0])
+    if seq.stride(0) == 0:
+        return total.add_(seq[0], alpha=len(seq))
+    for step in seq:
+        total.add_(step)
+    return total
 
 
 class _CountedTap:

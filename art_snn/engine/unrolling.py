@@ -9,8 +9,7 @@ from torch import Tensor
 
 from art_snn.engine.recording import Accumulator, as_module
 from art_snn.engine.taps import Forward, tapped
-from art_snn.neurons import integrate
-from art_snn.surrogates import spike
+from art_snn.neurons import fire_through_time
 from art_snn.types import NeuronParams, RateRule, SequenceModel, TemporalRule
 
 
@@ -55,9 +54,7 @@ def unroll_temporal(network: SequenceModel, x_seq: Tensor, rule: TemporalRule) -
     """Return logits (N, K) with the gradient of a rule through time (BPTT)."""
 
     def make_tap(name: str, params: NeuronParams) -> Forward:
-        return lambda current_seq: integrate(
-            current_seq, params, lambda distance: spike(distance, rule.slope), detach_reset=rule.detach_reset
-        )
+        return lambda current_seq: fire_through_time(current_seq, params, rule.slope, detach_reset=rule.detach_reset)
 
     with tapped(as_module(network), make_tap):
         return network.readout(network.body(x_seq))
