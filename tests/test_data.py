@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import pickle
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.model_selection import train_test_split
 
 from art_snn.augmentation import augment
 from art_snn.data import (
     Recordings,
+    Split,
     from_tonic,
     load_cifar,
     load_event_frames,
     read_nmnist,
     read_npz,
+    stratified,
     stratified_part,
     to_frames,
 )
@@ -163,47 +169,236 @@ def test_event_frames_are_split_and_kept(tmp_path, monkeypatch):
     assert split.x_train.shape == (16, 3, 2, 16, 16)
     assert split.x_test.shape == (4, 3, 2, 16, 16)
     (kept,) = (tmp_path / "cache").iterdir()
-    monkeypatch.setattr("art_snn.data.frames.to_frames", lambda *_, **__: pytest.fail("the cache was not used"))
-    again = load_event_frames(path, time_steps=3, image_size=16)
+    with monkeypatch.context() as patched:
+        patched.setattr("art_snn.data.frames._one_by_one", lambda *_: pytest.fail("the cache was not used"))
+        again = load_event_frames(path, time_steps=3, image_size=16)
     assert all(np.array_equal(a, b) for a, b in zip(split, again, strict=True))
     anew = load_event_frames(path, time_steps=3, image_size=16, test_share=0.5)
     assert list(np.bincount(anew.y_test)) == [5, 5]
-    monkeypatch.undo()
-    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
-    kept.write_bytes(kept.read_bytes()[:500])
-    healed = load_event_frames(path, time_steps=3, image_size=16)
-    np.testing.assert_array_equal(healed.x_train, split.x_train)
+    for damage in (kept.read_bytes()[:500], b"", b"no array"):
+        kept.unlink()  # a file that is mapped must not shrink
+        kept.write_bytes(damage)
+        healed = load_event_frames(path, time_steps=3, image_size=16)
+        np.testing.assert_array_equal(healed.x_train, split.x_train)
     load_event_frames(path, time_steps=4, image_size=16)
     load_event_frames(path, time_steps=3, image_size=16, split_by="time")
-    assert len(list((tmp_path / "cache").iterdir())) == 3
+    assert len(list((tmp_path / "cache").iterdir())) == 4
     other = load_event_frames(write_npz(tmp_path / "open.npz", is_test=None), time_steps=3, image_size=16)
     assert list(np.bincount(other.y_test)) == [2, 2]
 
 
+@pytest.mark.parametrize("share", [None, 0.3])
+def test_split_frames_are_those_of_the_recordings(tmp_path, monkeypatch, share):
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
+    path = write_npz(tmp_path / "events.npz", is_test=np.arange(20) % 3 == 0)
+    recordings = read_npz(path)
+    frames = to_frames(recordings, time_steps=3, image_size=16)
+    marks = recordings.is_test
+    if share is None:
+        expected = Split(frames[~marks], recordings.labels[~marks], frames[marks], recordings.labels[marks])
+    else:
+        expected = stratified(frames, recordings.labels, share)
+    found = load_event_frames(path, time_steps=3, image_size=16, test_share=share)
+    for array, other in zip(found, expected, strict=True):
+        assert type(array) is np.ndarray
+        assert array.dtype == other.dtype
+        np.testing.assert_array_equal(array, other)
+    found.x_train[:] = 0  # changes neither the file nor what is loaded next
+    again = load_event_frames(path, time_steps=3, image_size=16, test_share=share)
+    np.testing.assert_array_equal(again.x_train, expected.x_train)
+
+
+def peak(call: Callable[[], object]) -> tuple[int, object]:
+    """Return the most bytes that a call's arrays needed, and its result."""
+    tracemalloc.start()
+    try:
+        found = call()
+        return tracemalloc.get_traced_memory()[1], found
+    finally:
+        tracemalloc.stop()
+
+
+def test_loading_holds_neither_frames_nor_wide_events(tmp_path, monkeypatch):
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
+    write_nmnist(tmp_path / "nmnist")
+    for _ in ("made", "kept"):
+        bytes_made, split = peak(lambda: load_event_frames(tmp_path / "nmnist", time_steps=50))
+        assert bytes_made < (split.x_train.nbytes + split.x_test.nbytes) / 4
+    generator = np.random.default_rng(0)
+    events = [(recording(generator, 34, 5000), 0) for _ in range(40)]
+    wide = 4 * 8 * 5000 * len(events)
+    bytes_read, found = peak(lambda: from_tonic(Tonic(events)))
+    assert bytes_read < wide / 2
+    assert [array.dtype for array in found[:4]] == [np.uint8, np.uint8, np.uint8, np.uint32]
+    joined = np.concatenate([item for item, _ in events])
+    for name in ("x", "y", "p", "t"):
+        np.testing.assert_array_equal(getattr(found, name), joined[name])
+
+
+def test_late_and_negative_times_are_kept():
+    items = make(4)
+    items[1][0]["t"] += 2**40
+    items[2][0]["t"] -= 10**6
+    found = from_tonic(Tonic(items))
+    assert found.t.dtype == np.int64
+    np.testing.assert_array_equal(found.t, np.concatenate([events["t"] for events, _ in items]))
+
+
+def test_frames_that_cannot_be_kept_are_still_loaded(tmp_path, monkeypatch, caplog):
+    path = write_npz(tmp_path / "events.npz")
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
+    expected = load_event_frames(path, time_steps=3, image_size=16)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "file"))
+    with caplog.at_level(logging.WARNING, "art_snn.data.frames"):
+        found = load_event_frames(path, time_steps=3, image_size=16)
+    assert "the frames are not kept (ART_SNN_CACHE names another folder)" in caplog.text
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_frames_too_large_to_be_writable_are_read_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
+    path, true_map = write_npz(tmp_path / "events.npz"), np.lib.format.open_memmap
+
+    def refusing(file: Path, mode: str) -> np.ndarray:
+        if mode == "c":
+            raise OSError(12, "Cannot allocate memory")
+        return true_map(file, mode=mode)
+
+    monkeypatch.setattr("numpy.lib.format.open_memmap", refusing)
+    split = load_event_frames(path, time_steps=3, image_size=16)
+    assert not split.x_train.flags.writeable
+    batch = split.x_train[[2, 0]]
+    assert batch.flags.writeable
+
+
+def test_a_stopped_loading_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
+    path = write_npz(tmp_path / "events.npz")
+
+    def stopped(*_: object) -> Iterator[np.ndarray]:
+        yield np.zeros((3, 2, 16, 16), np.float32)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("art_snn.data.frames._one_by_one", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            load_event_frames(path, time_steps=3, image_size=16)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_options_are_refused_before_anything_is_read(tmp_path):
+    for options in ({"time_steps": 0}, {"split_by": "space"}, {"image_size": 0}, {"test_share": 1.0}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            load_event_frames(tmp_path / "none.npz", **options)
+
+
+def changed(name: str, place: int, value: int, dtype: type = np.int64) -> Callable[[dict], dict]:
+    def change(arrays: dict) -> dict:
+        out = arrays[name].astype(dtype)
+        out[place] = value
+        return {name: out}
+
+    return change
+
+
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("change", "message"),
     [
-        ({"t_us": None}, "events.npz lacks the arrays t_us"),
-        ({"x": np.zeros(3, np.uint8)}, "x, y, p and t have different lengths"),
-        ({"offsets": np.arange(21)}, "its offsets do not part"),
-        ({"sensor_size": np.array([20, 34, 2])}, r"recording 0 has x=\d+, limit 20"),
-        ({"t_us": "reversed"}, "in recording 0, time goes back"),
+        (lambda _: {"t_us": None}, "events.npz lacks the arrays t_us"),
+        *((lambda a, n=n: {n: a[n][:3]}, f"{n} has 3 entries, and x has [0-9]+$") for n in ("y", "p", "t_us")),
+        (lambda a: {"x": a["x"][:3]}, "y has [0-9]+ entries, and x has 3$"),
+        (lambda _: {"is_test": np.zeros(7, bool)}, "is_test has 7 entries, and labels has 20$"),
+        (lambda a: {"offsets": a["offsets"][:-1]}, "offsets has 20 entries, and 20 labels need 21$"),
+        (lambda a: {"labels": a["labels"][:-1]}, "offsets has 21 entries, and 19 labels need 20$"),
+        *(
+            (lambda a, n=n: {n: a[n].astype(float)}, f"{n} has dtype float64 and shape .*; whole numbers")
+            for n in ("x", "y", "p", "t_us", "offsets", "labels", "is_test")
+        ),
+        (lambda a: {"x": a["x"][:, None]}, r"x has dtype uint8 and shape \([0-9]+, 1\)"),
+        (lambda _: {"labels": np.array(3)}, r"labels has dtype int64 and shape \(\)"),
+        (lambda a: {"y": a["y"].astype(str)}, "y has dtype <U[0-9]+"),
+        (lambda a: {"p": a["p"].astype(object)}, "p cannot be read: ValueError"),
+        (lambda _: {"sensor_size": np.array([34, 34])}, r"sensor_size is \[34, 34\]; width, height"),
+        (lambda _: {"sensor_size": np.array([34, 34, 3])}, r"sensor_size is \[34, 34, 3\]"),
+        (lambda _: {"sensor_size": np.array([34, 0, 2])}, r"sensor_size is \[34, 0, 2\]"),
+        (lambda _: {"sensor_size": np.array([10**9, 34, 2])}, r"sensor_size is \[1000000000, 34, 2\]"),
+        (lambda _: {"sensor_size": np.array([34.0, 34, 2])}, r"sensor_size is \[34.0, 34.0, 2.0\]"),
+        (lambda _: {"sensor_size": np.array([20, 34, 2])}, "recording 0 has x=[0-9]+, outside 0 to 19$"),
+        (changed("x", -1, 34), "recording 19 has x=34, outside 0 to 33$"),
+        (changed("y", 0, -1), "recording 0 has y=-1, outside 0 to 33$"),
+        (changed("p", -1, 2), "recording 19 has p=2, outside 0 to 1$"),
+        (changed("p", -1, -1), "recording 19 has p=-1, outside 0 to 1$"),
+        (changed("labels", 4, -1), "labels has -1 for recording 4; classes are counted from 0$"),
+        (changed("is_test", 4, 3), "is_test has entries other than 0 and 1$"),
+        (changed("offsets", 0, 1), "offsets go from 1 to [0-9]+, not from 0"),
+        (changed("offsets", -1, 2), "offsets go from 0 to 2, not from 0 to the [0-9]+ events$"),
+        (changed("offsets", 5, 2), "offsets do not rise from [0-9]+ to 2, for recording 4$"),
+        (changed("offsets", 5, 10**9), "offsets do not rise from 1000000000 to [0-9]+, for recording 5$"),
+        (lambda a: {"t_us": a["t_us"][::-1]}, "recording 0 has t_us going back from [0-9]+ to [0-9]+$"),
+        (changed("t_us", -1, 2**63 - 1), "recording 19 has t_us from [0-9]+ to 9223372036854775807, longer than"),
+        (changed("t_us", 0, -(2**62)), "recording 0 has t_us from -4611686018427387904 to [0-9]+, longer than"),
+        (
+            lambda _: (
+                {name: np.zeros(0, int) for name in ("x", "y", "p", "t_us", "labels", "is_test")}
+                | {"offsets": np.zeros(1, int)}
+            ),
+            "labels is empty, there are no recordings$",
+        ),
     ],
 )
-def test_damaged_archives_are_named(tmp_path, changes, message):
-    if isinstance(changes.get("t_us"), str):
-        with np.load(write_npz(tmp_path / "right.npz")) as archive:
-            changes = {"t_us": archive["t_us"][::-1]}
-    with pytest.raises(DataError, match=message):
-        read_npz(write_npz(tmp_path / "events.npz", **changes))
+def test_damaged_arrays_are_named_with_their_file(tmp_path, change, message):
+    with np.load(write_npz(tmp_path / "right.npz")) as archive:
+        arrays = dict(archive)
+    file = write_npz(tmp_path / "events.npz", **change(arrays))
+    with pytest.raises(DataError, match=message) as error:
+        read_npz(file)
+    assert str(file) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damaged_bytes_never_give_another_error(tmp_path, save):
+    with np.load(write_npz(tmp_path / "right.npz")) as archive:
+        arrays = dict(archive)
+    file = tmp_path / "events.npz"
+    save(file, **arrays)
+    whole, generator = file.read_bytes(), np.random.default_rng(0)
+    messages = []
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in generator.integers(0, len(whole), 3):
+            damaged[place] = generator.integers(256)
+        file.write_bytes(damaged[: generator.integers(len(whole))] if generator.random() < 0.2 else damaged)
+        try:
+            read_npz(file)
+        except DataError as error:
+            messages.append(str(error))
+    assert len(messages) > 200
+    assert all(str(file) in message and "\n" not in message for message in messages)
+
+
+def test_other_whole_numbers_and_missing_classes_are_fine(tmp_path):
+    with np.load(write_npz(tmp_path / "right.npz")) as archive:
+        arrays = dict(archive)
+    wide = {name: arrays[name].astype(np.uint64) for name in ("x", "y", "t_us", "offsets", "labels")}
+    wide |= {"p": arrays["p"].astype(bool), "is_test": arrays["is_test"].astype(bool), "more": np.array("text")}
+    wide["labels"] *= 7
+    plain, other = read_npz(tmp_path / "right.npz"), read_npz(write_npz(tmp_path / "events.npz", **wide))
+    np.testing.assert_array_equal(plain.labels * 7, other.labels)
+    np.testing.assert_array_equal(to_frames(plain, time_steps=2), to_frames(other, time_steps=2))
 
 
 def test_missing_and_damaged_files_are_named(tmp_path):
     with pytest.raises(DataError, match="no event file"):
         read_npz(tmp_path / "none.npz")
     (tmp_path / "text.npz").write_text("no archive")
-    with pytest.raises(DataError, match=r"text.npz is no readable NumPy archive"):
-        read_npz(tmp_path / "text.npz")
+    (tmp_path / "empty.npz").touch()
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    (tmp_path / "array.npy").rename(tmp_path / "array.npz")
+    for name in ("text", "empty", "array"):
+        with pytest.raises(DataError, match=rf"{name}.npz is no readable NumPy archive"):
+            read_npz(tmp_path / f"{name}.npz")
     whole = write_npz(tmp_path / "whole.npz").read_bytes()
     (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"half.npz is no readable NumPy archive"):
@@ -218,10 +413,29 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     file.write_bytes(bytes([245, 240, 0, 0, 0]))
     with pytest.raises(DataError, match=r"00002.bin holds no event"):
         read_nmnist(tmp_path)
+    file.write_bytes(bytes([40, 3, 0, 0, 0]))
+    with pytest.raises(DataError, match=r"00002.bin is damaged: it has x=40, outside 0 to 33"):
+        read_nmnist(tmp_path)
+    file.write_bytes(bytes([4, 3, 0, 0, 9, 4, 3, 0, 0, 7]))
+    with pytest.raises(DataError, match=r"00002.bin is damaged: it has t going back from 9 to 7"):
+        read_nmnist(tmp_path)
     with pytest.raises(DataError, match="Tonic is empty"):
         from_tonic(Tonic())
     with pytest.raises(DataError, match=r"Tonic\[0\] has no events with x, y, t, p"):
         from_tonic(Tonic([(np.zeros((3, 4)), 0)]))
+    with pytest.raises(DataError, match=r"Tonic\[1\] holds no event"):
+        from_tonic(Tonic([*make(1), (np.zeros(0, EVENTS), 0)]))
+    with pytest.raises(DataError, match=r"Tonic\[0\] has x=\d+, outside 0 to 33"):
+        from_tonic(Tonic(make(1, side=500)))
+    with pytest.raises(DataError, match=r"Tonic\[0\] has x of dtype float64; whole numbers are needed"):
+        from_tonic(Tonic([(np.zeros(3, [(name, float) for name in "xytp"]), 0)]))
+    for label in (-1, None, "nine"):
+        with pytest.raises(DataError, match=rf"Tonic\[0\] has the label {label!r}; a whole number >= 0 is needed"):
+            from_tonic(Tonic([(make(1)[0][0], label)]))
+    sizeless = Tonic(make(1))
+    sizeless.sensor_size = None
+    with pytest.raises(DataError, match="Tonic: sensor_size is None; width, height"):
+        from_tonic(sizeless)
     with pytest.raises(DataError, match="'no/such' is neither 'digits', 'cifar10', 'cifar100', nor a folder"):
         resolved("no/such")
 
@@ -251,6 +465,46 @@ def test_part_is_stratified_and_always_the_same():
     np.testing.assert_array_equal(stratified_part(labels, 100), np.arange(100))
     with pytest.raises(ValueError, match="must be >= 1, got 0"):
         stratified_part(labels, 0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "size"),
+    [
+        ([101] * 5 + [100] * 5, 1000),  # fewer samples are left than there are classes
+        ([50, 30, 1], 20),  # a class has one sample
+        ([4] * 10, 5),  # fewer are asked for than there are classes
+        ([1] * 30, 29),
+        ([7, 0, 3], 1),
+        ([1, 1], 1),
+    ],
+)
+def test_part_is_as_stratified_as_can_be_where_classes_are_small(counts, size):
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    part = stratified_part(labels, size)
+    assert len(part) == size
+    assert (np.diff(part) > 0).all()
+    taken = np.bincount(labels[part], minlength=len(counts))
+    assert np.abs(taken - size * np.array(counts) / len(labels)).max() < 1
+    np.testing.assert_array_equal(part, stratified_part(labels, size))
+    others = [stratified_part(labels, size, seed=seed) for seed in range(1, 6)]
+    assert any(not np.array_equal(part, other) for other in others)
+
+
+def test_part_is_scikit_learns_wherever_that_can_choose():
+    generator = np.random.default_rng(0)
+    chosen = 0
+    for seed in range(100):
+        labels = generator.integers(0, generator.integers(1, 6), generator.integers(2, 24))
+        size = int(generator.integers(1, len(labels)))
+        part = stratified_part(labels, size, seed)
+        assert len(set(part.tolist())) == size
+        try:
+            expected, _ = train_test_split(np.arange(len(labels)), train_size=size, stratify=labels, random_state=seed)
+        except ValueError:
+            continue
+        np.testing.assert_array_equal(part, np.sort(expected))
+        chosen += 1
+    assert 20 < chosen < 100
 
 
 @pytest.mark.parametrize("shape", [(40, 3, 20, 24), (40, 5, 2, 20, 24)])

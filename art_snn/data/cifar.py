@@ -45,8 +45,7 @@ def load_cifar(name: str, folder: Path, *, download: bool = True) -> Split:
             found = known(str(folder), train=train, download=download)
         except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
             raise DataError(f"{name} is not in {str(folder)!r}, or damaged, and was not downloaded: {error}") from None
-        parts += [
-            np.ascontiguousarray(found.data.transpose(0, 3, 1, 2), dtype=np.float32) / 255,
-            np.asarray(found.targets, dtype=np.int64),
-        ]
+        images = np.ascontiguousarray(found.data.transpose(0, 3, 1, 2), dtype=np.float32)
+        images /= 255
+        parts += [images, np.asarray(found.targets, dtype=np.int64)]
     return Split(*parts)

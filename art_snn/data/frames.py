@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,6 @@ logger = logging.getLogger(__name__)
 SPLIT_BY = ("number", "time")
 # Raise when frames change, so that no older cache is taken for a newer one.
 _VERSION = 1
-_RESIZED_AT_ONCE = 64
 
 
 def to_frames(
@@ -52,26 +54,46 @@ def to_frames(
     Raises:
         ValueError: An option is out of its range.
     """
+    _check_options(time_steps, split_by, image_size)
+    every = np.arange(len(recordings))
+    return _collected(recordings, every, time_steps, split_by, image_size, verbose)
+
+
+def _check_options(time_steps: int, split_by: str, image_size: int | None) -> None:
     check_time_steps(time_steps)
     if split_by not in SPLIT_BY:
         raise ValueError(f"split_by must be 'number' or 'time', got {split_by!r}")
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size must be >= 1, got {image_size!r}")
+
+
+def _shape(recordings: Recordings, time_steps: int, image_size: int | None) -> tuple[int, ...]:
     width, height, polarities = recordings.sensor_size
     size = (height, width) if image_size is None else (image_size, image_size)
-    frames = np.empty((len(recordings), time_steps, polarities, *size), dtype=np.float32)
-    counts = np.empty((_RESIZED_AT_ONCE, time_steps, polarities, height, width), dtype=np.float32)
-    first = 0
-    for i in tqdm(range(len(recordings)), desc="Frames", unit="recording", disable=not verbose):
-        part = slice(recordings.offsets[i], recordings.offsets[i + 1])
-        step = _steps(recordings.t[part].astype(np.int64), time_steps, split_by)
-        place = (step * polarities + recordings.p[part]) * height + recordings.y[part]
-        index = place * width + recordings.x[part]
-        counts[i - first] = np.bincount(index, minlength=counts[0].size).reshape(counts[0].shape)
-        if i - first == len(counts) - 1 or i == len(recordings) - 1:
-            frames[first : i + 1] = _resized(counts[: i + 1 - first], size)
-            first = i + 1
+    return len(recordings), time_steps, polarities, *size
+
+
+def _collected(
+    recordings: Recordings, order: np.ndarray, time_steps: int, split_by: str, image_size: int | None, verbose: bool
+) -> np.ndarray:
+    frames = np.empty(_shape(recordings, time_steps, image_size), dtype=np.float32)
+    for i, made in enumerate(_one_by_one(recordings, order, time_steps, split_by, image_size, verbose)):
+        frames[i] = made
     return frames
+
+
+def _one_by_one(
+    recordings: Recordings, order: np.ndarray, time_steps: int, split_by: str, image_size: int | None, verbose: bool
+) -> Iterator[np.ndarray]:
+    """Yield each recording's frames (T, polarities, H, W), in the given order of recordings."""
+    width, height, polarities = recordings.sensor_size
+    shape = (time_steps, polarities, height, width)
+    for i in tqdm(order, desc="Frames", unit="recording", disable=not verbose):
+        part = slice(recordings.offsets[i], recordings.offsets[i + 1])
+        x, y, p, t = (column[part].astype(np.int64) for column in recordings[:4])
+        index = ((_steps(t, time_steps, split_by) * polarities + p) * height + y) * width + x
+        counts = np.bincount(index, minlength=math.prod(shape)).reshape(shape).astype(np.float32)
+        yield _resized(counts, _shape(recordings, time_steps, image_size)[-2:])
 
 
 def _steps(t: np.ndarray, time_steps: int, split_by: str) -> np.ndarray:
@@ -82,12 +104,13 @@ def _steps(t: np.ndarray, time_steps: int, split_by: str) -> np.ndarray:
     return np.minimum((t - t[0]) * time_steps // span, time_steps - 1)
 
 
-def _resized(counts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _resized(counts: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     if counts.shape[-2:] == size:
         return counts
-    flat = torch.from_numpy(counts).flatten(0, 1)
-    out = functional.interpolate(flat, size=size, mode="bilinear", align_corners=False, antialias=True)
-    return out.unflatten(0, counts.shape[:2]).clamp_(min=0).numpy()
+    out = functional.interpolate(
+        torch.from_numpy(counts), size=size, mode="bilinear", align_corners=False, antialias=True
+    )
+    return out.clamp_(min=0).numpy()
 
 
 def load_event_frames(
@@ -100,6 +123,10 @@ def load_event_frames(
     verbose: bool = False,
 ) -> Split:
     """Load recordings as frames, from the cache if they were made before.
+
+    Frames are made one recording after the other, and kept in the order of the split. The inputs returned are slices
+    of the kept file, which is mapped into memory: only what is used is read. They can be written to, which leaves the
+    file as it is, unless the system refuses so large a map that can be.
 
     Args:
         path: A NumPy archive (`art_snn.data.read_npz`), or the folder of N-MNIST's own files.
@@ -116,35 +143,60 @@ def load_event_frames(
     """
     if test_share is not None and not 0 < test_share < 1:
         raise ValueError(f"test_share must be in (0, 1), got {test_share!r}")
+    _check_options(time_steps, split_by, image_size)
     recordings = read_nmnist(path, verbose=verbose) if path.is_dir() else read_npz(path)
-    frames = _cached(recordings, time_steps, split_by, image_size, verbose)
     labels, marks = recordings.labels, recordings.is_test
     if test_share is None and marks is not None and marks.any() and not marks.all():
-        return Split(frames[~marks], labels[~marks], frames[marks], labels[marks])
-    try:
-        return stratified(frames, labels, 0.2 if test_share is None else test_share)
-    except ValueError as error:
-        raise DataError(f"{path} cannot be split: {error}") from None
+        train, test = np.flatnonzero(~marks), np.flatnonzero(marks)
+    else:
+        try:
+            train, _, test, _ = stratified(np.arange(len(labels)), labels, 0.2 if test_share is None else test_share)
+        except ValueError as error:
+            raise DataError(f"{path} cannot be split: {error}") from None
+    frames = _cached(recordings, np.concatenate([train, test]), time_steps, split_by, image_size, verbose)
+    return Split(frames[: len(train)], labels[train], frames[len(train) :], labels[test])
 
 
-def _cached(recordings: Recordings, time_steps: int, split_by: str, image_size: int, verbose: bool) -> np.ndarray:
+def _cached(
+    recordings: Recordings, order: np.ndarray, time_steps: int, split_by: str, image_size: int, verbose: bool
+) -> np.ndarray:
     digest = hashlib.sha256(f"{_VERSION} {time_steps} {split_by} {image_size} {recordings.sensor_size}".encode())
-    for array in (recordings.x, recordings.y, recordings.p, recordings.t, recordings.offsets):
+    for array in (*recordings[:5], order):
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     file = cache_folder() / f"frames-{digest.hexdigest()[:24]}.npy"
-    shape = (len(recordings), time_steps, recordings.sensor_size[2], image_size, image_size)
-    if file.is_file():
+    shape = _shape(recordings, time_steps, image_size)
+    frames = _mapped(file, shape)
+    if frames is None:
+        made = _one_by_one(recordings, order, time_steps, split_by, image_size, verbose)
         try:
-            frames = np.load(file)
-        except (OSError, ValueError, EOFError):
-            pass  # made anew below
+            write_atomic(file, lambda temporary: _write(temporary, shape, made))
+        except OSError as error:
+            logger.warning("the frames are not kept (ART_SNN_CACHE names another folder): %s", error)
         else:
-            if frames.shape == shape:
-                return frames
-    frames = to_frames(recordings, time_steps=time_steps, split_by=split_by, image_size=image_size, verbose=verbose)
-    try:
-        write_atomic(file, lambda temporary: np.save(temporary, frames))
-    except OSError as error:
-        logger.warning("the frames are not kept (ART_SNN_CACHE names another folder): %s", error)
+            frames = _mapped(file, shape)
+    if frames is None:
+        return _collected(recordings, order, time_steps, split_by, image_size, verbose)
     return frames
+
+
+def _write(file: Path, shape: tuple[int, ...], frames: Iterator[np.ndarray]) -> None:
+    # Through a memory map, a full disk would end the process, and what is written would count as its memory.
+    header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": shape}
+    with file.open("wb") as out:
+        np.lib.format.write_array_header_1_0(out, header)
+        for made in frames:
+            out.write(np.ascontiguousarray(made).data)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _mapped(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return the frames of a file; None if it is missing, damaged or of another shape."""
+    for mode in ("c", "r"):  # a private copy of each page that is written to, else read-only
+        try:
+            frames = np.lib.format.open_memmap(file, mode=mode)
+        except (OSError, ValueError):
+            continue
+        return np.asarray(frames) if frames.shape == shape and frames.dtype == np.float32 else None
+    return None

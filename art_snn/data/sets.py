@@ -14,12 +14,18 @@ from art_snn.errors import DataError
 from art_snn.storage import cache_folder
 
 DIGITS = "digits"
+_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 
 
 def is_events(data: str) -> bool:
     """Say whether a data set has event recordings: a NumPy archive, or a folder with N-MNIST's own files."""
     path = Path(data)
     return path.suffix == ".npz" or (path.is_dir() and any(path.glob("T*/[0-9]/*.bin")))
+
+
+def title(data: str) -> str:
+    """Return what a data set is called in tables: its name, or that of its folder or file."""
+    return _TITLES.get(data, Path(data).name)
 
 
 def resolved(data: str) -> str:

@@ -42,17 +42,31 @@ def stratified(x: np.ndarray, y: np.ndarray, test_share: float) -> Split:
 def stratified_part(y: np.ndarray, size: int, seed: int = 0) -> np.ndarray:
     """Return the sorted indices of a part that has every class in its share, always the same for a seed.
 
+    The number of samples of a class is less than one off its share, also where there are fewer samples than classes.
+
     Args:
         y: Labels (N,).
         size: Samples to choose, >= 1; all are chosen if there are not more.
         seed: Seed of the choice.
 
     Raises:
-        ValueError: ``size`` is below 1 or below the number of classes.
+        ValueError: ``size`` is below 1.
     """
     if size < 1:
         raise ValueError(f"the number of samples must be >= 1, got {size!r}")
     if size >= len(y):
         return np.arange(len(y))
-    chosen, _ = train_test_split(np.arange(len(y)), train_size=size, stratify=y, random_state=seed)
-    return np.sort(chosen)
+    classes, counts = np.unique(y, return_counts=True)
+    if counts.min() > 1 and min(size, len(y) - size) >= len(classes):
+        chosen, _ = train_test_split(np.arange(len(y)), train_size=size, stratify=y, random_state=seed)
+        return np.sort(chosen)
+    # scikit-learn wants every class in both parts: here, the largest remainders of the shares get one sample more.
+    generator = np.random.default_rng(seed)
+    taken, remainders = np.divmod(size * counts, len(y))
+    order = np.lexsort((generator.random(len(counts)), -remainders))
+    taken[order[: size - taken.sum()]] += 1
+    parts = [
+        generator.choice(np.flatnonzero(y == label), count, replace=False)
+        for label, count in zip(classes, taken, strict=True)
+    ]
+    return np.sort(np.concatenate(parts))
