@@ -47,6 +47,7 @@ def layer_output(model: GradientRuleModule, name: str, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() and x.requires_grad:
             samples.extend(_last(outputs, name) for _ in model.samples(x))
         else:
+            model.restart_noise()
             model.network(x)
             samples.append(_last(outputs, name))
     finally:

@@ -16,7 +16,7 @@ from art_snn import guard
 from art_snn.activations import layer_output
 from art_snn.estimator import SNNEstimator
 from art_snn.module import GradientRuleModule
-from art_snn.preprocessing import check_preprocessors
+from art_snn.preprocessing import check_pair, on_event_frames
 from art_snn.training import train
 from art_snn.types import GradientRule
 from art_snn.validation import Array, check_count, check_labels, check_model, one_hot, to_numpy
@@ -46,7 +46,8 @@ class PyTorchSNNClassifier(SNNEstimator):
             your data, or None.
         preprocessing_defences: ART preprocessors.
         postprocessing_defences: ART postprocessors.
-        preprocessing: Subtrahend and divisor of inputs.
+        preprocessing: Subtrahend and divisor of inputs, (mean, std). With event frames, a vector has one number a
+            channel.
         device_type: "gpu" or "cpu"; "gpu" falls back to the CPU, with a warning in the log, where there is none.
         eot_samples: Number k of encodings that gradients and losses are averaged over, >= 1, for networks with a
             random encoder (expectation over transformation: Athalye et al., "Obfuscated Gradients Give a False Sense
@@ -58,7 +59,7 @@ class PyTorchSNNClassifier(SNNEstimator):
 
     Raises:
         UnsupportedModelError: With every reason why the model cannot be attacked.
-        UnsupportedInputError: A preprocessing defence cannot take event frames.
+        UnsupportedInputError: A preprocessor cannot take event frames.
         TypeError: The model is no `SpikingNetwork`, or the rule no rule.
         ValueError: A value is out of its range.
 
@@ -100,10 +101,13 @@ class PyTorchSNNClassifier(SNNEstimator):
             raise ValueError("channels_first=False is not supported; transpose inputs to (N, C, H, W)")
         if device_type not in ("cpu", "gpu") and not str(device_type).startswith("cuda"):
             raise ValueError(f"device_type must be 'gpu' or 'cpu', got {device_type!r}")
+        check_pair(preprocessing)
         module = GradientRuleModule(model, gradient_rule, eot_samples=eot_samples)
         check_model(module.network, nb_classes, probe=None)
         if guard.takes_event_frames(module):
-            check_preprocessors(preprocessing_defences)
+            preprocessing, preprocessing_defences = on_event_frames(
+                preprocessing, preprocessing_defences, tuple(input_shape)
+            )
             guard.install()
         if device_type != "cpu" and not torch.cuda.is_available():
             logger.warning("device_type=%r, but torch finds no GPU: running on the CPU", device_type)
@@ -146,8 +150,8 @@ class PyTorchSNNClassifier(SNNEstimator):
         return self._apply_postprocessing(preds=np.concatenate(outputs), fit=False)
 
     def _predict_framework(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return logits with their graph, for attacks that differentiate through `predict`."""
-        inputs, labels = self._apply_preprocessing(self._check_input(x), y=y, fit=False, no_grad=False)
+        """Return logits with their graph, and the labels, for attacks that differentiate through `predict`."""
+        inputs, labels = self._framework_inputs(torch.as_tensor(self._check_input(x)), y)
         with run_mode(self._model, False):
             return self._model(inputs)[-1], labels
 
@@ -234,13 +238,10 @@ class PyTorchSNNClassifier(SNNEstimator):
         loss: Any = copy.copy(self._loss)
         loss.reduction = reduction
         if isinstance(x, Tensor):
-            inputs, rows = self._apply_preprocessing(
-                self._check_input(x),
-                torch.as_tensor(one_hot(y, len(x), self.nb_classes), device=self._device),
-                fit=False,
-                no_grad=False,
-            )
-            labels = self.reduce_labels(rows)
+            checked = torch.as_tensor(self._check_input(x))
+            rows = torch.as_tensor(one_hot(y, len(x), self.nb_classes), device=self._device)
+            inputs, processed = self._framework_inputs(checked, rows)
+            labels = self.reduce_labels(processed)
             with run_mode(self._model, False):
                 return torch.stack([loss(logits, labels) for logits in self.model.samples(inputs)]).mean(0)
         _, inputs, labels = self._leaf(x, y)
@@ -336,9 +337,10 @@ class PyTorchSNNClassifier(SNNEstimator):
         name = self._layer_name(layer)
         checked = self._check_input(x)
         if framework:
-            inputs, _ = self._apply_preprocessing(checked, y=None, fit=False, no_grad=False)
+            tensor = checked if isinstance(checked, Tensor) else torch.tensor(checked, device=self._device)
+            inputs, _ = self._framework_inputs(tensor, None)
             with run_mode(self._model, False):
-                return layer_output(self.model, name, torch.as_tensor(inputs).to(self._device))
+                return layer_output(self.model, name, inputs)
         check_count("batch_size", batch_size)
         batches = self._preprocessed(to_numpy(checked)).split(batch_size)
         with run_mode(self._model, False), torch.no_grad():

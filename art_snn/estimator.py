@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -14,14 +15,16 @@ import numpy as np
 import torch
 from art import config
 from art.estimators.classification import PyTorchClassifier
+from art.preprocessing.standardisation_mean_std.pytorch import StandardisationMeanStdPyTorch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from art_snn import guard, storage
 from art_snn.activations import layer_names
 from art_snn.errors import GradientWarning
 from art_snn.guard import takes_event_frames
 from art_snn.module import GradientRuleModule
-from art_snn.preprocessing import check_preprocessors
+from art_snn.preprocessing import check_pair, on_event_frames
 from art_snn.types import GradientRule
 from art_snn.validation import Array, check_dtype, check_input, check_model, one_hot, probe_input, to_numpy
 
@@ -108,9 +111,17 @@ class SNNEstimator(PyTorchClassifier):
         storage.load_weights(self.model.network if path.suffix == ".safetensors" else self.model, path)
 
     def set_params(self, **kwargs: Any) -> None:
-        """Set parameters by their names; a defence that would misread event frames is refused first."""
+        """Set parameters by their names; preprocessing that would misread event frames is refused first."""
+        check_pair(kwargs.get("preprocessing"))
         if takes_event_frames(self.model):
-            check_preprocessors(kwargs.get("preprocessing_defences"))
+            kwargs["preprocessing"], kwargs["preprocessing_defences"] = on_event_frames(
+                kwargs.get("preprocessing", self.preprocessing),
+                kwargs.get("preprocessing_defences", self.preprocessing_defences),
+                tuple(kwargs.get("input_shape") or self.input_shape),
+            )
+        if isinstance(kwargs.get("preprocessing"), tuple):  # ART would take it out of the graph
+            mean, std = kwargs["preprocessing"]
+            kwargs["preprocessing"] = StandardisationMeanStdPyTorch(mean, std, device_type=self.device_type)
         super().set_params(**kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -147,6 +158,23 @@ class SNNEstimator(PyTorchClassifier):
         """Return what the preprocessing defences make of ``x``, as a tensor on the CPU."""
         inputs, _ = self._apply_preprocessing(x, y=None, fit=False)
         return torch.tensor(inputs, dtype=torch.float32)  # a copy: a layer may work in place
+
+    def _framework_inputs(self, x: Tensor, y: Array | None) -> tuple[Tensor, Tensor | None]:
+        """Return what the preprocessing defences make of a tensor, with its graph, and of labels.
+
+        Defences on arrays have no graph. They get one whose backward is the estimate that each gives of its gradient
+        (BPDA: Athalye et al. 2018), so that autograd through here has the values of `loss_gradient`.
+        """
+        if self.all_framework_preprocessing:
+            return self._apply_preprocessing(x, y=y, fit=False, no_grad=False)
+        rows = None if y is None else to_numpy(y)
+        values, labels = self._apply_preprocessing(to_numpy(x), y=rows, fit=False, no_grad=True)
+        labels = None if labels is None else torch.as_tensor(labels, device=self._device)
+        return _Estimated.apply(x, values, self._to_input), labels
+
+    def _apply_preprocessing_gradient(self, x: np.ndarray, gradients: np.ndarray, fit: bool = False) -> np.ndarray:
+        with torch.enable_grad():  # a PyTorch defence among others differentiates itself, whoever calls
+            return super()._apply_preprocessing_gradient(x, gradients, fit=fit)
 
     def _leaf(self, x: Array, y: Array | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the tensor to differentiate by, what the model gets for it, and the labels as the loss wants them."""
@@ -209,6 +237,22 @@ class SNNEstimator(PyTorchClassifier):
             logger.info("the model is not tried out, since a preprocessing defence fails on random inputs: %s", error)
             return None
         return torch.from_numpy(np.asarray(x, dtype=np.float32)).to(self._device)
+
+
+class _Estimated(torch.autograd.Function):
+    """Take what defences on arrays made of a tensor for a function of it; the gradient is their own estimate."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, values: np.ndarray, back: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.back = back
+        return torch.tensor(values, dtype=torch.float32, device=x.device)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return ctx.back(x, grads[0]).to(x.dtype), None, None
 
 
 class _Outputs(nn.Module):

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
+from art.estimators import BaseEstimator
 from torch import nn
 
 from art_snn.encoders import EventFrameEncoder
 from art_snn.errors import UnsupportedInputError
+
+logger = logging.getLogger(__name__)
 
 # From the arguments of a constructor to the reason against it, or None.
 Reason = Callable[[Mapping[str, Any]], str | None]
@@ -27,11 +32,11 @@ def _always(reason: str) -> Reason:
 
 
 def _simba(arguments: Mapping[str, Any]) -> str | None:
-    return None if arguments["attack"] == "px" else "its cosine transform is one of images; attack='px' works"
+    return None if arguments.get("attack") == "px" else "its cosine transform is one of images; attack='px' works"
 
 
 def _zoo(arguments: Mapping[str, Any]) -> str | None:
-    if arguments["use_resize"] or arguments["use_importance"]:
+    if arguments.get("use_resize") or arguments.get("use_importance"):
         return "it resizes and samples images; use_resize=False with use_importance=False works"
     return None
 
@@ -68,15 +73,38 @@ REFUSED: dict[tuple[str, str], Reason] = {
 
 
 def takes_event_frames(estimator: Any) -> bool:
-    """Say whether a classifier or a model is one for event frames (N, T, C, H, W)."""
+    """Say whether a classifier or a model is one for event frames (N, T, C, H, W), or ART's wrapper around such."""
     model = estimator if isinstance(estimator, nn.Module) else getattr(estimator, "model", None)
-    return isinstance(getattr(getattr(model, "network", None), "encoder", None), EventFrameEncoder)
+    if isinstance(getattr(getattr(model, "network", None), "encoder", None), EventFrameEncoder):
+        return True
+    return any(takes_event_frames(inner) for inner in _inside(estimator))
+
+
+def _inside(estimator: Any) -> list[Any]:
+    """Return the estimators that an estimator of ART is made of, as ensembles and smoothed classifiers are."""
+    if not isinstance(estimator, BaseEstimator):
+        return []
+    inner = [getattr(estimator, name, None) for name in ("classifier", "_classifier")]
+    return [*(getattr(estimator, "classifiers", None) or ()), *(one for one in inner if one is not None)]
 
 
 def install() -> None:
-    """Wrap the constructors of `REFUSED`, once."""
+    """Wrap the constructors of `REFUSED`, once; what the installed ART lacks is passed over."""
     for (module, name), reason in REFUSED.items():
-        _wrap(getattr(import_module(module), name), reason)
+        cls = getattr(_module(module), name, None)
+        if isinstance(cls, type):
+            _wrap(cls, reason)
+        else:
+            logger.info("this version of ART has no %s.%s: it is not guarded against event frames", module, name)
+
+
+def _module(name: str) -> ModuleType | None:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            return None
+        raise  # something that the module needs is missing
 
 
 def _wrap(cls: type, reason: Reason) -> None:

@@ -97,20 +97,20 @@ class GradientRuleModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, K) for inputs ``x`` (N, ...), which are cast to the weights' dtype."""
         if self.training or not torch.is_grad_enabled() or not x.requires_grad:
-            self._restart_noise()
+            self.restart_noise()
             return self._logits(self._cast(x))
         samples = list(self.samples(x))
         return samples[0] if len(samples) == 1 else torch.stack(samples).mean(0)
 
     def samples(self, x: Tensor) -> Iterator[Tensor]:
         """Yield the logits (N, K) of each of ``eot_samples`` encodings, in the mode that `forward` would choose."""
-        self._restart_noise()
+        self.restart_noise()
         for _ in range(self._eot_samples):
             yield self._logits(self._cast(x))
 
     def attack_logits(self, x: Tensor) -> Tensor:
         """Return the logits (N, K) on which an attack takes its loss; only CBA's differ from the network's."""
-        self._restart_noise()
+        self.restart_noise()
         return engine.attack_logits(self.network, self._rule, self._cast(x), self._memory)
 
     def attack_samples(self, x: Tensor) -> Iterator[Tensor]:
@@ -130,27 +130,42 @@ class GradientRuleModule(nn.Module):
     def common_random_numbers(self) -> Iterator[None]:
         """Let every run inside the block draw the same noise, so that two runs differ by their inputs alone.
 
-        The noise of a run starts where the encoders' generators stand now. They stand there again afterwards.
+        The noise of a run starts where the encoders' generators stand now. They stand there again afterwards. A
+        generator is found in the attribute ``generator`` of the encoder, or of another module of the network.
+
+        Warns:
+            GradientWarning: There is none, and the encoder may be random.
         """
         outer = self._restarts
-        self._restart_noise()
+        self.restart_noise()
         owned = [getattr(module, "generator", None) for module in self.network.modules()]
-        self._restarts = [(owner, owner.get_state()) for owner in owned if isinstance(owner, torch.Generator)]
+        restarts = [(owner, owner.get_state()) for owner in owned if isinstance(owner, torch.Generator)]
+        encoder = getattr(self.network, "encoder", self.network)
+        if not restarts and not isinstance(encoder, (DirectEncoder, EventFrameEncoder)):
+            warnings.warn(
+                f"{type(encoder).__name__} holds no generator: noise that it draws from torch's global one is not "
+                "common to the runs in this block. Let it draw from a torch.Generator in its attribute generator, as "
+                "PoissonEncoder does; if it is not random, nothing is amiss",
+                GradientWarning,
+                stacklevel=3,
+            )
+        self._restarts = restarts
         try:
             yield
         finally:
-            self._restart_noise()
+            self.restart_noise()
             self._restarts = outer
 
     @contextmanager
-    def shared_records(self, limit: int = engine.GIB) -> Iterator[engine.RecordMemory]:
+    def shared_records(self, limit: int | None = None) -> Iterator[engine.RecordMemory]:
         """Let rate rules that see the same inputs inside the block share their record pass.
 
         The gradients are the same. This saves time where rules are compared on the same inputs, as in a search for
         gamma. Weights must not change inside the block.
 
         Args:
-            limit: Bytes to remember, T floats a neuron and sample; inputs beyond that are recorded anew.
+            limit: Bytes to remember, T floats a neuron and sample; inputs beyond that are recorded anew. None for a
+                quarter of the device's memory.
         """
         outer, self._memory = self._memory, engine.RecordMemory(limit)
         try:
@@ -158,7 +173,8 @@ class GradientRuleModule(nn.Module):
         finally:
             self._memory = outer
 
-    def _restart_noise(self) -> None:
+    def restart_noise(self) -> None:
+        """Let the next run draw the noise that is common to a block of `common_random_numbers`; nothing outside one."""
         for generator, state in self._restarts:
             generator.set_state(state)
 

@@ -8,12 +8,22 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
+from art.attacks.evasion import FeatureAdversariesPyTorch, ProjectedGradientDescent, SquareAttack
 from art.defences.postprocessor import Rounded
 from art.defences.preprocessor import FeatureSqueezing, GaussianAugmentation, SpatialSmoothing
+from art.estimators.certification.randomized_smoothing import NumpyRandomizedSmoothing
+from art.estimators.classification import (
+    EnsembleClassifier,
+    PyTorchClassifier,
+    QueryEfficientGradientEstimationClassifier,
+)
+from art.exceptions import EstimatorError
 from torch import nn
 
 from art_snn import (
@@ -26,7 +36,9 @@ from art_snn import (
     GradientWarning,
     PyTorchSNNClassifier,
     SpikingNetwork,
+    UnsupportedInputError,
     UnsupportedModelError,
+    guard,
 )
 from tests.conftest import make_network
 
@@ -167,6 +179,98 @@ def test_numpy_defences_work(x, defence):
     np.testing.assert_allclose(as_tensor.numpy(), grad, rtol=1e-5, atol=1e-8)
     assert classifier.class_gradient(x, label=1).shape == (4, 1, 2, 8, 8)
     classifier.fit(x, Y, nb_epochs=1)
+
+
+def squeezed(kind: str = "plain", **options: object) -> tuple[PyTorchSNNClassifier, torch.Tensor]:
+    """A classifier behind a defence on arrays and a standardisation, and inputs for it."""
+    network, inputs = make_network(kind)
+    shape = tuple(inputs.shape[1:])
+    defence = FeatureSqueezing(clip_values=(0, 1), bit_depth=3)
+    options = {"clip_values": (0, 1), "preprocessing": (0.25, 2.0), **options}
+    return make(network, input_shape=shape, preprocessing_defences=defence, **options), inputs.clamp(0, 1)
+
+
+@pytest.mark.parametrize("kind", ["plain", "event-frame"])
+def test_tensors_behind_array_defences_have_the_defences_estimate(kind):
+    classifier, leaf = squeezed(kind)
+    leaf.requires_grad_()
+    rows = torch.eye(5)[Y]
+    array = leaf.detach().numpy()
+    expected = classifier.loss_gradient(array, Y)
+    assert np.abs(expected).max() > 0
+
+    losses = classifier.compute_loss(leaf, torch.from_numpy(Y))
+    np.testing.assert_allclose(losses.detach().numpy(), classifier.compute_loss(array, Y), rtol=1e-5, atol=1e-6)
+    for _ in range(2):
+        (grad,) = torch.autograd.grad(losses.mean(), leaf, retain_graph=True)
+        np.testing.assert_allclose(grad.numpy(), expected, rtol=1e-4, atol=1e-8)
+
+    logits, labels = classifier._predict_framework(leaf, rows)
+    assert isinstance(labels, torch.Tensor)
+    assert torch.equal(labels, rows)
+    np.testing.assert_allclose(logits.detach().numpy(), classifier.predict(array), rtol=1e-5, atol=1e-6)
+    (grad,) = torch.autograd.grad(nn.functional.cross_entropy(logits, labels), leaf)
+    np.testing.assert_allclose(grad.numpy(), expected, rtol=1e-4, atol=1e-8)
+    assert classifier._predict_framework(leaf)[1] is None
+
+    name = classifier.layer_names[-1]
+    output = classifier.get_activations(leaf, name, framework=True)
+    np.testing.assert_allclose(output.detach().numpy(), classifier.get_activations(array, name), rtol=1e-4, atol=1e-5)
+    (grad,) = torch.autograd.grad(nn.functional.cross_entropy(output, labels), leaf)
+    np.testing.assert_allclose(grad.numpy(), expected, rtol=1e-4, atol=1e-8)
+
+    for inputs in (leaf.detach(), leaf.detach().double()):
+        found = classifier.get_activations(inputs, name, framework=True).detach()
+        torch.testing.assert_close(found, output.detach(), rtol=1e-5, atol=1e-6)
+        found = classifier.compute_loss(inputs, rows).detach()
+        torch.testing.assert_close(found, losses.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_estimate_is_the_one_that_the_defence_gives(x):
+    class Doubling(FeatureSqueezing):
+        def estimate_gradient(self, x: np.ndarray, grad: np.ndarray) -> np.ndarray:
+            return 2.0 * x.astype(np.float64) * grad
+
+    plain = make(preprocessing_defences=FeatureSqueezing((0, 1), bit_depth=3))
+    classifier = make(plain.model.network, preprocessing_defences=Doubling((0, 1), bit_depth=3))
+    leaf = torch.from_numpy(x).requires_grad_()
+    (grad,) = torch.autograd.grad(classifier.compute_loss(leaf, Y, reduction="mean"), leaf, create_graph=True)
+    assert grad.dtype == torch.float32
+    np.testing.assert_allclose(grad.detach().numpy(), 2 * x * plain.loss_gradient(x, Y), rtol=1e-4, atol=1e-8)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+
+
+def test_attacks_through_autograd_work_behind_array_defences(x):
+    classifier, _ = squeezed()
+    target = np.ascontiguousarray(x[::-1])
+    attack = FeatureAdversariesPyTorch(
+        classifier, delta=0.2, layer=classifier.layer_names[-1], max_iter=5, step_size=0.05, verbose=False
+    )
+    before, after = (classifier.get_activations(v, -1) for v in (x, attack.generate(x, target)))
+    wanted = classifier.get_activations(target, -1)
+    assert np.abs(after - wanted).mean() < np.abs(before - wanted).mean()
+
+    pytest.importorskip("torchvision")
+    from art.attacks.evasion import AdversarialPatchPyTorch, GRAPHITEWhiteboxPyTorch
+
+    options = {"rotation_max": 0.0, "scale_min": 0.9, "scale_max": 1.0, "batch_size": 4, "verbose": False}
+    patches = AdversarialPatchPyTorch(
+        classifier, patch_shape=(2, 8, 8), max_iter=10, learning_rate=0.2, targeted=False, optimizer="pgd", **options
+    )
+    patches.generate(x, Y)
+    loss = classifier.compute_loss(patches.apply_patch(x, scale=1.0), Y).mean()
+    assert loss > classifier.compute_loss(x, Y).mean()
+    # GRAPHITE lays its noise over RGB or grey images.
+    grey = SpikingNetwork(
+        DirectEncoder(time_steps=4), nn.Sequential(nn.Flatten(), nn.Linear(64, 16), LIF(decay=0.9), nn.Linear(16, 5))
+    )
+    defence = FeatureSqueezing(clip_values=(0, 1), bit_depth=5)
+    classifier = make(grey, input_shape=(1, 8, 8), clip_values=(0, 1), preprocessing_defences=defence)
+    graphite = GRAPHITEWhiteboxPyTorch(
+        classifier, net_size=(8, 8), min_tr=1.0, num_xforms=2, step_size=0.05, steps=2, first_steps=3, blur_kernels=[0]
+    )
+    assert graphite.generate(x[:1, :1], np.eye(5, dtype=np.float32)[[3]]).shape == (1, 1, 8, 8)
 
 
 def test_loss_is_computed_without_and_with_a_graph(x):
@@ -545,6 +649,61 @@ def test_event_frames_of_any_length_but_zero():
         classifier.predict(x[:, :, :1])
     with pytest.raises(ValueError, match="length 0"):
         EventFrameEncoder()(torch.zeros(2, 0, 3))
+
+
+# --- event frames and what of ART cannot take them -------------------------------------------------------------------
+
+
+def test_the_refused_classes_are_arts():
+    for module, name in guard.REFUSED:
+        assert isinstance(getattr(import_module(module), name, None), type), f"{module}.{name}"
+
+
+def test_classes_that_art_lacks_are_passed_over(monkeypatch):
+    missing = {
+        ("art.attacks.evasion", "GoneAttack"): guard._always("it is gone"),
+        ("art.attacks.moved", "SquareAttack"): guard._always("it has moved"),
+    }
+    monkeypatch.setattr(guard, "REFUSED", {**missing, **guard.REFUSED})
+    classifier = make(make_network("event-frame")[0], input_shape=(5, 2, 8, 8))
+    classifier = pickle.loads(pickle.dumps(classifier))
+    with pytest.raises(UnsupportedInputError, match="SquareAttack cannot take event frames"):
+        SquareAttack(classifier)
+
+
+def test_modules_that_are_there_and_fail_are_not_passed_over(monkeypatch, tmp_path):
+    (tmp_path / "needs_what_is_absent.py").write_text("import absent_package_of_theirs\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(guard, "REFUSED", {("needs_what_is_absent", "Attack"): guard._always("")})
+    with pytest.raises(ModuleNotFoundError, match="absent_package_of_theirs"):
+        guard.install()
+
+
+WRAPPERS = {
+    "ensemble": lambda c: EnsembleClassifier([c, c], channels_first=True, clip_values=(0.0, 2.0)),
+    "query-efficient": lambda c: QueryEfficientGradientEstimationClassifier(c, num_basis=2, sigma=0.1),
+    "nested": lambda c: NumpyRandomizedSmoothing(WRAPPERS["ensemble"](c), sample_size=2, scale=0.1),
+    "smoothed": lambda c: NumpyRandomizedSmoothing(c, sample_size=2, scale=0.1),
+    "plain": lambda c: PyTorchClassifier(
+        c.model, nn.CrossEntropyLoss(), c.input_shape, 5, clip_values=(0.0, 2.0), device_type="cpu"
+    ),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_event_frames_are_seen_through_arts_wrappers(wrap):
+    events = make(make_network("event-frame")[0], input_shape=(5, 2, 8, 8), clip_values=(0.0, 2.0))
+    images = make(clip_values=(0.0, 2.0))
+    for classifier, expected in ((events, True), (images, False)):
+        wrapped = wrap(classifier)
+        assert guard.takes_event_frames(wrapped) is expected
+        if expected:
+            with pytest.raises(UnsupportedInputError, match="SquareAttack cannot take event frames"):
+                SquareAttack(wrapped)
+        else:
+            with suppress(EstimatorError):  # ART's own refusal, of wrappers that are no neural network
+                SquareAttack(wrapped)
+    ProjectedGradientDescent(events, verbose=False)
 
 
 class Wrapped(SpikingNetwork):

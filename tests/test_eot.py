@@ -124,6 +124,70 @@ def test_common_random_numbers_end_with_an_exception_and_nest():
         np.testing.assert_array_equal(classifier.predict(x), outer)
 
 
+@pytest.mark.parametrize("tensor", [False, True])
+def test_common_random_numbers_are_for_layers_too(tensor):
+    classifier, x = make()
+
+    def layer(name: int) -> np.ndarray:
+        if tensor:
+            return classifier.get_activations(torch.from_numpy(x), name, framework=True).detach().numpy()
+        return classifier.get_activations(x, name)
+
+    before = generator(classifier).get_state()
+    with classifier.common_random_numbers():
+        first, logits = layer(3), classifier.predict(x)
+        np.testing.assert_array_equal(layer(3), first)
+        np.testing.assert_allclose(layer(-1), logits, rtol=1e-5, atol=1e-6)
+        leaf = torch.from_numpy(x).requires_grad_()
+        graph = classifier.get_activations(leaf, 3, framework=True).detach().numpy()
+        np.testing.assert_allclose(graph, first, rtol=1e-5, atol=1e-6)
+        moved = classifier.custom_loss_gradient(torch.norm, x, x * 0.9, classifier.layer_names[-1])
+        again = classifier.custom_loss_gradient(torch.norm, x, x * 0.9, classifier.layer_names[-1])
+        np.testing.assert_array_equal(moved, again)
+    assert torch.equal(generator(classifier).get_state(), before)
+    assert not np.array_equal(layer(3), layer(3))
+
+
+class GlobalNoise(nn.Module):
+    """A random encoder without a generator of its own."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (torch.rand(5, *x.shape) < x).to(x.dtype)
+
+
+class OwnNoise(GlobalNoise):
+    """The same with a generator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (torch.rand(5, *x.shape, generator=self.generator) < x).to(x.dtype)
+
+
+def test_noise_that_cannot_be_common_is_warned_of():
+    network, x = make_network("poisson")
+    network.encoder = GlobalNoise()
+    classifier = PyTorchSNNClassifier(network, nn.CrossEntropyLoss(), (2, 8, 8), 5, device_type="cpu")
+    with (
+        pytest.warns(GradientWarning, match=r"GlobalNoise holds no generator.*attribute generator") as caught,
+        classifier.common_random_numbers(),
+    ):
+        assert not np.array_equal(classifier.predict(x.numpy()), classifier.predict(x.numpy()))
+    assert [warning.filename for warning in caught] == [__file__]
+    with pytest.raises(GradientWarning), classifier.common_random_numbers():
+        pass
+    network.encoder = OwnNoise()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with classifier.common_random_numbers():
+            np.testing.assert_array_equal(classifier.predict(x.numpy()), classifier.predict(x.numpy()))
+        for kind in ("plain", "event-frame", "poisson"):
+            with GradientRuleModule(make_network(kind)[0]).common_random_numbers():
+                pass
+
+
 def test_samples_are_a_parameter_of_the_estimator():
     network, x = make_network("poisson")
     optimizer = torch.optim.Adam(network.parameters())
