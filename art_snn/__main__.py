@@ -10,9 +10,21 @@ import art_snn
 from art_snn.checkpoints import CheckpointError
 from art_snn.commands import evaluate, paper, results, train
 from art_snn.commands.options import OneLineParser, UsageError
-from art_snn.errors import DataError
+from art_snn.errors import DataError, TrainingError
 from art_snn.evaluation.store import ResultsError
 from art_snn.report.figures import NothingToDrawError
+
+# Their messages are one line each.
+_EXPECTED = (
+    UsageError,
+    CheckpointError,
+    DataError,
+    TrainingError,
+    ResultsError,
+    NothingToDrawError,
+    ImportError,
+    OSError,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,13 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words after the command's name; the process's own by default.
 
     Returns:
-        Exit code: 0 for success, 2 for a wrong option or file, 130 if the user stopped it.
+        Exit code: 0 for success, 2 for a wrong option or file, or a training that diverged, 130 if the user stopped it.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
-    except (UsageError, CheckpointError, DataError, ResultsError, NothingToDrawError, ImportError, OSError) as error:
+    except _EXPECTED as error:
         print(f"art-snn {options.command}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

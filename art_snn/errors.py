@@ -38,5 +38,9 @@ class GradientWarning(UserWarning):
     """A gradient is all zero or not finite for some samples: an attack cannot move them."""
 
 
+class TrainingError(ValueError):
+    """A training cannot begin as it was asked for, or diverged; the message is one line that says what to do."""
+
+
 class DataError(ValueError):
     """Data are missing, damaged or not laid out as they must be; the message is one line that names the file."""

@@ -8,28 +8,38 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from art_snn.augmentation import AUGMENTATIONS
 from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.data.cifar import NAMES as CIFAR
 from art_snn.data.frames import SPLIT_BY
 from art_snn.data.sets import DIGITS, is_events
 from art_snn.defences import DEFENCES, Budget
 from art_snn.encoders import check_time_steps
+from art_snn.errors import TrainingError
 from art_snn.models import digits_net, resnet17, vgg11, vgg_dvs, vgg_small
 from art_snn.network import SpikingNetwork
+from art_snn.neurons import LIF
 from art_snn.rules import HART, get_rule
-from art_snn.surrogates import check_decay
+from art_snn.surrogates import ATan, Sigmoid, Triangle, check_decay
 from art_snn.types import GradientRule, Reset
 from art_snn.validation import check_count
 
-VGG_SMALL, VGG_DVS = "vgg_small", "vgg_dvs"
+DIGITS_NET, VGG_SMALL, VGG_DVS = "digits_net", "vgg_small", "vgg_dvs"
 ARCHITECTURES: dict[str, Callable[..., SpikingNetwork]] = {
-    "digits_net": digits_net,
+    DIGITS_NET: digits_net,
     VGG_SMALL: vgg_small,
     "vgg11": vgg11,
     "resnet17": resnet17,
     VGG_DVS: vgg_dvs,
+}
+NORMALIZING = ("vgg11", "resnet17")  # by CIFAR-10's mean and std, three channels, unless others are given
+CIFAR100_STATISTICS = {"mean": (0.5071, 0.4865, 0.4409), "std": (0.2673, 0.2564, 0.2762)}
+SURROGATES: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
+    "triangle": Triangle,
+    "atan": ATan,
+    "sigmoid": Sigmoid,
 }
 OPTIMIZERS = ("adam", "sgd")
 MOMENTUM = 0.9
@@ -45,11 +55,12 @@ class RobustRecipe:
         test_share: Share of event recordings to test on, in (0, 1); None for the source's own split.
         architecture: A name of `ARCHITECTURES`; None for "digits_net" on digits and "vgg_small" on
             images and "vgg_dvs" on event frames.
-        width: Channels of the first layer of "vgg_small" and "vgg_dvs"; None for their own.
+        width: Channels of the first layer of "vgg_small" and "vgg_dvs", >= 1; None for their own.
         image_size: Height and width that inputs are brought to; digits and CIFAR keep theirs.
         time_steps: T, >= 1.
         decay: Membrane retention lambda, in (0, 1].
         reset: "hard" or "soft".
+        surrogate: Slope of the neurons in training, "triangle" (the papers'), "atan" or "sigmoid".
         defence: A name of `art_snn.defences.DEFENCES`.
         eps: Largest change of a pixel (L-infinity), > 0; pixels are in [0, 1], event frames are counts.
         eps_step: Step of PGD, > 0; None for eps / 2.
@@ -76,6 +87,7 @@ class RobustRecipe:
     time_steps: int = 4
     decay: float = 0.9
     reset: Reset = "hard"
+    surrogate: str = "triangle"
     defence: str = "madry-pgd"
     eps: float = 0.1
     eps_step: float | None = None
@@ -101,6 +113,7 @@ class RobustRecipe:
             raise ValueError(f"unknown defence {self.defence!r}; known: {', '.join(DEFENCES)}")
         for name, value, known in (
             ("architecture", self.architecture or VGG_SMALL, ARCHITECTURES),
+            ("surrogate", self.surrogate, SURROGATES),
             ("optimizer", self.optimizer, OPTIMIZERS),
             ("augmentation", self.augmentation, AUGMENTATIONS),
             ("split_by", self.split_by, SPLIT_BY),
@@ -109,7 +122,7 @@ class RobustRecipe:
                 raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
         if self.width is not None and self.architecture_name not in (VGG_SMALL, VGG_DVS):
             raise ValueError(f"{self.architecture_name} has no width to choose, got width={self.width!r}")
-        for name in ("epochs", "batch_size", "image_size"):
+        for name in ("epochs", "batch_size", "image_size", *(() if self.width is None else ("width",))):
             check_count(name, getattr(self, name))
         if self.test_share is not None and not 0 < self.test_share < 1:
             raise ValueError(f"test_share must be in (0, 1), got {self.test_share!r}")
@@ -127,7 +140,7 @@ class RobustRecipe:
         if self.architecture is not None:
             return self.architecture
         if self.data == DIGITS:
-            return "digits_net"
+            return DIGITS_NET
         return VGG_DVS if is_events(self.data) else VGG_SMALL
 
     @property
@@ -148,6 +161,51 @@ class RobustRecipe:
         return HART(gamma=self.gamma) if self.rule == HART.name else get_rule(self.rule)
 
 
+def steps_of(recipe: RobustRecipe, input_shape: tuple[int, ...]) -> int:
+    """Return T for inputs of a shape, (C, H, W) or (T, C, H, W)."""
+    return input_shape[0] if len(input_shape) == 4 else recipe.time_steps
+
+
+def expected_shape(recipe: RobustRecipe) -> tuple[int, ...]:
+    """Return the shape of one input, (C, H, W) or (T, C, H, W), before the data are loaded.
+
+    Event frames are taken to have two polarities, as they nearly always do.
+    """
+    if recipe.data == DIGITS:
+        return 1, 8, 8
+    if recipe.data in CIFAR:
+        return 3, 32, 32
+    side = recipe.image_size
+    return (recipe.time_steps, 2, side, side) if is_events(recipe.data) else (3, side, side)
+
+
+def check_architecture(recipe: RobustRecipe, input_shape: tuple[int, ...]) -> None:
+    """Raise TrainingError unless the recipe's network takes inputs of a shape, (C, H, W) or (T, C, H, W)."""
+    name, frames = recipe.architecture_name, len(input_shape) == 4
+    if frames and name != VGG_DVS:
+        raise TrainingError(f"{name} takes images, not event frames (T, C, H, W); leave the architecture out")
+    if not frames and name == VGG_DVS:
+        raise TrainingError(f"{name} takes event frames, not images {input_shape}; leave the architecture out")
+    if name == DIGITS_NET and input_shape != (1, 8, 8):
+        raise TrainingError(f"{name} takes images (1, 8, 8), not {input_shape}; leave the architecture out")
+
+
+def check_batches(recipe: RobustRecipe, input_shape: tuple[int, ...], samples: int | None = None) -> None:
+    """Raise TrainingError if a batch would be one row, which batch norm refuses.
+
+    Args:
+        recipe: The recipe.
+        input_shape: (C, H, W) or (T, C, H, W).
+        samples: Number of training samples, if it is known.
+    """
+    if steps_of(recipe, input_shape) > 1:
+        return
+    if recipe.batch_size == 1:
+        raise TrainingError("batch norm needs two samples at T=1, got batch_size=1; raise it, or time_steps")
+    if samples == 1:
+        raise TrainingError("batch norm needs two samples at T=1, got 1 training sample; raise time_steps")
+
+
 def make_classifier(
     recipe: RobustRecipe,
     input_shape: tuple[int, ...],
@@ -163,18 +221,28 @@ def make_classifier(
         nb_classes: K, >= 2.
         device_type: "gpu" or "cpu".
         clip_values: Range of the inputs.
+
+    Raises:
+        TrainingError: The architecture does not take such inputs.
+        ValueError: It cannot be built for them: K is 1, or height and width are no multiples of what it halves.
     """
+    check_architecture(recipe, input_shape)
     options: dict[str, Any] = {"decay": recipe.decay, "reset": recipe.reset, "nb_classes": nb_classes}
     name = recipe.architecture_name
-    if (name == VGG_DVS) != (len(input_shape) == 4):
-        raise ValueError(f"{name} does not take inputs of shape {input_shape}; leave the architecture out")
     if name != VGG_DVS:
         options["time_steps"] = recipe.time_steps
-    if name != "digits_net":
+    if name != DIGITS_NET:
         options |= {"in_channels": input_shape[-3], "image_size": input_shape[-1]}
+    if name in NORMALIZING and input_shape[-3] != 3:
+        options |= {"mean": [0.5] * input_shape[-3], "std": [0.25] * input_shape[-3]}  # as vgg_small
+    elif name in NORMALIZING and recipe.data == "cifar100":
+        options |= CIFAR100_STATISTICS
     if recipe.width is not None:
         options["width"] = recipe.width
     network = ARCHITECTURES[name](**options)
+    for module in network.modules():
+        if isinstance(module, LIF):
+            module.surrogate = SURROGATES[recipe.surrogate]()
     settings: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
     optimizer: torch.optim.Optimizer
     if recipe.optimizer == "sgd":

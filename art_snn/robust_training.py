@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from art_snn import checkpoints
@@ -23,8 +24,10 @@ from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.data import Split
 from art_snn.data.sets import is_events, load
 from art_snn.defences import DEFENCES
-from art_snn.errors import GradientWarning
-from art_snn.recipes import RobustRecipe, make_classifier
+from art_snn.errors import GradientWarning, InexactReplayWarning, TrainingError
+from art_snn.recipes import RobustRecipe, check_batches, make_classifier, steps_of
+from art_snn.training import diverged, not_finite
+from art_snn.validation import check_labels
 
 
 def load_data(recipe: RobustRecipe, *, verbose: bool = False) -> Split:
@@ -99,53 +102,81 @@ def train_robustly(
     Raises:
         CheckpointError: The folder holds another training, or a damaged checkpoint.
         BusyError: Another process trains in the folder.
-        ValueError: The loss became NaN or inf.
+        TrainingError: Inputs or labels do not fit the recipe, and nothing is written then; or the loss or the weights
+            became NaN or inf, and the checkpoints of the epochs before are left as they are.
     """
     check_run(run, recipe)
-    run.mkdir(parents=True, exist_ok=True)
-    with checkpoints.locked(run), _own_generators(recipe.seed):
-        found = check_run(run, recipe)
-        checkpoints.clean(run)
-        nb_classes = int(data.y_train.max()) + 1
-        # Images are in [0, 1]; counts of events have no such limit, and clipping them below what they are is an attack.
-        clip_values = (0.0, float(data.x_train.max()) if is_events(recipe.data) else 1.0)
-        classifier = make_classifier(recipe, data.x_train.shape[1:], nb_classes, device_type, clip_values)
-        optimizer: Any = classifier.optimizer
-        history: list[dict[str, float]] = []
-        if found is not None:
-            history = list(found.history)
-            checkpoints.restore(found, classifier.model.network, optimizer)
-        first = len(history)
-        with tqdm(
-            range(first, recipe.epochs),
-            initial=first,
-            total=recipe.epochs,
-            disable=not verbose,
-            desc=f"Training ({recipe.defence})",
-            unit="epoch",
-        ) as epochs:
-            for epoch in epochs:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", GradientWarning)  # early on, some gradients are zero
-                    entry = _epoch(classifier, recipe, data, epoch, verbose)
-                history.append(entry)
-                epochs.set_postfix({name: f"{value:.3f}" for name, value in entry.items() if name != "seconds"})
-                checkpoints.save_checkpoint(
-                    run,
-                    epoch=epoch + 1,
-                    network=classifier.model.network,
-                    optimizer=optimizer,
-                    recipe=asdict(recipe),
-                    history=history,
-                    extra={
-                        "input_shape": list(data.x_train.shape[1:]),
-                        "nb_classes": nb_classes,
-                        "clip_values": list(clip_values),
-                        "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "torch")},
-                    },
-                )
+    with _own_generators(recipe.seed):
+        classifier = _untrained(recipe, data, device_type)
+        run.mkdir(parents=True, exist_ok=True)
+        with checkpoints.locked(run):
+            history = _train(classifier, recipe, data, run, verbose)
     classifier.model.eval()
     return classifier, history
+
+
+def _untrained(recipe: RobustRecipe, data: Split, device_type: str) -> PyTorchSNNClassifier:
+    """Return the classifier to train; raise TrainingError if the data do not fit the recipe."""
+    shape = tuple(data.x_train.shape[1:])
+    nb_classes = int(np.concatenate([data.y_train, data.y_test]).max()) + 1
+    # Images are in [0, 1]; counts of events have no such limit, and clipping them below what they are is an attack.
+    clip_values = (0.0, 1.0)
+    if is_events(recipe.data):
+        clip_values = (0.0, max(float(part.max()) for part in (data.x_train, data.x_test)))
+    check_batches(recipe, shape, len(data.x_train))
+    try:
+        check_labels(data.y_train, len(data.x_train), nb_classes)
+        check_labels(data.y_test, len(data.x_test), nb_classes)
+        return make_classifier(recipe, shape, nb_classes, device_type, clip_values)
+    except TrainingError:
+        raise
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise TrainingError(f"{recipe.architecture_name} cannot be trained on inputs {shape}: {reason}") from None
+
+
+def _train(
+    classifier: PyTorchSNNClassifier, recipe: RobustRecipe, data: Split, run: Path, verbose: bool
+) -> list[dict[str, float]]:
+    """Train for the epochs that are left, in a folder that is locked; return the history."""
+    found = check_run(run, recipe)
+    checkpoints.clean(run)
+    optimizer: Any = classifier.optimizer
+    history: list[dict[str, float]] = []
+    if found is not None:
+        history = list(found.history)
+        checkpoints.restore(found, classifier.model.network, optimizer)
+    first = len(history)
+    with tqdm(
+        range(first, recipe.epochs),
+        initial=first,
+        total=recipe.epochs,
+        disable=not verbose,
+        desc=f"Training ({recipe.defence})",
+        unit="epoch",
+    ) as epochs:
+        for epoch in epochs:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", GradientWarning)  # early on, some gradients are zero
+                warnings.simplefilter("ignore", InexactReplayWarning)  # the recipes' networks are exact until NaN
+                entry = _epoch(classifier, recipe, data, epoch, verbose)
+            history.append(entry)
+            epochs.set_postfix({name: f"{value:.3f}" for name, value in entry.items() if name != "seconds"})
+            checkpoints.save_checkpoint(
+                run,
+                epoch=epoch + 1,
+                network=classifier.model.network,
+                optimizer=optimizer,
+                recipe=asdict(recipe),
+                history=history,
+                extra={
+                    "input_shape": list(classifier.input_shape),
+                    "nb_classes": classifier.nb_classes,
+                    "clip_values": [float(value) for value in classifier.clip_values],
+                    "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "torch")},
+                },
+            )
+    return history
 
 
 def _epoch(
@@ -154,7 +185,7 @@ def _epoch(
     """Train for one epoch; return its entry in the history."""
     start = time.perf_counter()
     optimizer: Any = classifier.optimizer
-    batches = torch.randperm(len(data.x_train)).split(recipe.batch_size)
+    batches = _batches(recipe, data)
     total, correct = 0.0, 0
     for step, index in enumerate(tqdm(batches, desc="Batches", leave=False, disable=not verbose)):
         progress = (epoch + step / len(batches)) / recipe.epochs
@@ -163,12 +194,14 @@ def _epoch(
         x, y = augment(data.x_train[index.numpy()], recipe.augmentation), data.y_train[index.numpy()]
         loss, logits = DEFENCES[recipe.defence](classifier, x, y, recipe.budget)
         if not torch.isfinite(loss):
-            raise ValueError(f"the training loss became {loss.item()} in epoch {epoch + 1}; lower lr={recipe.lr:g}")
+            raise diverged("training loss", epoch, recipe.lr)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         total += loss.item() * len(index)
         correct += int((logits.argmax(1).cpu().numpy() == y).sum())
+    if not_finite(classifier.model):
+        raise diverged("weights", epoch, recipe.lr)
     classifier.model.eval()
     hits = classifier.predict(data.x_test).argmax(1) == data.y_test
     return {
@@ -177,6 +210,17 @@ def _epoch(
         "test_accuracy": float(hits.mean()),
         "seconds": time.perf_counter() - start,
     }
+
+
+def _batches(recipe: RobustRecipe, data: Split) -> list[Tensor]:
+    """Draw the indices of an epoch's batches.
+
+    At T=1, a last sample alone joins the batch before it: batch norm has no variance of one row.
+    """
+    batches = list(torch.randperm(len(data.x_train)).split(recipe.batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1 and steps_of(recipe, data.x_train.shape[1:]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
 
 
 @contextmanager

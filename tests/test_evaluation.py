@@ -207,8 +207,16 @@ def test_evaluate_prints_and_writes_all_rules(tmp_path, capsys):
     lines = [line for line in out.splitlines() if line.startswith("|")]
     assert len(lines) == 14
     assert f"{document['rows'][0]['attack_success_rate']:.1%}" in lines[2]
-    main(["evaluate", "--time-steps", "2", "--device", "cpu", "--quiet", "--rules", "hart", "--attacks", "fgsm"])
+    again = ["evaluate", "--time-steps", "2", "--device", "cpu", "--quiet", "--rules", "hart", "--attacks", "fgsm"]
+    assert main([*again, "--json", str(files["json"])]) == 0
     assert "from the cache" in capsys.readouterr().out
+    assert json.loads(files["json"].read_text())["settings"]["rules"] == ["HART(gamma=1.0)"]
+
+
+def test_evaluate_says_where_gamma_comes_from(capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    assert "gamma of HART (default: the checkpoint's, or 1.0 for digits)" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from art_snn import checkpoints, robust_training
+from art_snn import LIF, checkpoints, robust_training
 from art_snn.__main__ import main
 from art_snn.checkpoints import CheckpointError
+from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.data import Split, load_digits, sets
-from art_snn.models import vgg_small
-from art_snn.recipes import RobustRecipe
+from art_snn.defences import DEFENCES, none
+from art_snn.errors import TrainingError
+from art_snn.models import digits_net, vgg_small
+from art_snn.recipes import RobustRecipe, make_classifier
 from art_snn.robust_training import train_robustly
+from art_snn.surrogates import ATan, Sigmoid, Triangle
 
 TINY = {"epochs": 3, "time_steps": 2, "defence": "fbf", "batch_size": 32}
 IMAGES = 96
@@ -120,7 +124,13 @@ def test_recipe_reaches_optimizer_precision_and_network(few, tmp_path, monkeypat
 
     monkeypatch.setattr(defences.nn.functional, "cross_entropy", spy)
     weights = []
-    for options in ({}, {"mixed_precision": True}, {"optimizer": "sgd", "lr": 0.1}, {"weight_decay": 0.1}):
+    for options in (
+        {},
+        {"mixed_precision": True},
+        {"optimizer": "sgd", "lr": 0.1},
+        {"weight_decay": 0.1},
+        {"surrogate": "atan"},
+    ):
         recipe = RobustRecipe(**{**TINY, "epochs": 1, "defence": "none", **options})
         classifier, _ = train_robustly(recipe, few, tmp_path / str(len(weights)), device_type="cpu")
         weights.append(next(classifier.model.parameters()).detach().clone())
@@ -132,8 +142,17 @@ def test_recipe_reaches_optimizer_precision_and_network(few, tmp_path, monkeypat
     assert classifier.optimizer.defaults["momentum"] == 0.9
     assert classifier.optimizer.defaults["weight_decay"] == 0.25
     assert "Residual" in repr(classifier.model)
+    mean = [0.4914, 0.4822, 0.4465]
+    assert classifier.model.network.body[0].mean.flatten().tolist() == pytest.approx(mean)
+    hundred = recipes.make_classifier(RobustRecipe(architecture="resnet17", data="cifar100"), (3, 32, 32), 100, "cpu")
+    assert hundred.model.network.body[0].mean.flatten().tolist() == pytest.approx([0.5071, 0.4865, 0.4409])
+    for name, slope in (("triangle", Triangle()), ("atan", ATan()), ("sigmoid", Sigmoid())):
+        own = recipes.make_classifier(RobustRecipe(surrogate=name), (1, 8, 8), 10, "cpu")
+        assert {module.surrogate for module in own.model.modules() if isinstance(module, LIF)} == {slope}
+    with pytest.raises(ValueError, match="unknown surrogate 'step'; known: triangle, atan, sigmoid"):
+        RobustRecipe(surrogate="step")
     assert classifier.nb_classes == 4
-    with pytest.raises(ValueError, match=r"vgg_dvs does not take inputs of shape \(3, 8, 8\)"):
+    with pytest.raises(TrainingError, match=r"vgg_dvs takes event frames, not images \(3, 8, 8\)"):
         recipes.make_classifier(RobustRecipe(architecture="vgg_dvs"), (3, 8, 8), 4, "cpu")
 
 
@@ -300,6 +319,9 @@ def test_user_may_stop_it(tmp_path, few, capsys, monkeypatch):
         (["--architecture", "vgg19"], "unknown architecture 'vgg19'; known: digits_net, vgg_small, vgg11, resnet17"),
         (["--weight-decay", "-1"], "weight_decay must be a finite number >= 0, got -1.0"),
         (["--width", "4"], "digits_net has no width to choose, got width=4"),
+        (["--architecture", "vgg_small", "--width", "0"], "width must be a whole number >= 1, got 0"),
+        (["--architecture", "vgg_dvs"], "vgg_dvs takes event frames, not images (1, 8, 8); leave the architecture out"),
+        (["--time-steps", "1", "--batch-size", "1"], "batch norm needs two samples at T=1, got batch_size=1; raise it"),
         (["--test-share", "1"], "test_share must be in (0, 1), got 1.0"),
         (["--split-by", "space"], "unknown split_by 'space'; known: number, time"),
         (["--data", "no/such/folder"], "--data 'no/such/folder' is neither 'digits', 'cifar10'"),
@@ -317,6 +339,151 @@ def test_bad_options_end_at_once(tmp_path, capsys, more, message):
     assert message in error
     assert error.count("\n") == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "data", "message"),
+    [
+        ("digits_net", "images", "digits_net takes images (1, 8, 8), not (3, 32, 32); leave the architecture out"),
+        ("vgg_dvs", "images", "vgg_dvs takes event frames, not images (3, 32, 32)"),
+        ("resnet17", "events.npz", "resnet17 takes images, not event frames (T, C, H, W)"),
+    ],
+)
+def test_architectures_for_other_data_are_refused_before_they_are_loaded(tmp_path, capsys, architecture, data, message):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "events.npz").touch()
+    out = tmp_path / "run"
+    assert main(command(out, "--data", str(tmp_path / data), "--architecture", architecture)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("architecture", ["vgg11", "resnet17"])
+def test_papers_networks_take_other_numbers_of_channels(architecture):
+    recipe = RobustRecipe(architecture=architecture, time_steps=2)
+    for channels, mean in ((1, 0.5), (3, 0.4914)):
+        classifier = make_classifier(recipe, (channels, 8, 8), 4, "cpu")
+        assert classifier.model.network.body[0].mean.flatten()[0] == pytest.approx(mean)
+        assert classifier.predict(np.zeros((2, channels, 8, 8), dtype=np.float32)).shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("label", "more", "message"),
+    [
+        (0, [], "digits_net cannot be trained on inputs (1, 8, 8): nb_classes must be >= 2, got 1"),
+        (-1, [], "labels must be classes in 0 to"),
+        (1, ["--time-steps", "1"], "batch norm needs two samples at T=1, got 1 training sample"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_leave_no_folder(tmp_path, few, monkeypatch, capsys, label, more, message):
+    part = few.x_train[:1], np.array([label])
+    monkeypatch.setattr(sets, "load_digits", lambda: Split(*part, *part))
+    out = tmp_path / "run"
+    assert main(command(out, *more)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_classes_may_be_among_the_test_samples_only(tmp_path, few, monkeypatch):
+    known = few.y_train < 5
+    data = few._replace(x_train=few.x_train[known], y_train=few.y_train[known])
+    monkeypatch.setattr(sets, "load_digits", lambda: data)
+    assert main(command(tmp_path / "run", defence="none", epochs=1)) == 0
+    assert checkpoints.read_checkpoint(tmp_path / "run").extra["nb_classes"] == 10
+
+
+def test_lone_last_sample_joins_the_batch_before_it_where_batch_norm_refuses_it(tmp_path, few):
+    def sizes(data: Split, **options: int) -> list[int]:
+        return [len(index) for index in robust_training._batches(RobustRecipe(**options), data)]
+
+    assert sizes(few, time_steps=1, batch_size=95) == [96]
+    assert sizes(few, time_steps=1, batch_size=19) == [19, 19, 19, 19, 20]
+    assert sizes(few, time_steps=1, batch_size=94) == [94, 2]
+    assert sizes(few, time_steps=2, batch_size=95) == [95, 1]
+    frames = few._replace(x_train=np.repeat(few.x_train[:, None], 3, axis=1))
+    assert sizes(frames, time_steps=1, batch_size=95) == [95, 1]
+    drawn = torch.cat(robust_training._batches(RobustRecipe(time_steps=1, batch_size=19), few))
+    assert sorted(drawn.tolist()) == list(range(IMAGES))
+    assert main(command(tmp_path / "run", "--time-steps", "1", "--batch-size", "95", defence="none", epochs=1)) == 0
+
+
+# --- divergence ------------------------------------------------------------------------------------------------------
+
+
+def losing(classifier, *args):
+    loss, logits = none(classifier, *args)
+    return loss * float("nan"), logits
+
+
+@pytest.mark.parametrize(("defence", "what"), [("fgsm", "weights"), ("losing", "training loss")])
+def test_diverged_training_is_an_error_in_one_line(tmp_path, few, capsys, monkeypatch, defence, what):
+    monkeypatch.setitem(DEFENCES, "losing", losing)
+    out = tmp_path / "run"
+    assert main(command(out, "--optimizer", "sgd", "--lr", "1e30", defence=defence)) == 2
+    printed, error = capsys.readouterr()
+    assert f"in epoch 1, the {what} became NaN or inf; lower the learning rate, lr=1e+30" in error
+    assert error.count("\n") == 1
+    assert "accuracy" not in printed
+    assert checkpoints.newest(out) is None
+
+
+def test_checkpoints_before_a_divergence_stay(tmp_path, few, monkeypatch):
+    calls = []
+
+    def breaking(classifier, *args):
+        loss, logits = none(classifier, *args)
+        calls.append(loss)
+        if len(calls) == 4:  # the first of the second epoch
+            classifier.model.network.body[0].weight.data[0] = float("nan")
+        return loss, logits
+
+    recipe, run = RobustRecipe(**{**TINY, "defence": "none"}), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setitem(DEFENCES, "none", breaking)
+        with pytest.raises(TrainingError, match=r"in epoch 2, the weights became NaN or inf; .* lr=0.002"):
+            train_robustly(recipe, few, run, device_type="cpu")
+    assert len(calls) == 6  # the loss stays finite
+    assert checkpoints.read_checkpoint(run).epoch == 1
+    train_robustly(recipe, few, run, device_type="cpu")
+    train_robustly(recipe, few, tmp_path / "whole", device_type="cpu")
+    assert same(weights(run), weights(tmp_path / "whole"))
+
+
+def make_fitted(few: Split, lr: float) -> PyTorchSNNClassifier:
+    network = digits_net(time_steps=2)
+    network.register_buffer("mask", torch.tensor([0.0, -torch.inf]))  # as attention has them
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr)
+    classifier = PyTorchSNNClassifier(
+        network, torch.nn.CrossEntropyLoss(), (1, 8, 8), 10, optimizer=optimizer, device_type="cpu"
+    )
+    classifier.fit(few.x_train, few.y_train, batch_size=32, nb_epochs=2)
+    return classifier
+
+
+def test_fit_says_that_weights_diverged_though_the_loss_is_finite(few):
+    torch.manual_seed(0)
+    with pytest.raises(TrainingError, match=r"in epoch 1, the weights became NaN or inf; lower .*, lr=1e\+30"):
+        make_fitted(few, 1e30)
+    assert not make_fitted(few, 1e-3).model.training
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def test_evaluation_takes_the_gamma_of_the_training(tmp_path, few):
+    out, table = tmp_path / "run", tmp_path / "rows.json"
+    assert main(command(out, "--gamma", "1.5", epochs=1)) == 0
+    for more, gamma, chosen in (([], 1.5, "by default, not tuned"), (["--gamma", "2"], 2.0, "given, not tuned")):
+        evaluate = ["evaluate", "--checkpoint", str(out), "--rules", "hart", "--attacks", "fgsm", "--quiet"]
+        assert main([*evaluate, "--device", "cpu", "--json", str(table), *more]) == 0
+        document = json.loads(table.read_text())
+        assert document["settings"]["rules"] == [f"HART(gamma={gamma})"]
+        assert document["settings"]["gamma_chosen"] == chosen
+        assert document["rows"][0]["gamma"] == gamma
 
 
 def test_folder_of_another_training_is_left_alone(tmp_path, few, capsys):

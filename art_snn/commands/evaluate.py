@@ -47,6 +47,7 @@ class _Target(NamedTuple):
     settings: dict[str, Any]
     headline: str
     title: str
+    gamma: float
 
 
 def add_parser(commands: Any) -> None:
@@ -67,7 +68,7 @@ def add_parser(commands: Any) -> None:
     add("--rules", default=",".join(rule_names()), help="gradient rules, separated by commas")
     add("--attacks", default=",".join(ATTACKS), help="attacks, separated by commas")
     add("--eps", type=number, default=0.1, help="largest change of a pixel (L-infinity); pixels are in [0, 1]")
-    add("--gamma", type=number, default=1.0, help="gamma of HART")
+    add("--gamma", type=number, help=f"gamma of HART (default: the checkpoint's, or {HART().gamma} for digits)", **own)
     add("--decay", type=number, help=f"membrane retention lambda, in (0, 1]; 1 is IF (default: {recipe.decay})", **own)
     add("--time-steps", type=whole, help=f"number of time-steps T (default: {recipe.time_steps})", **own)
     add("--reset", help=f"'hard' or 'soft' (default: {recipe.reset})", **own)
@@ -81,9 +82,10 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    rules, attacks = _checked(options)
+    chosen, attacks = _checked(options)
     verbose = not options.quiet
     target = _from_checkpoint(options, verbose) if options.checkpoint else _from_cache(options, verbose)
+    rules = _rules(chosen, getattr(options, "gamma", target.gamma))
     print(f"{target.headline}; {len(target.data.x_test)} test images, eps={options.eps:g}", flush=True)
     work = evaluate_rules(
         target.classifier, target.data.x_test, target.data.y_test, rules=rules, attacks=attacks, eps=options.eps
@@ -101,13 +103,13 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _checked(options: argparse.Namespace) -> tuple[list[GradientRule], list[str]]:
-    """Return rules and attacks; raise UsageError before any work is done."""
+def _checked(options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Return the names of rules and attacks; raise UsageError before any work is done."""
     try:
         if not options.checkpoint:
             _recipe(options)
-        hart = HART(gamma=options.gamma)
-        rules = [hart if name == hart.name else get_rule(name) for name in names(options.rules, "--rules")]
+        rules = names(options.rules, "--rules")
+        _rules(rules, getattr(options, "gamma", HART().gamma))
     except ValueError as error:
         raise UsageError(str(error)) from None
     attacks = names(options.attacks, "--attacks")
@@ -127,6 +129,11 @@ def _checked(options: argparse.Namespace) -> tuple[list[GradientRule], list[str]
     return rules, attacks
 
 
+def _rules(chosen: Sequence[str], gamma: float) -> list[GradientRule]:
+    hart = HART(gamma=gamma)
+    return [hart if name == hart.name else get_rule(name) for name in chosen]
+
+
 def _recipe(options: argparse.Namespace) -> DigitsRecipe:
     return DigitsRecipe(**{name: getattr(options, name) for name in NETWORK if hasattr(options, name)})
 
@@ -138,7 +145,9 @@ def _from_cache(options: argparse.Namespace, verbose: bool) -> _Target:
     source = "from the cache" if cached else "trained now"
     settings = {"data": "scikit-learn digits, test split", **asdict(recipe)}
     title = f"digits, {shape.replace('lambda', 'λ')}"
-    return _Target(classifier, data, settings, f"digits SNN ({source}): {shape}, seed {recipe.seed}", title)
+    return _Target(
+        classifier, data, settings, f"digits SNN ({source}): {shape}, seed {recipe.seed}", title, HART().gamma
+    )
 
 
 def _from_checkpoint(options: argparse.Namespace, verbose: bool) -> _Target:
@@ -149,7 +158,7 @@ def _from_checkpoint(options: argparse.Namespace, verbose: bool) -> _Target:
     source = f"{recipe.defence}, eps {recipe.eps:g}, {checkpoint.epoch} of {recipe.epochs} epochs"
     settings = {**asdict(recipe), "trained_epochs": checkpoint.epoch}
     title = f"{Path(recipe.data).name}, {recipe.defence}, {shape.replace('lambda', 'λ')}"
-    return _Target(classifier, data, settings, f"{Path(recipe.data).name} SNN ({source}): {shape}", title)
+    return _Target(classifier, data, settings, f"{Path(recipe.data).name} SNN ({source}): {shape}", title, recipe.gamma)
 
 
 def _settings(options: argparse.Namespace, target: _Target, rules: Sequence[GradientRule]) -> dict[str, Any]:
@@ -157,7 +166,7 @@ def _settings(options: argparse.Namespace, target: _Target, rules: Sequence[Grad
         **target.settings,
         "eps": options.eps,
         "rules": [repr(rule) for rule in rules],
-        "gamma_chosen": "given, not tuned",
+        "gamma_chosen": f"{'given' if hasattr(options, 'gamma') else 'by default'}, not tuned",
         "confidence": 0.95,
         "versions": {
             "art_snn": art_snn.__version__,

@@ -16,7 +16,16 @@ from art_snn.data.sets import DIGITS, is_events, resolved
 from art_snn.defences import DEFENCES
 from art_snn.errors import DataError
 from art_snn.metrics import accuracy
-from art_snn.recipes import ARCHITECTURES, MOMENTUM, OPTIMIZERS, RobustRecipe
+from art_snn.recipes import (
+    ARCHITECTURES,
+    MOMENTUM,
+    OPTIMIZERS,
+    SURROGATES,
+    RobustRecipe,
+    check_architecture,
+    check_batches,
+    expected_shape,
+)
 from art_snn.robust_training import check_run, load_data, train_robustly
 from art_snn.rules import rule_names
 
@@ -47,7 +56,7 @@ def add_parser(commands: Any) -> None:
     )
     add("--split-by", default=recipe.split_by, help="frames of event recordings are cut by 'number' or by 'time'")
     add("--test-share", type=number, help="share of event recordings to test on; their own split if left out")
-    add("--architecture", help=f"one of {', '.join(ARCHITECTURES)}; digits_net or vgg_small if left out")
+    add("--architecture", help=f"one of {', '.join(ARCHITECTURES)}; digits_net, vgg_small or vgg_dvs if left out")
     add("--width", type=whole, help="channels of the first layer of vgg_small and vgg_dvs; their own if left out")
     add("--image-size", type=whole, help="inputs of a folder are brought to this size; 32, and 48 for events")
     add("--eps", type=number, default=recipe.eps, help="largest change of a pixel (L-infinity); pixels are in [0, 1]")
@@ -59,6 +68,7 @@ def add_parser(commands: Any) -> None:
     add("--decay", type=number, default=recipe.decay, help="membrane retention lambda, in (0, 1]; 1 is IF")
     add("--time-steps", type=whole, default=recipe.time_steps, help="number of time-steps T")
     add("--reset", default=recipe.reset, help="'hard' or 'soft'")
+    add("--surrogate", default=recipe.surrogate, help=f"slope of the neurons in training: {', '.join(SURROGATES)}")
     add("--epochs", type=whole, default=recipe.epochs, help="passes over the training images")
     add("--batch-size", type=whole, default=recipe.batch_size, help="images a step")
     add("--optimizer", default=recipe.optimizer, help=f"one of {', '.join(OPTIMIZERS)} (momentum {MOMENTUM})")
@@ -126,6 +136,9 @@ def _checked(options: argparse.Namespace) -> RobustRecipe:
     if settings["image_size"] < multiple or settings["image_size"] % multiple:
         raise UsageError(f"--image-size must be a multiple of {multiple}, got {options.image_size}")
     try:
-        return RobustRecipe(**settings)
+        recipe = RobustRecipe(**settings)
+        check_architecture(recipe, expected_shape(recipe))
+        check_batches(recipe, expected_shape(recipe))
     except ValueError as error:
         raise UsageError(str(error)) from None
+    return recipe
