@@ -322,10 +322,11 @@ def _stateless(module: nn.Module, x: Tensor, weights: WeightGradients) -> tuple[
             return conv2d_input(x.shape, weight, grad, **how)
 
         return conv2d(x, weight, None if module.bias is None else module.bias.double(), **how), pull_conv
-    if isinstance(module, nn.BatchNorm2d) and not module.training:
-        deviation = (module.running_var.double() + module.eps).sqrt().view(-1, 1, 1)
-        scale, shift = module.weight.double().view(-1, 1, 1) / deviation, module.bias.double().view(-1, 1, 1)
-        return (x - module.running_mean.double().view(-1, 1, 1)) * scale + shift, lambda grad: grad * scale
+    if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and not module.training:
+        channels = (-1, *[1] * (x.ndim - 2))
+        deviation = (module.running_var.double() + module.eps).sqrt().view(channels)
+        scale, shift = module.weight.double().view(channels) / deviation, module.bias.double().view(channels)
+        return (x - module.running_mean.double().view(channels)) * scale + shift, lambda grad: grad * scale
     if isinstance(module, (nn.AvgPool2d, nn.MaxPool2d)):
         return _pool(module, x)
     raise TypeError(f"the reference has no {type(module).__name__}")

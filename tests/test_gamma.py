@@ -89,6 +89,13 @@ def test_memory_has_a_limit(networks):
             gradient(module, x + shift)
         assert memory.used == size
         assert memory.passes == 3  # the second input does not fit
+    with module.shared_records() as memory:  # a quarter of this machine's memory
+        gradient(module, x)
+        memory.close()
+        gradient(module, x + 0.1)
+        gradient(module, x)
+        assert memory.used == size < memory.limit
+        assert memory.passes == 2
     with pytest.raises(ValueError, match="limit must be >= 0 bytes, got -1"), module.shared_records(-1):
         pass
 
@@ -124,6 +131,7 @@ def test_fgsm_records_each_batch_once(classifier, digits, monkeypatch):
         class Spied:
             def __enter__(self):
                 passes.append(context.__enter__())
+                return passes[-1]
 
             def __exit__(self, *details):
                 return context.__exit__(*details)
@@ -131,8 +139,12 @@ def test_fgsm_records_each_batch_once(classifier, digits, monkeypatch):
         return Spied()
 
     monkeypatch.setattr(type(classifier.model), "shared_records", spy)
-    tune_gamma(classifier, "fgsm", digits.x_test[:60], digits.y_test[:60], eps=0.1, batch_size=20)
+    x, y = digits.x_test[:60], digits.y_test[:60]
+    tune_gamma(classifier, "fgsm", x, y, eps=0.1, batch_size=20)
     assert passes[0].passes == 3
+    curve = tune_gamma(classifier, "pgd", x, y, eps=0.1, batch_size=20)
+    assert passes[1].passes == 3 + 3 * 6 * len(curve.gammas)  # the first of seven steps is shared
+    assert passes[1].used == passes[0].used
 
 
 def test_sweep_measures_the_papers_48_values_and_any_attack_is_taken(classifier, digits):

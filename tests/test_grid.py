@@ -20,9 +20,11 @@ from art_snn.data import load_digits
 from art_snn.data.split import Split
 from art_snn.evaluation import cells as cells_module
 from art_snn.evaluation import evaluate_rules, tune_gamma
-from art_snn.evaluation.cells import CLIP_ONLY, run_cell
+from art_snn.evaluation.cells import CLIP_ONLY, Cell, run_cell
 from art_snn.evaluation.grid import GridPlan, choose_samples, make_cells, run_grid
+from art_snn.evaluation.rows import make_pgd, through
 from art_snn.evaluation.store import ResultsError, ResultStore
+from art_snn.metrics import attack_success_rate
 from art_snn.recipes import RobustRecipe
 from art_snn.robust_training import load_trained, train_robustly
 from art_snn.rules import HART
@@ -103,9 +105,43 @@ def test_samples_are_stratified_and_apart():
     assert np.bincount(chosen["y"]).tolist() == [10] * 10
     attacked = {image.tobytes() for image in chosen["x"]}
     assert not attacked & {image.tobytes() for image in chosen["x_tune"]}
+    assert chosen["tuned"] == "tuned on a split of its own"
     whole = choose_samples(data, 450, 50)
+    assert whole["tuned"] == "tuned on training samples"
     training = {image.tobytes() for image in data.x_train}
     assert all(image.tobytes() in training for image in whole["x_tune"])
+
+
+def test_step_of_pgd_and_name_of_the_data_are_those_of_the_plan(runs, tmp_path):
+    def cells(**options) -> list[Cell]:
+        return make_cells(plan(runs, rules=("bptr",), **options), tmp_path)
+
+    assert [cell.eps_step for cell in cells(eps=(0.1, 0.2))] == [None, 0.025, None, 0.05] * 2
+    assert {cell.dataset for cell in cells()} == {"digits"}
+    own = cells(eps_step=0.07)
+    assert [cell.eps_step for cell in own] == [None, 0.07] * 2
+    assert [a.key == b.key for a, b in zip(own, cells(), strict=True)] == [True, False] * 2
+    rows = run_grid(own, tmp_path / "results.sqlite")
+    assert [(row["eps_step"], row["max_iter"]) for row in rows] == [(None, None), (0.07, 7)] * 2
+    assert set(rows[0]["versions"]) == {"art-snn", "adversarial-robustness-toolbox", "torch", "numpy"}
+    samples = choose_samples(load_digits(), 30, 20)
+    target = load_trained(read_checkpoint(runs[0]), device_type="cpu")[1]
+    with through(target, "bptr"):
+        examples = make_pgd(target, 0.1, 128, 0.07).generate(samples["x"], samples["y"])
+    found = attack_success_rate(target.predict(samples["x"]), target.predict(examples), samples["y"])
+    assert rows[1]["attack_success_rate_hits"] == found.hits
+    renamed = run_grid(cells(eps_step=0.07, dataset="Digits, 8x8"), tmp_path / "results.sqlite")
+    assert [row["key"] for row in renamed] == [row["key"] for row in rows]
+    assert {row["dataset"] for row in renamed} == {"Digits, 8x8"}
+
+
+def test_where_all_test_samples_are_attacked_gamma_is_tuned_on_training_samples(runs, tmp_path):
+    cells = make_cells(plan(runs, rules=("hart",), attacks=("fgsm",), samples=450), tmp_path)
+    assert {cell.gamma_chosen for cell in cells} == {"tuned on training samples"}
+    row = run_cell(cells[0])
+    assert row["gamma_chosen"] == "tuned on training samples"
+    assert row["n"] == 450
+    assert 0 < row["n_tune"] <= 20
 
 
 def test_policies_of_gamma_are_in_the_rows(runs, tmp_path):

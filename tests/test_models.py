@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import copy
 import itertools
+import warnings
 
 import pytest
 import torch
 from torch import nn
 
-from art_snn import LIF, STBP, GradientRuleModule
+from art_snn import (
+    BPTR,
+    HART,
+    LIF,
+    STBP,
+    GradientRuleModule,
+    InexactReplayWarning,
+)
 from art_snn.models import digits_net, resnet17, vgg11, vgg_dvs, vgg_small
 from art_snn.storage import load_weights, save_weights
+from tests import reference
 
 
 def conv(inside: int, outside: int, *, bias: bool, kernel: int = 3) -> int:
@@ -77,20 +86,35 @@ SMALL = {
 
 @pytest.mark.parametrize("name", SMALL)
 def test_networks_take_options_and_the_engine_is_exact_on_them(name):
+    """Logits and gradients are those of the reference, which knows convolutions, norms, pools and sums alone."""
     build, shape = SMALL[name]
     torch.manual_seed(0)
-    network = build(decay=0.5, threshold=0.75, reset="soft", nb_classes=7).eval()
+    network = build(decay=0.5, threshold=0.25, reset="soft", nb_classes=7).double().eval()
     neurons = [module.params for module in network.modules() if isinstance(module, LIF)]
-    assert {(p.decay, p.threshold, p.reset) for p in neurons} == {(0.5, 0.75, "soft")}
-    x = torch.rand(shape)
-    logits = network(x)
-    assert logits.shape == (1, 7)
+    assert {(p.decay, p.threshold, p.reset) for p in neurons} == {(0.5, 0.25, "soft")}
+    x = torch.rand(2, *shape[1:], dtype=torch.float64, requires_grad=True)
+    assert network(x).shape == (2, 7)
     with torch.no_grad():
         for module in network.modules():  # so that there is something in running statistics that differs from 0 and 1
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.running_mean.uniform_(-0.1, 0.1)
                 module.running_var.uniform_(0.2, 0.5)
-    torch.testing.assert_close(GradientRuleModule(network, STBP())(x), network(x))
+    labels = torch.tensor([1, 4])
+    x_seq = network.encode(x.detach())
+    logits, traces = reference.forward(network, x_seq)
+    assert all(trace.spikes.any() for trace in traces)
+    for rule, hyper in ((HART, {"gamma": 0.8}), (STBP, {"gamma": 0.8}), (BPTR, {})):
+        seed = reference.cross_entropy_gradient(logits, labels)
+        expected = reference.input_gradient(network, x_seq, seed, rule.name, **hyper)
+        expected = expected.transpose(0, 1) if name == "vgg_dvs" else expected.sum(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", InexactReplayWarning)
+            found = GradientRuleModule(network, rule(**hyper)).eval()(x)
+        torch.testing.assert_close(found, logits, rtol=1e-9, atol=1e-10)
+        (grad,) = torch.autograd.grad(nn.functional.cross_entropy(found, labels), x)
+        size = float(expected.abs().max())
+        assert size > 0
+        torch.testing.assert_close(grad, expected, rtol=1e-7, atol=1e-9 * size)
 
 
 @pytest.mark.parametrize(

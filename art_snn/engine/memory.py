@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import torch
 from torch import Tensor
@@ -19,16 +20,22 @@ class RecordMemory:
     The network must not change while a memory is in use. Inputs are told apart by a digest of their numbers.
 
     Args:
-        limit: Bytes to remember; what comes after that is recorded anew each time. >= 0.
+        limit: Bytes to remember, >= 0; what comes after that is recorded anew each time. None for a quarter of the
+            memory that the device of the first input has.
     """
 
-    def __init__(self, limit: int = GIB) -> None:
-        if limit < 0:
+    def __init__(self, limit: int | None = None) -> None:
+        if limit is not None and limit < 0:
             raise ValueError(f"limit must be >= 0 bytes, got {limit!r}")
         self.limit = limit
+        self.full = False
         self.used = 0
         self.passes = 0
         self._recordings: dict[bytes, Recording] = {}
+
+    def close(self) -> None:
+        """Remember nothing more; what is known stays."""
+        self.full = True
 
     def recording(self, network: SequenceModel, x_seq: Tensor, rule: RateRule) -> Recording:
         """Return what `record` returns for a rule; the pass itself is run once an input.
@@ -42,13 +49,17 @@ class RecordMemory:
         found = self._recordings.get(key)
         if found is None:
             self.passes += 1
-            if self.used >= self.limit:
+            if self.limit is None:
+                self.limit = _quarter(x_seq.device)
+            if self.full or self.limit == 0:
                 return record(network, x_seq, rule.slope if rule.has_slope() else None)
             found = record(network, x_seq, keep_distances=True)
             size = sum(_bytes(call) for calls in found.distances.values() for call in calls)
             if self.used + size <= self.limit:
                 self.used += size
                 self._recordings[key] = found
+            else:
+                self.full = True  # the next ones are recorded without distances that nobody would keep
         layers = {
             name: [_with_slope(one, distances, rule) for one, distances in zip(records, calls, strict=True)]
             for (name, records), calls in zip(found.layers.items(), found.distances.values(), strict=True)
@@ -73,6 +84,16 @@ def _digest(x_seq: Tensor) -> bytes:
     steps = x_seq[:1] if x_seq.stride(0) == 0 else x_seq
     numbers = steps.detach().cpu().contiguous().numpy()
     return hashlib.blake2b(numbers.tobytes() + repr((tuple(x_seq.shape), x_seq.dtype)).encode()).digest()
+
+
+def _quarter(device: torch.device) -> int:
+    """Return a quarter of a device's free memory, or of the machine's memory."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // 4
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    except (AttributeError, ValueError, OSError):  # no such call on this system
+        return GIB
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ import numpy as np
 
 from art_snn.checkpoints import WEIGHTS, Checkpoint, CheckpointError, read_checkpoint
 from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.data.sets import title
 from art_snn.evaluation.gamma import GammaCurve, tune_gamma
-from art_snn.evaluation.rows import ATTACKS, through, zero_gradients
+from art_snn.evaluation.rows import ATTACKS, PGD_STEPS, make_pgd, through, zero_gradients
 from art_snn.metrics import Proportion, accuracy, attack_success_rate
 from art_snn.recipes import RobustRecipe
 from art_snn.robust_training import load_trained
@@ -27,8 +28,11 @@ WHITE, BLACK = "white-box", "black-box"
 CLIP_ONLY = "clip-only"
 # How gamma is chosen.
 TUNED_APART = "tuned on a split of its own"
+TUNED_ON_TRAIN = "tuned on training samples"
 TUNED_ON_TEST = "tuned on the evaluation set"
 GIVEN = "given"
+# Rises when a row of the same cell would have another number.
+PROTOCOL = 2
 # Samples whose gradients are looked at for zeros.
 ZERO_GRADIENT_SAMPLES = 256
 
@@ -46,9 +50,10 @@ class Cell:
         samples_sha256: Digest of it.
         attack: "fgsm", "pgd", or "clip-only", which clips to [0, 1] and does nothing else.
         eps: Largest change of a pixel (L-infinity), > 0; 0 for "clip-only".
+        eps_step: Step of "pgd", > 0; None for other attacks.
         rule: Name of a rule; "" for "clip-only".
         gamma: Gamma of HART, where it is given.
-        gamma_chosen: How gamma is chosen: one of the three texts of this module, "" for rules without gamma.
+        gamma_chosen: How gamma is chosen: one of the four texts of this module, "" for rules without gamma.
         sweep: Measure all 48 values of gamma.
         dataset: Name of the data set in tables; "" for that of its folder.
     """
@@ -62,6 +67,7 @@ class Cell:
     attack: str
     eps: float
     rule: str
+    eps_step: float | None = None
     gamma: float | None = None
     gamma_chosen: str = ""
     sweep: bool = False
@@ -77,6 +83,7 @@ class Cell:
         """Digest of all that the numbers depend on; where files lie and what they are called is not part of it."""
         names = ("target", "source", "samples", "dataset")
         identity = {name: value for name, value in asdict(self).items() if name not in names}
+        identity["protocol"] = PROTOCOL
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
@@ -110,11 +117,12 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
     if cell.attack == CLIP_ONLY:
         examples = np.clip(x, 0, 1)
     else:
-        if cell.gamma_chosen in (TUNED_APART, TUNED_ON_TEST):
+        attack = ATTACKS[cell.attack] if cell.eps_step is None else partial(make_pgd, eps_step=cell.eps_step)
+        if cell.gamma_chosen in (TUNED_APART, TUNED_ON_TRAIN, TUNED_ON_TEST):
             part = ("x", "y") if cell.gamma_chosen == TUNED_ON_TEST else ("x_tune", "y_tune")
             curve = tune_gamma(
                 source,
-                cell.attack,
+                attack,
                 samples[part[0]],
                 samples[part[1]],
                 eps=cell.eps,
@@ -129,7 +137,7 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
                 cell.source, cell.source_sha256, cell.samples, cell.samples_sha256, device_type, batch_size, rule
             )
             attack_start = time.perf_counter()
-            examples = ATTACKS[cell.attack](source, cell.eps, batch_size).generate(x, y)
+            examples = attack(source, cell.eps, batch_size).generate(x, y)
             attack_seconds = time.perf_counter() - attack_start
     attacked = target.predict(examples, batch_size=batch_size)
     return {
@@ -149,7 +157,7 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
 
 def _description(recipe: RobustRecipe, cell: Cell) -> dict[str, Any]:
     return {
-        "dataset": cell.dataset or Path(recipe.data).name,
+        "dataset": cell.dataset or title(recipe.data),
         "architecture": recipe.architecture_name,
         "width": recipe.width,
         "decay": recipe.decay,
@@ -161,12 +169,14 @@ def _description(recipe: RobustRecipe, cell: Cell) -> dict[str, Any]:
         "setting": cell.setting,
         "attack": cell.attack,
         "eps": cell.eps,
+        "eps_step": cell.eps_step,
+        "max_iter": PGD_STEPS if cell.attack == "pgd" else None,
         "rule": cell.rule,
         "gamma_chosen": cell.gamma_chosen,
         "target_sha256": cell.target_sha256,
         "source_sha256": cell.source_sha256,
         "samples_sha256": cell.samples_sha256,
-        "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "torch", "numpy")},
+        "versions": {name: version(name) for name in ("art-snn", "adversarial-robustness-toolbox", "torch", "numpy")},
     }
 
 

@@ -110,7 +110,12 @@ def tune_gamma(
         success, loss = measured[index]
         return success.hits, loss
 
-    with progress, classifier.model.shared_records():
+    with progress, classifier.model.shared_records() as memory:
+        # All attacks begin at x; where they go from there hangs on gamma, and is not worth remembering.
+        with through(classifier, HART(gamma=lattice[0])):
+            for start in range(0, len(x), batch_size):
+                classifier.loss_gradient(x[start : start + batch_size], y[start : start + batch_size])
+        memory.close()
         if sweep:
             for index in range(len(lattice)):
                 score(index)

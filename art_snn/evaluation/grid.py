@@ -18,8 +18,17 @@ from tqdm.auto import tqdm
 
 from art_snn.checkpoints import CheckpointError, read_checkpoint
 from art_snn.data import Split, stratified_part
-from art_snn.data.sets import is_events
-from art_snn.evaluation.cells import CLIP_ONLY, GIVEN, TUNED_APART, TUNED_ON_TEST, Cell, run_cell, weights_digest
+from art_snn.data.sets import is_events, title
+from art_snn.evaluation.cells import (
+    CLIP_ONLY,
+    GIVEN,
+    TUNED_APART,
+    TUNED_ON_TEST,
+    TUNED_ON_TRAIN,
+    Cell,
+    run_cell,
+    weights_digest,
+)
 from art_snn.evaluation.rows import ATTACKS
 from art_snn.evaluation.store import ResultStore
 from art_snn.recipes import RobustRecipe
@@ -41,6 +50,7 @@ class GridPlan:
         rules: Names of rules.
         attacks: Names of attacks.
         eps: Largest changes of a pixel (L-infinity), > 0.
+        eps_step: Step of PGD, > 0; None for eps / 4. The papers' is 2/255.
         samples: Test samples to attack, stratified, always the same.
         tuning_samples: Test samples apart from those, to tune gamma on.
         gamma: Gamma of HART; None to tune it for each cell.
@@ -54,6 +64,7 @@ class GridPlan:
     rules: Sequence[str]
     attacks: Sequence[str] = ("fgsm", "pgd")
     eps: Sequence[float] = (8 / 255,)
+    eps_step: float | None = None
     samples: int = 1000
     tuning_samples: int = 256
     gamma: float | None = None
@@ -74,6 +85,8 @@ class GridPlan:
         for eps in self.eps:
             if not 0 < eps < np.inf:
                 raise ValueError(f"eps must be finite numbers > 0, got {eps!r}")
+        if self.eps_step is not None and not 0 < self.eps_step < np.inf:
+            raise ValueError(f"eps_step must be a finite number > 0, got {self.eps_step!r}")
         check_count("samples", self.samples)
         check_count("tuning_samples", self.tuning_samples)
         if self.gamma is not None:
@@ -102,13 +115,13 @@ def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[C
             shapes = [found[path].extra.get("input_shape") for path in (target, source)]
             if shapes[0] != shapes[1]:
                 raise CheckpointError(f"{source} takes inputs {shapes[1]}, and its target {target} takes {shapes[0]}")
-        samples, digest = _samples_file(recipe, plan, folder, verbose)
+        samples, digest, apart = _samples_file(recipe, plan, folder, verbose)
         fixed: dict[str, Any] = {
             "target": str(found[target].path),
             "target_sha256": digests[target],
             "samples": str(samples),
             "samples_sha256": digest,
-            "dataset": plan.dataset,
+            "dataset": plan.dataset or title(recipe.data),
         }
         own: dict[str, Any] = {"source": fixed["target"], "source_sha256": digests[target]}
         if is_events(recipe.data):
@@ -119,9 +132,11 @@ def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[C
         for origin in origins:
             for eps in plan.eps:
                 for attack in plan.attacks:
+                    size: dict[str, Any] = {"attack": attack, "eps": float(eps)}
+                    if attack == "pgd":
+                        size["eps_step"] = float(eps / 4 if plan.eps_step is None else plan.eps_step)
                     cells += [
-                        Cell(**fixed, **origin, attack=attack, eps=float(eps), rule=rule, **_gamma(rule, plan))
-                        for rule in plan.rules
+                        Cell(**fixed, **origin, **size, rule=rule, **_gamma(rule, plan, apart)) for rule in plan.rules
                     ]
     return cells
 
@@ -168,7 +183,7 @@ def run_grid(
             if left:  # another process works on them, or has died
                 time.sleep(_POLL_S)
     rows = {row["key"]: row for row in store.rows()}
-    return [rows[key] for key in keys]
+    return [rows[key] | {"dataset": by_key[key].dataset} for key in keys]
 
 
 def _results(
@@ -202,16 +217,19 @@ def _task(key: str, cell: Cell, device_type: str, batch_size: int) -> tuple[str,
     return key, {"key": key, **run_cell(cell, device_type=device_type, batch_size=batch_size)}
 
 
-def _gamma(rule: str, plan: GridPlan) -> dict[str, Any]:
+def _gamma(rule: str, plan: GridPlan, apart: str) -> dict[str, Any]:
     if rule != HART.name:
         return {}
     if plan.gamma is not None:
         return {"gamma": float(plan.gamma), "gamma_chosen": GIVEN}
-    return {"gamma_chosen": TUNED_ON_TEST if plan.tune_on_test else TUNED_APART, "sweep": plan.sweep}
+    return {"gamma_chosen": TUNED_ON_TEST if plan.tune_on_test else apart, "sweep": plan.sweep}
 
 
-def _samples_file(recipe: RobustRecipe, plan: GridPlan, folder: Path, verbose: bool) -> tuple[Path, str]:
-    """Return the file with a recipe's samples and its digest; the data are loaded only if it is missing."""
+def _samples_file(recipe: RobustRecipe, plan: GridPlan, folder: Path, verbose: bool) -> tuple[Path, str, str]:
+    """Return the file with a recipe's samples, its digest, and where those to tune on come from.
+
+    The data are loaded only if the file is missing.
+    """
     parts = (recipe.data, recipe.image_size, recipe.split_by, recipe.test_share, plan.samples, plan.tuning_samples)
     steps = recipe.time_steps if is_events(recipe.data) else None
     name = hashlib.sha256(repr((*parts, steps)).encode()).hexdigest()[:16]
@@ -219,13 +237,15 @@ def _samples_file(recipe: RobustRecipe, plan: GridPlan, folder: Path, verbose: b
     if not file.is_file():
         arrays = choose_samples(load_data(recipe, verbose=verbose), plan.samples, plan.tuning_samples)
         write_atomic(file, lambda temporary: _save(temporary, arrays))
-    return file, hashlib.sha256(file.read_bytes()).hexdigest()
+    with np.load(file) as archive:
+        apart = str(archive["tuned"])
+    return file, hashlib.sha256(file.read_bytes()).hexdigest(), apart
 
 
 def choose_samples(data: Split, samples: int, tuning_samples: int) -> dict[str, np.ndarray]:
     """Return stratified test samples to attack ("x", "y"), and others to tune gamma on ("x_tune", "y_tune").
 
-    Where all test samples are attacked, those to tune on are training samples.
+    Where too few test samples are left, those to tune on are training samples; "tuned" says which.
 
     Args:
         data: The data set.
@@ -234,16 +254,16 @@ def choose_samples(data: Split, samples: int, tuning_samples: int) -> dict[str, 
     """
     chosen = stratified_part(data.y_test, samples)
     rest = np.setdiff1d(np.arange(len(data.y_test)), chosen)
-    if len(rest) >= tuning_samples:
-        x_rest, y_rest = data.x_test[rest], data.y_test[rest]
-    else:
-        x_rest, y_rest = data.x_train, data.y_train
-    tune = stratified_part(y_rest, tuning_samples)
+    apart = len(rest) >= tuning_samples
+    x_rest, y_rest = (data.x_test, data.y_test) if apart else (data.x_train, data.y_train)
+    pool = rest if apart else np.arange(len(y_rest))
+    tune = pool[stratified_part(y_rest[pool], tuning_samples)]
     return {
         "x": data.x_test[chosen],
         "y": data.y_test[chosen],
         "x_tune": x_rest[tune],
         "y_tune": y_rest[tune],
+        "tuned": np.array(TUNED_APART if apart else TUNED_ON_TRAIN),
     }
 
 

@@ -53,10 +53,20 @@ def make_fgsm(classifier: PyTorchSNNClassifier, eps: float, batch_size: int) -> 
     return FastGradientMethod(classifier, eps=eps, batch_size=batch_size)
 
 
-def make_pgd(classifier: PyTorchSNNClassifier, eps: float, batch_size: int) -> EvasionAttack:
-    """Make ART's projected gradient descent as the SNN papers run it: 7 steps of eps / 4, no random start."""
+def make_pgd(
+    classifier: PyTorchSNNClassifier, eps: float, batch_size: int, eps_step: float | None = None
+) -> EvasionAttack:
+    """Make ART's projected gradient descent as the SNN papers run it: 7 steps, no random start.
+
+    Args:
+        classifier: What is attacked.
+        eps: Largest change of a pixel, > 0.
+        batch_size: Samples to attack at once.
+        eps_step: Change of a pixel in a step, > 0; None for eps / 4. The papers' is 2/255, at any eps.
+    """
+    step = eps / 4 if eps_step is None else eps_step
     return ProjectedGradientDescent(
-        classifier, eps=eps, eps_step=eps / 4, max_iter=PGD_STEPS, batch_size=batch_size, verbose=False
+        classifier, eps=eps, eps_step=step, max_iter=PGD_STEPS, batch_size=batch_size, verbose=False
     )
 
 
