@@ -17,7 +17,7 @@ from art_snn.activations import layer_output
 from art_snn.estimator import SNNEstimator
 from art_snn.module import GradientRuleModule
 from art_snn.preprocessing import check_pair, on_event_frames
-from art_snn.training import train
+from art_snn.training import diverged, not_finite, train
 from art_snn.types import GradientRule
 from art_snn.validation import Array, check_count, check_labels, check_model, one_hot, to_numpy
 from art_snn.validation import training_mode as run_mode
@@ -311,11 +311,18 @@ class PyTorchSNNClassifier(SNNEstimator):
             self._model.eval()
 
     def fit_generator(self, generator: Any, nb_epochs: int = 20, verbose: bool = False, **kwargs: Any) -> None:
-        """Train on the batches of an ART data generator; see `fit`. The model is in evaluation mode afterwards."""
+        """Train on the batches of an ART data generator; see `fit`. The model is in evaluation mode afterwards.
+
+        Raises:
+            TrainingError: A weight became NaN or inf.
+        """
+        before = not_finite(self._model)
         try:
             super().fit_generator(generator, nb_epochs=nb_epochs, verbose=verbose, **kwargs)
         finally:
             self._model.eval()
+        if not_finite(self._model) - before and self._optimizer is not None:
+            raise diverged("weights", nb_epochs - 1, self._optimizer.param_groups[0]["lr"])
 
     def get_activations(
         self, x: Array, layer: int | str | None = None, batch_size: int = 128, framework: bool = False

@@ -40,6 +40,7 @@ from art_snn import (
     UnsupportedModelError,
     guard,
 )
+from art_snn.errors import TrainingError
 from tests.conftest import make_network
 
 
@@ -398,6 +399,10 @@ def test_fit_generator_ends_in_evaluation_mode(x):
     generator = PyTorchDataGenerator(torch.utils.data.DataLoader(data, batch_size=2), size=4, batch_size=2)
     classifier = make()
     classifier.fit_generator(generator, nb_epochs=1)
+    assert not classifier.model.training
+    classifier.optimizer.param_groups[0]["lr"] = 1e36
+    with pytest.raises(TrainingError, match="NaN or inf; lower the learning rate, lr=1e"):
+        classifier.fit_generator(generator, nb_epochs=3)
     assert not classifier.model.training
 
 
