@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from art_snn.commands.options import (
     OneLineParser,
@@ -20,14 +22,15 @@ from art_snn.commands.options import (
 from art_snn.commands.results import RETENTION
 from art_snn.data.sets import is_events, resolved
 from art_snn.errors import DataError
-from art_snn.evaluation.cells import TUNED_ON_TEST
+from art_snn.evaluation.cells import TUNED_ON_TEST, Cell
 from art_snn.evaluation.grid import make_cells, run_grid
 from art_snn.evaluation.store import ResultStore
 from art_snn.paper import SIZES, Experiment, experiments, plans, retention_records, train_all
 from art_snn.published import TABLES
-from art_snn.recipes import has_fast_bfloat16
+from art_snn.recipes import RobustRecipe, has_fast_bfloat16, make_classifier
 from art_snn.report.figures import epsilon_figure, gamma_figure, retention_figure
-from art_snn.report.tables import write_table
+from art_snn.report.tables import write_rows, write_table
+from art_snn.robust_training import check_run, load_data
 from art_snn.storage import write_atomic
 
 RUNS, RESULTS = "runs", "results.sqlite"
@@ -51,7 +54,8 @@ def add_parser(commands: Any) -> None:
     add("--events", help="event recordings: an .npz, or N-MNIST's folder")
     add("--out", type=Path, required=True, metavar="FOLDER", help="folder for networks, results, tables and figures")
     add("--dataset", default="", help="name of the images in tables; that of their folder if left out")
-    add("--epochs", type=whole, help="passes over the training images; 6 when small, 100 when full")
+    add("--events-name", default="", help="name of the recordings in tables; that of their file if left out")
+    add("--epochs", type=whole, help="passes over the training images; 4 when small, 200 when full")
     add("--robust", action="store_true", help="robust targets (*) when small, too")
     add("--samples", type=whole, default=1000, help="test samples to attack")
     add("--tuning-samples", type=whole, default=256, help="samples apart from those, to tune gamma on")
@@ -67,21 +71,16 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     chosen = _checked(options)
     verbose = not options.quiet
-    store = ResultStore(options.out / RESULTS)  # says at once if the file is of another schema
-    runs = options.out / RUNS
+    results, runs = options.out / RESULTS, options.out / RUNS
+    if results.exists():
+        ResultStore(results)  # says at once if the file is of another schema
+    print("0. trying the data and the networks", flush=True)
+    _try(chosen, runs, options)
+    store = ResultStore(results)
     print(f"1. {2 * len(chosen)} networks in {runs}", flush=True)
     train_all(chosen, runs, n_jobs=options.jobs, device_type=options.device, verbose=verbose)
     print(f"2. attacks, rows in {store.path}", flush=True)
-    grids = plans(
-        chosen,
-        runs,
-        samples=options.samples,
-        tuning_samples=options.tuning_samples,
-        tune_on_test=options.tune_on_test,
-        dataset=options.dataset,
-    )
-    cells = [cell for grid in grids for cell in make_cells(grid, options.out / "samples", verbose=verbose)]
-    cells.sort(key=lambda cell: -cell.eps)  # the tables' main size first
+    cells = _cells(chosen, runs, options)
     rows = run_grid(cells, store.path, n_jobs=options.jobs, device_type=options.device, verbose=verbose)
     print("3. temporal retention", flush=True)
     records = _retention(chosen, runs, cells, options)
@@ -110,6 +109,10 @@ def _checked(options: argparse.Namespace) -> list[Experiment]:
     for option in ("samples", "tuning_samples"):
         if getattr(options, option) < 1:
             raise UsageError(f"--{option.replace('_', '-')} must be >= 1, got {getattr(options, option)}")
+    if options.epochs is not None and options.epochs < 1:
+        raise UsageError(f"--epochs must be >= 1, got {options.epochs}")
+    if not 0 <= options.seed < 2**32 - 1:
+        raise UsageError(f"--seed must be in 0 to 2**32 - 2, as surrogates have the next one, got {options.seed}")
     if options.jobs < 1 and options.jobs != -1:
         raise UsageError(f"--jobs must be >= 1, or -1, got {options.jobs}")
     if options.precision not in ("auto", "bfloat16", "float32"):
@@ -131,15 +134,60 @@ def _checked(options: argparse.Namespace) -> list[Experiment]:
         raise UsageError(str(error)) from None
 
 
+def _try(chosen: list[Experiment], runs: Path, options: argparse.Namespace) -> None:
+    """Load the data and build the networks that are not there yet; raise an error before anything is written.
+
+    Raises:
+        CheckpointError: A run's folder holds another training, or a damaged checkpoint.
+        DataError: The data are missing or damaged.
+        UsageError: A network does not take the data.
+    """
+    recipes = [network.recipe for one in chosen for network in (one, one.surrogate()) if _is_new(network, runs)]
+    recipes.sort(key=_source)
+    for _, group in groupby(recipes, key=_source):
+        same = list(group)
+        data = load_data(same[0], verbose=not options.quiet)
+        try:
+            with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+                for recipe in same:
+                    make_classifier(recipe, data.x_train.shape[1:], int(data.y_train.max()) + 1, "cpu")
+        except ValueError as error:
+            raise UsageError(f"--size {options.size} of {same[0].data}: {error}") from None
+
+
+def _is_new(network: Experiment, runs: Path) -> bool:
+    return check_run(runs / network.name, network.recipe) is None
+
+
+def _source(recipe: RobustRecipe) -> tuple[Any, ...]:
+    """Return what the loaded data depend on."""
+    steps = recipe.time_steps if is_events(recipe.data) else 0
+    return recipe.data, recipe.image_size, recipe.split_by, recipe.test_share or 0.0, steps
+
+
+def _cells(chosen: list[Experiment], runs: Path, options: argparse.Namespace) -> list[Cell]:
+    grids = plans(
+        chosen,
+        runs,
+        samples=options.samples,
+        tuning_samples=options.tuning_samples,
+        tune_on_test=options.tune_on_test,
+        dataset=options.dataset,
+        events_dataset=options.events_name,
+    )
+    cells = [c for grid in grids for c in make_cells(grid, options.out / "samples", verbose=not options.quiet)]
+    return sorted(cells, key=lambda cell: -cell.eps)  # the tables' main size first
+
+
 def _retention(
-    chosen: list[Experiment], runs: Path, cells: list[Any], options: argparse.Namespace
+    chosen: list[Experiment], runs: Path, cells: list[Cell], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     files = {Path(cell.target).parent.name: cell.samples for cell in cells}
     records = []
     for one in chosen:
         with np.load(files[one.name]) as samples:
             x = samples["x"][:_RETENTION_SAMPLES]
-        dataset = "" if is_events(one.recipe.data) else options.dataset
+        dataset = options.events_name if is_events(one.recipe.data) else options.dataset
         records += retention_records([runs / one.name], x, device_type=options.device, dataset=dataset)
     text = json.dumps(records, indent=1)
     write_atomic(options.out / RETENTION, lambda file: file.write_text(text + "\n", encoding="utf-8"))
@@ -149,6 +197,7 @@ def _retention(
 def _report(rows: list[dict[str, Any]], records: list[dict[str, Any]], folder: Path) -> list[Path]:
     files = [file for number in TABLES for file in write_table(number, rows, folder)]
     return [
+        write_rows(rows, folder),
         *files,
         *gamma_figure(rows, folder),
         *epsilon_figure(rows, folder),

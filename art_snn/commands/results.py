@@ -11,10 +11,22 @@ from art_snn.commands.options import OneLineParser, UsageError, check_folder, wh
 from art_snn.evaluation.store import ResultStore
 from art_snn.published import TABLES
 from art_snn.report.figures import epsilon_figure, gamma_figure, retention_figure
+from art_snn.report.networks import renamed
 from art_snn.report.tables import write_table
 
 FIGURES = ("gamma", "retention", "epsilon")
 RETENTION = "retention.json"
+_RECORD: dict[str, type | tuple[type, ...]] = {
+    "run": str,
+    "dataset": str,
+    "architecture": str,
+    "defence": str,
+    "decay": (int, float),
+    "time_steps": int,
+    "trained_time_steps": int,
+    "position": int,
+    "chi": (int, float),
+}
 
 
 def add_parsers(commands: Any) -> None:
@@ -41,6 +53,13 @@ def add_parsers(commands: Any) -> None:
         add = parser.add_argument
         add("--results", type=Path, required=True, metavar="FILE", help="results.sqlite of art-snn paper")
         add("--out", type=Path, metavar="FOLDER", help="folder to write to; that of the results if left out")
+        add("--dataset", default="", metavar="NAME", help="name to give to the images; the rows' own if left out")
+        add(
+            "--events-name",
+            default="",
+            metavar="NAME",
+            help="name to give to the recordings; the rows' own if left out",
+        )
 
 
 def run_table(options: argparse.Namespace) -> int:
@@ -59,15 +78,9 @@ def run_figure(options: argparse.Namespace) -> int:
     if options.name not in FIGURES:
         raise UsageError(f"figure must be one of {', '.join(FIGURES)}, got {options.name!r}")
     if options.name == "retention":
-        file = options.results.parent / RETENTION
-        if not file.is_file():
-            raise UsageError(f"no {str(file)!r}; art-snn paper writes it")
-        try:
-            records = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UsageError(f"{file} is damaged: {error}") from None
+        records = _records(options.results.parent / RETENTION)
         check_folder("--out", _out(options))
-        _say(retention_figure(records, _out(options)))
+        _say(retention_figure(renamed(records, options.dataset, options.events_name), _out(options)))
         return 0
     draw = gamma_figure if options.name == "gamma" else epsilon_figure
     _say(draw(_rows(options), _out(options)))
@@ -77,8 +90,33 @@ def run_figure(options: argparse.Namespace) -> int:
 def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     if not options.results.is_file():
         raise UsageError(f"no results file {str(options.results)!r}; art-snn paper makes one")
+    if options.results.stat().st_size == 0:
+        raise UsageError(f"results file {str(options.results)!r} is empty; art-snn paper makes one")
     check_folder("--out", _out(options))
-    return ResultStore(options.results).rows()
+    return renamed(ResultStore(options.results).rows(), options.dataset, options.events_name)
+
+
+def _records(file: Path) -> list[dict[str, Any]]:
+    """Return the records of temporal retention in a file; raise UsageError if it is damaged."""
+    if not file.is_file():
+        raise UsageError(f"no {str(file)!r}; art-snn paper writes it")
+    try:
+        records = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{file} is damaged: {error}") from None
+    again = "run art-snn paper again, which writes it anew"
+    if not isinstance(records, list):
+        raise UsageError(f"{file} is damaged: it holds a {type(records).__name__}, not a list; {again}")
+    for number, record in enumerate(records, start=1):
+        if not isinstance(record, dict):
+            raise UsageError(f"{file} is damaged: entry {number} is {record!r}, not an object; {again}")
+        for name, kind in _RECORD.items():
+            if not isinstance(record.get(name), kind) or isinstance(record[name], bool):
+                found = repr(record[name]) if name in record else "missing"
+                raise UsageError(
+                    f"{file} is damaged, or of an older art_snn: {name} of entry {number} is {found}; {again}"
+                )
+    return records
 
 
 def _out(options: argparse.Namespace) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from art_snn.published import TABLES, Published, hart_iclr2024
+from art_snn.published import TABLES
+from art_snn.report.comparison import compared, setting_text
+from art_snn.report.networks import architecture, gamma_policy, is_events, size, star, step, steps, variants
 from art_snn.report.rows import LABELS
 from art_snn.storage import write_atomic
 
@@ -30,8 +33,9 @@ _RULES = {
     5: ("stbp", "rga", "hart"),
 }
 _SETTINGS = {1: ("white-box",), 2: ("white-box",), 3: ("black-box",)}
-_ARCHITECTURES = {"vgg11": "VGG-11", "resnet17": "ResNet-17", "vgg_dvs": "VGG-DVS", "vgg_small": "small VGG"}
-_GROUP = ("dataset", "architecture", "width", "time_steps", "decay", "defence", "setting", "attack", "eps", "seed")
+_ABOUT = ("dataset", "architecture", "width", "time_steps", "decay", "defence", "setting", "attack", "eps", "seed")
+_IDENTITY = ("reset", "samples_sha256", "target_sha256", "source_sha256")
+_LATEX = str.maketrans({sign: f"\\{sign}" for sign in "%&#_$"})
 
 
 def long_table(number: int, rows: Sequence[Row]) -> pd.DataFrame:
@@ -39,8 +43,7 @@ def long_table(number: int, rows: Sequence[Row]) -> pd.DataFrame:
 
     Columns: what the row is about; ``ours`` with ``low``, ``high`` and ``n``, ``clean_accuracy``, ``gamma`` and how it
     was chosen; ``published`` and ``difference`` where the setting is the published one; ``nearest`` and
-    ``nearest_setting`` where the paper has the same attack, rule and lambda on another network or data set. Shares are
-    in percent.
+    ``nearest_setting`` otherwise (`art_snn.report.comparison`); what tells experiments apart. Shares are in percent.
 
     Args:
         number: Number of the table, 1 to 5.
@@ -49,37 +52,15 @@ def long_table(number: int, rows: Sequence[Row]) -> pd.DataFrame:
     Raises:
         ValueError: There is no such table.
     """
-    if number not in TABLES:
-        raise ValueError(f"table must be one of {', '.join(map(str, TABLES))}, got {number!r}")
-    lines = []
-    for row in rows:
-        if not _belongs(number, row):
-            continue
-        line = {name: row[name] for name in _GROUP} | {"rule": row["rule"]}
-        line |= {
-            "clean_accuracy": 100 * row["clean_accuracy"],
-            "ours": None if row["attack_success_rate"] is None else 100 * row["attack_success_rate"],
-            "low": 100 * row["attack_success_rate_low"],
-            "high": 100 * row["attack_success_rate_high"],
-            "n": row["attack_success_rate_n"],
-            "robust_accuracy": 100 * row["robust_accuracy"],
-            "gamma": row["gamma"],
-            "gamma_chosen": row["gamma_chosen"],
-        }
-        exact, nearest = _published(number, row)
-        line |= {
-            "published": None if exact is None else exact.attack_success_rate,
-            "difference": None if exact is None or line["ours"] is None else line["ours"] - exact.attack_success_rate,
-            "nearest": None if nearest is None else nearest.attack_success_rate,
-            "nearest_setting": None if nearest is None else _setting(nearest),
-        }
-        lines.append(line)
-    return pd.DataFrame(lines)
+    return pd.DataFrame([_line(number, row) for row in _belonging(number, rows)])
 
 
 def wide_table(number: int, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Return header and lines for reading: a line of ours for each setting, and one of the paper's below it.
 
+    Rows that cannot be compared (other samples, weights, seed, reset, PGD steps, or choice of gamma) are never in one
+    line; where there are such rows, columns say what differs.
+
     Args:
         number: Number of the table, 1 to 5.
         rows: Rows of a grid.
@@ -87,33 +68,33 @@ def wide_table(number: int, rows: Sequence[Row]) -> tuple[list[str], list[list[s
     Raises:
         ValueError: There is no such table.
     """
-    table = long_table(number, rows)
-    rules = [rule for rule in _RULES[number] if not table.empty and (table["rule"] == rule).any()]
-    header = ["data", "network", "T", "lambda", "setting", "attack", "eps", "clean", "", *(LABELS[r] for r in rules)]
+    found = _belonging(number, rows)
+    rules = [rule for rule in _RULES[number] if any(row["rule"] == rule for row in found)]
+    about = variants(found)
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row, variant in zip(found, about, strict=True):
+        groups[_place(row, variant)].append(row)
+    several = len(_policies(found)) > 1
+    header = ["data", "network", "T", "lambda", "setting", "attack", "eps", "clean"]
+    header += (["variant"] if any(about) else []) + (["gamma of HART"] if several else [])
     lines: list[list[str]] = []
-    if table.empty:
-        return header, lines
-    for key, group in table.groupby(list(_GROUP), dropna=False, sort=True):
-        about = dict(zip(_GROUP, key, strict=True))
-        star = "*" if about["defence"] != "none" else ""
-        start = [
-            str(about["dataset"]),
-            _ARCHITECTURES.get(about["architecture"], about["architecture"]) + _width(about["width"]),
-            f"{about['time_steps']}",
-            f"{about['decay']:g}{star}",
-            about["setting"],
-            about["attack"].upper(),
-            _eps(about["eps"], about["architecture"]),
-            f"{group['clean_accuracy'].iloc[0]:.1f}",
-        ]
-        by_rule = {line["rule"]: line for line in group.to_dict("records")}
-        lines.append([*start, "ours", *(_cell(by_rule.get(rule), _ours) for rule in rules)])
-        if group["published"].notna().any():
-            lines.append([*[""] * 8, "published", *(_cell(by_rule.get(r), _exact) for r in rules)])
-        elif group["nearest"].notna().any():
-            setting = group["nearest_setting"].dropna().iloc[0]
-            lines.append([*[""] * 8, f"paper: {setting}", *(_cell(by_rule.get(r), _near) for r in rules)])
-    return header, lines
+    for key, group in sorted(groups.items()):
+        for policy in _policies(group) or [""]:
+            row = group[0]
+            start = [
+                str(row["dataset"]),
+                architecture(row),
+                f"{row['time_steps']}",
+                f"{row['decay']:g}{star(row)}",
+                row["setting"],
+                row["attack"].upper(),
+                size(row),
+                f"{100 * row['clean_accuracy']:.1f}",
+            ]
+            start += ([key[-1]] if any(about) else []) + ([policy] if several else [])
+            mine = [_line(number, row) for row in group if gamma_policy(row) in ("", policy)]
+            lines += _pair(start, {line["rule"]: line for line in mine}, rules)
+    return [*header, "", *(LABELS[rule] for rule in rules)], lines
 
 
 def write_table(number: int, rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -128,25 +109,16 @@ def write_table(number: int, rows: Sequence[Row], folder: Path) -> list[Path]:
         The files: ``tableN.md``, ``tableN.tex``, ``tableN.csv``.
     """
     header, lines = wide_table(number, rows)
-    note = (
-        "Attack success rates in percent with 95 % confidence intervals (Wilson). * target trained on FGSM examples. "
-        "Numbers of the paper are from Hao et al. (ICLR 2024); a difference is given where the setting is the paper's."
-    )
-    for row in rows:
-        if row["attack"] == "clip-only" and number in (1, 2) and row["attack_success_rate"] is not None:
-            share, low, high = (100 * row[f"attack_success_rate{end}"] for end in ("", "_low", "_high"))
-            note += (
-                f" Control for {row['dataset']}, T={row['time_steps']}, lambda {row['decay']:g}: clipping counts to "
-                f"[0, 1] alone flips {share:.1f} [{low:.1f}, {high:.1f}] %; the attacks here do not clip to it."
-            )
+    note = _note(number, rows)
     body = tabulate(lines, header, "github", disable_numparse=True)
     markdown = f"### Table {number}. {TITLES[number]}\n\n{body}\n\n{note}\n"
     latex = tabulate(lines, header, "latex_booktabs", disable_numparse=True)
+    small = f"\\par\\smallskip{{\\footnotesize {note.translate(_LATEX)}\\par}}"
     frame = long_table(number, rows)
     files = [folder / f"table{number}{suffix}" for suffix in (".md", ".tex", ".csv")]
     writers: list[Callable[[Path], object]] = [
         lambda path: path.write_text(markdown, encoding="utf-8"),
-        lambda path: path.write_text(f"% {TITLES[number]}. {note}\n{latex}\n", encoding="utf-8"),
+        lambda path: path.write_text(f"% {TITLES[number]}\n{latex}\n{small}\n", encoding="utf-8"),
         lambda path: frame.to_csv(path, index=False, float_format="%.4f"),
     ]
     for file, writer in zip(files, writers, strict=True):
@@ -154,64 +126,120 @@ def write_table(number: int, rows: Sequence[Row], folder: Path) -> list[Path]:
     return files
 
 
+def write_rows(rows: Sequence[Row], folder: Path) -> Path:
+    """Write all rows with all that they hold but the curves of gamma as CSV, so that every number can be checked.
+
+    Args:
+        rows: Rows of a grid.
+        folder: Folder to write to; made if missing.
+
+    Returns:
+        The file, ``rows.csv``.
+    """
+    records = []
+    for row in rows:
+        first = {name: row[name] for name in (*_ABOUT, "rule")}
+        rest = {name: value for name, value in row.items() if name not in (*first, "gamma_curve", "versions")}
+        versions = {f"version_{name}": value for name, value in row.get("versions", {}).items()}
+        records.append({**first, **rest, "gamma_values": len(row["gamma_curve"] or ()), **versions})
+    frame = pd.DataFrame(records)
+    file = folder / "rows.csv"
+    write_atomic(file, lambda path: frame.to_csv(path, index=False))
+    return file
+
+
+def _belonging(number: int, rows: Sequence[Row]) -> list[Row]:
+    if number not in TABLES:
+        raise ValueError(f"table must be one of {', '.join(map(str, TABLES))}, got {number!r}")
+    return [row for row in rows if _belongs(number, row)]
+
+
 def _belongs(number: int, row: Row) -> bool:
     if row["rule"] not in _RULES[number] or row["setting"] not in _SETTINGS.get(number, ("white-box", "black-box")):
         return False
-    events = row["architecture"] == "vgg_dvs"
-    if number in (4, 5) and (events or row["defence"] != "none"):
+    if number in (4, 5) and (is_events(row) or row["defence"] != "none"):
         return False
-    return number == 5 or events or abs(row["eps"] - 8 / 255) < 1e-6
+    return number == 5 or is_events(row) or abs(row["eps"] - 8 / 255) < 1e-6
 
 
-def _published(number: int, row: Row) -> tuple[Published | None, Published | None]:
-    """Return the published number of a row's setting, and the nearest one if there is none."""
-    known = [
-        one
-        for one in hart_iclr2024()
-        if (one.table, one.rule, one.setting, one.attack) == (number, row["rule"], row["setting"], row["attack"])
-        and abs(one.decay - row["decay"]) < 1e-9
-        and abs(one.eps_255 / 255 - row["eps"]) < 1e-6
-        and one.robust_target == (row["defence"] != "none")
-        and (one.architecture == "vgg_dvs") == (row["architecture"] == "vgg_dvs")
-    ]
-    exact = [
-        one
-        for one in known
-        if (one.dataset, one.architecture, one.time_steps) == (row["dataset"], row["architecture"], row["time_steps"])
-        and row["width"] is None
-    ]
-    if exact:
-        return exact[0], None
-    nearest = sorted(
-        known, key=lambda one: (abs(one.time_steps - row["time_steps"]), one.dataset, one.architecture != "vgg11")
+def _line(number: int, row: Row) -> dict[str, Any]:
+    exact, nearest = compared(number, row)
+    ours = None if row["attack_success_rate"] is None else 100 * row["attack_success_rate"]
+    return {
+        **{name: row[name] for name in _ABOUT},
+        "rule": row["rule"],
+        "clean_accuracy": 100 * row["clean_accuracy"],
+        "ours": ours,
+        "low": 100 * row["attack_success_rate_low"],
+        "high": 100 * row["attack_success_rate_high"],
+        "n": row["attack_success_rate_n"],
+        "robust_accuracy": 100 * row["robust_accuracy"],
+        "gamma": row["gamma"],
+        "gamma_chosen": row["gamma_chosen"],
+        "published": None if exact is None else exact.attack_success_rate,
+        "difference": None if exact is None or ours is None else ours - exact.attack_success_rate,
+        "nearest": None if nearest is None else nearest.attack_success_rate,
+        "nearest_setting": None if nearest is None else setting_text(nearest, row),
+        "eps_step": step(row),
+        "max_iter": steps(row),
+        **{name: row[name] for name in _IDENTITY},
+    }
+
+
+def _place(row: Row, variant: str) -> tuple[Any, ...]:
+    """Return where a row's line is in a table; rows of one line have the same place."""
+    width = -1 if row["width"] is None else row["width"]
+    names = ("time_steps", "decay", "defence", "setting", "attack", "eps")
+    return (row["dataset"], row["architecture"], width, *(row[name] for name in names), variant)
+
+
+def _policies(rows: Sequence[Row]) -> list[str]:
+    return sorted({gamma_policy(row) for row in rows} - {""})
+
+
+def _pair(start: list[str], by_rule: Mapping[str, Mapping[str, Any]], rules: Sequence[str]) -> list[list[str]]:
+    """Return the line of ours and, where the paper has a number, that of the paper."""
+    cells = [by_rule.get(rule) for rule in rules]
+    pair = [[*start, "ours", *("" if cell is None else _ours(cell) for cell in cells)]]
+    known = [cell for cell in cells if cell is not None]
+    settings = [cell["nearest_setting"] for cell in known if cell["nearest_setting"] is not None]
+    blank = [""] * len(start)
+    if any(cell["published"] is not None for cell in known):
+        pair.append([*blank, "published", *("" if cell is None else _exact(cell) for cell in cells)])
+    elif settings:
+        pair.append([*blank, f"paper: {settings[0]}", *("" if cell is None else _near(cell) for cell in cells)])
+    return pair
+
+
+def _note(number: int, rows: Sequence[Row]) -> str:
+    note = (
+        "Attack success rates in percent with 95 % confidence intervals (Wilson). * target trained on adversarial "
+        "examples. Numbers of the paper are from Hao et al. (ICLR 2024); a difference is given where the setting is "
+        "the paper's."
     )
-    return None, nearest[0] if nearest else None
-
-
-def _setting(one: Published) -> str:
-    return f"{one.dataset}, {_ARCHITECTURES[one.architecture]}, T={one.time_steps}"
-
-
-def _width(width: Any) -> str:
-    return "" if pd.isna(width) else f", {width:g} wide"
-
-
-def _cell(line: Mapping[str, Any] | None, text: Callable[[Mapping[str, Any]], str]) -> str:
-    return "" if line is None else text(line)
+    policies = _policies(_belonging(number, rows))
+    if len(policies) == 1:
+        note += f" Gamma of HART: {policies[0]}."
+    for row in rows:
+        if row["attack"] == "clip-only" and number in (1, 2) and row["attack_success_rate"] is not None:
+            share, low, high = (100 * row[f"attack_success_rate{end}"] for end in ("", "_low", "_high"))
+            note += (
+                f" Control for {row['dataset']}, T={row['time_steps']}, lambda {row['decay']:g}: clipping counts to "
+                f"[0, 1] alone flips {share:.1f} [{low:.1f}, {high:.1f}] %; the attacks here do not clip to it."
+            )
+    return note
 
 
 def _ours(line: Mapping[str, Any]) -> str:
-    return "" if pd.isna(line["ours"]) else f"{line['ours']:.1f} [{line['low']:.1f}, {line['high']:.1f}]"
+    return "" if line["ours"] is None else f"{line['ours']:.1f} [{line['low']:.1f}, {line['high']:.1f}]"
 
 
 def _exact(line: Mapping[str, Any]) -> str:
-    return "" if pd.isna(line["published"]) else f"{line['published']:.2f} ({line['difference']:+.1f})"
+    if line["published"] is None:
+        return ""
+    difference = "" if line["difference"] is None else f" ({line['difference']:+.1f})"
+    return f"{line['published']:.2f}{difference}"
 
 
 def _near(line: Mapping[str, Any]) -> str:
-    return "" if pd.isna(line["nearest"]) else f"{line['nearest']:.2f}"
-
-
-def _eps(eps: float, architecture: str) -> str:
-    """Return eps as images have it, in 1/255, or as event frames have it, in events."""
-    return f"{eps:.2g} events" if architecture == "vgg_dvs" else f"{255 * eps:.3g}/255"
+    return "" if line["nearest"] is None else f"{line['nearest']:.2f}"
