@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -87,6 +88,31 @@ def _unrolled(network: Any, leaf: Tensor, layer: nn.Module | None = None) -> Ten
     (output,) = outputs
     flat = output.shape[0] == steps * len(leaf) and steps > 1
     return output.unflatten(0, (steps, -1)).mean(0) if flat else output.mean(0)
+
+
+def unrolled_logits(network: Any, rule: Any, x: Tensor, memory: Any = None) -> Tensor:
+    return unroll_rate(network, network.encode(x), rule)
+
+
+def surrogate_logits(network: Any, rule: Any, x: Tensor, memory: Any = None) -> Tensor:
+    """Run the network without a rule."""
+    return network(x)
+
+
+@contextmanager
+def input_gradients(run: Callable[..., Tensor]) -> Iterator[list[Tensor]]:
+    """Collect the gradients that leave models through their inputs, while ``run`` runs the networks."""
+    found: list[Tensor] = []
+
+    def logits(network: Any, rule: Any, x: Tensor, memory: Any = None) -> Tensor:
+        inner = x.view_as(x)  # a node of this call's own, for the hook
+        inner.register_hook(lambda gradient: found.append(gradient.detach().clone()))
+        return run(network, rule, inner, memory)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "rule_logits", logits)
+        patch.setattr(engine, "attack_logits", logits)
+        yield found
 
 
 @pytest.fixture

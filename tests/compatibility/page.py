@@ -17,16 +17,19 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "compatibility.md"
 HEAD = """# What works of ART
 
 This page is made from the table that drives the tests: every row is run on a trained spiking network, on images
-(N, C, H, W) and on event frames (N, T, C, H, W), and its effect is asserted. ART 1.20.1, torch 2.13 and 2.15.
+(N, C, H, W) and on event frames (N, T, C, H, W), and its effect is asserted: a white-box attack leaves
+little or no accuracy, a black-box attack changes predictions, and an attack that returns its inputs fails the test.
+Where no effect is asserted, the note says so, and why. ART 1.20.1, torch 2.13 to 2.15.
 
 **Gradient** says by which path a class takes gradients of the input; the tests measure it, and compare the gradients
-with the rule's. `model` is autograd through `classifier.model`, by the class itself or by a classifier that it builds
-around the model; `get_activations` and `_predict_framework` are autograd through these methods. Rows without an entry
-need no such gradient.
+with the rule's, also those that go through the gradients of parameters. `model` is autograd through
+`classifier.model`, by the class itself or by a classifier that it builds around the model; `get_activations` and
+`_predict_framework` are autograd through these methods. Rows without an entry need no such gradient.
 
 **Images**, **Events**: *works*; *refused* is art_snn's {class}`~art_snn.errors.UnsupportedInputError` before any work,
 with the reason; *ART fails* is a failure of ART's own, with any classifier, which the tests check with a plain
-`PyTorchClassifier`, so that a repair is noticed; a dash: not made for such inputs.
+`PyTorchClassifier`, so that a repair is noticed; a dash: not made for such inputs. What is refused fails with the plain
+classifier, too, or misreads its inputs; the tests run it.
 """
 
 WORDS = {WORKS: "works", REFUSED: "refused", "fails": "ART fails", "no": "-", "ART refuses": "ART refuses"}
@@ -41,6 +44,10 @@ def word(item: Item, inputs: str) -> str:
 
 def note(item: Item) -> str:
     parts = [item.note] if item.note else []
+    if item.no_effect:
+        parts.append(f"no effect asserted: {item.no_effect}")
+    errors = dict.fromkeys(error for error in (item.art_fails, item.events_fail) if error)
+    parts += [f"ART's error: `` {error} ``" if "`" in error else f"ART's error: `{error}`" for error in errors]
     if item.link and "fails" not in (status(item, "images"), status(item, "events")):
         parts.append(f"[source]({item.link})")
     if item.needs:

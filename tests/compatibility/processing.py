@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,20 @@ from art.defences import postprocessor as post
 from art.defences import preprocessor as pre
 from art.defences.preprocessor.preprocessor import Preprocessor, PreprocessorPyTorch
 from art.preprocessing import expectation_over_transformation as eot
+from art.preprocessing.image import ImageResize, ImageResizePyTorch, ImageSquarePad, ImageSquarePadPyTorch
+from art.preprocessing.standardisation_mean_std import StandardisationMeanStd, StandardisationMeanStdPyTorch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from art_snn import LIF, DirectEncoder, EventFrameEncoder, GradientRuleModule, SpikingNetwork, for_event_frames
+from art_snn import (
+    LIF,
+    DirectEncoder,
+    EventFrameEncoder,
+    GradientRuleModule,
+    PyTorchSNNClassifier,
+    SpikingNetwork,
+    for_event_frames,
+)
 from tests.compatibility.probabilities import Softmax
 from tests.compatibility.table import ART_REFUSES, CLASS, LOSS, MODEL, REFUSED, SOURCE, Case, Table
 
@@ -84,6 +95,22 @@ def _defended(case: Case, defence: Preprocessor) -> None:
     _trains(case)
 
 
+def _smooths_over_time(case: Case) -> None:
+    """Assert that ART's smoothing changes frames that have nothing to smooth, only other frames beside them."""
+    x = np.zeros_like(case.x[:1])
+    x[:, ::2] = 1
+    case.classifier.set_params(preprocessing_defences=pre.TotalVarMin(clip_values=CLIP))
+    _seed()
+    assert not np.allclose(case.classifier.preprocessing_defences[0](x)[0], x, atol=1e-3)
+
+
+def _takes_steps_for_channels(case: Case) -> None:
+    """Assert that ART takes three steps for the channels of an RGB video."""
+    x = case.x[:1, :3]
+    defence = pre.VideoCompression(video_format="mp4", channels_first=True)
+    assert defence(255 * x)[0].shape == x.shape
+
+
 PATHS = [LOSS, CLASS, MODEL]  # MODEL: by the row itself, to compare
 LABELS = "needs labels, so in training only"
 RANDOM = "random"
@@ -128,11 +155,17 @@ PREPROCESSORS: dict[str, tuple[_Make, dict[str, Any], bool]] = {
         {"needs": ("kornia",)},
         False,
     ),
+    "StandardisationMeanStd": (lambda: StandardisationMeanStd(mean=0.2, std=0.5), {}, False),
+    "StandardisationMeanStdPyTorch": (
+        lambda: StandardisationMeanStdPyTorch(mean=0.2, std=0.5, device_type="cpu"),
+        {},
+        False,
+    ),
     "TotalVarMin": (
         lambda: pre.TotalVarMin(max_iter=2, clip_values=CLIP),
         {
             "events": REFUSED,
-            "misreads": True,
+            "misreads": _smooths_over_time,
             "note": "random; ART reads images with the channels last: it smooths columns of (C, H, W), not images",
             "link": f"{SOURCE}/defences/preprocessor/variance_minimization.py#L128",
         },
@@ -205,6 +238,58 @@ for _name, (_made, _options, _video) in {**PREPROCESSORS, **EOT}.items():
     _preprocessor(_name, _made, _options, _video)
 
 
+ARRAYS = "without gradients: ART's estimate keeps the size"
+SIZE: dict[str, Any] = {"height": 8, "width": 8, "channels_first": True, "apply_predict": True}
+PAD: dict[str, Any] = {"channels_first": True, "apply_predict": True}
+# Name to its making, and what makes images of other sizes of the digits.
+SIZES: dict[str, tuple[_Make, Callable[[np.ndarray], np.ndarray], dict[str, Any]]] = {
+    "ImageResize": (lambda: ImageResize(**SIZE), lambda x: np.kron(x, DOUBLE), {"note": ARRAYS, "needs": ("cv2",)}),
+    "ImageResizePyTorch": (lambda: ImageResizePyTorch(**SIZE), lambda x: np.kron(x, DOUBLE), {"note": ""}),
+    "ImageSquarePad": (lambda: ImageSquarePad(**PAD), lambda x: x[..., 1:7], {"note": ARRAYS}),
+    "ImageSquarePadPyTorch": (lambda: ImageSquarePadPyTorch(**PAD), lambda x: x[..., 1:7], {"note": ""}),
+}
+DOUBLE = np.ones((2, 2), dtype=np.float32)
+
+
+def _resizing(name: str, make: _Make, change: Callable[[np.ndarray], np.ndarray], options: dict[str, Any]) -> None:
+    if "Resize" in name:
+        options = {**options, "link": f"{SOURCE}/preprocessing/image/image_resize"}
+        options["note"] += "; " * bool(options["note"]) + "tried on RGB: ART drops an only channel"
+
+    on_tensors = name.endswith("PyTorch")
+
+    @TABLE.row(name, FAMILY, gradient=[MODEL] if on_tensors else [], events=REFUSED, **options)
+    def resizing(case: Case) -> None:
+        defence = make()
+        if case.events:
+            case.classifier.set_params(preprocessing_defences=defence)
+            case.classifier.predict(case.x)
+            return
+        body = nn.Sequential(nn.Flatten(), nn.Linear(192, 64), LIF(decay=0.9), nn.Linear(64, 10))
+        x, x_train = (change(images.repeat(3, axis=1)) for images in (case.x, case.x_train))
+        classifier = PyTorchSNNClassifier(
+            SpikingNetwork(DirectEncoder(time_steps=4), body),
+            nn.CrossEntropyLoss(),
+            x.shape[1:],
+            10,
+            optimizer=torch.optim.Adam(body.parameters(), lr=5e-3),
+            clip_values=CLIP,
+            preprocessing_defences=defence,
+            device_type="cpu",
+            gradient_rule=case.classifier.gradient_rule,
+        )
+        own = replace(case, classifier=classifier, x=x, x_train=x_train)
+        if on_tensors:
+            _defended(own, defence)
+            return
+        _close(classifier.predict(x), classifier.model(torch.from_numpy(defence(x)[0])))
+        _trains(own)
+
+
+for _name, (_made, _change, _options) in SIZES.items():
+    _resizing(_name, _made, _change, _options)
+
+
 @TABLE.row("Two PyTorch preprocessors", FAMILY, "CutoutPyTorch", gradient=PATHS, note="chained")
 def two_of_pytorch(case: Case) -> None:
     def cutout() -> Preprocessor:
@@ -267,7 +352,7 @@ def thermometer(case: Case) -> None:
     "VideoCompressionPyTorch",
     images=False,
     events=REFUSED,
-    misreads=True,
+    misreads=_takes_steps_for_channels,
     needs=("ffmpeg",),
     note="RGB video (N, 3, T, H, W); for frames with three channels in `for_event_frames`",
 )

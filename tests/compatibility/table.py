@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -38,12 +38,13 @@ class Item:
         covers: ART's classes that the row tries.
         gradient: Paths by which it gets gradients, of `PATHS`; empty for what needs none.
         images: Whether it is made for images at all.
-        events: On event frames: WORKS, REFUSED (our error), or ART_REFUSES (ART says so by itself).
-        art_fails: Pattern of the error with which ART itself fails, on any classifier.
-        link: Where ART's failure is described.
+        events: On event frames: WORKS, REFUSED (our error), ART_REFUSES (ART says so by itself) or "no" (not tried).
+        art_fails: Part of the error with which ART itself fails, on any classifier.
+        link: ART's source of its failure, or an issue about it.
         events_fail: The same on event frames; with ART_REFUSES, what ART says.
-        misreads: Whether ART would run on event frames, taking their axes for others.
+        misreads: Where ART runs on event frames, taking their axes for others: asserts so, on a plain classifier.
         second_order: Whether its gradients of inputs are second derivatives, through those of parameters.
+        no_effect: Why examples may be what the inputs were; empty where the row asserts an effect.
         needs: Packages beyond art_snn's own.
         note: What a user should know.
         slow: Left out of the default test run.
@@ -59,8 +60,9 @@ class Item:
     art_fails: str | None = None
     link: str | None = None
     events_fail: str | None = None
-    misreads: bool = False
+    misreads: Callable[[Case], None] | None = None
     second_order: bool = False
+    no_effect: str = ""
     needs: tuple[str, ...] = ()
     note: str = ""
     slow: bool = False
@@ -140,6 +142,12 @@ class Case:
         """Another class for each input, one-hot."""
         return np.roll(self.y, 1, axis=1)
 
+    def unsure(self) -> Case:
+        """Return the case with the inputs nearest to another class first, for attacks that take many queries."""
+        logits = np.sort(self.classifier.predict(self.x), axis=1)
+        order = np.argsort(logits[:, -1] - logits[:, -2])
+        return replace(self, x=self.x[order], y=self.y[order])
+
     def accuracy(self, x: np.ndarray, y: np.ndarray) -> float:
         return float((self.classifier.predict(x).argmax(1) == y.argmax(1)).mean())
 
@@ -150,7 +158,6 @@ class Case:
         eps: float | None = None,
         norm: float = np.inf,
         robust: float | None = None,
-        moved: bool = True,
         n: int | None = None,
     ) -> None:
         """Assert what holds for adversarial examples of the first ``n`` inputs.
@@ -159,8 +166,7 @@ class Case:
             examples: What an attack returned.
             eps: Radius of the ball that they must stay in; None for attacks without one.
             norm: Norm of the ball.
-            robust: Largest accuracy that may be left; None where the attack is too short to ask for an effect.
-            moved: Whether the attack must have changed something.
+            robust: Largest accuracy that may be left; None to ask for none.
             n: Number of inputs; all by default.
         """
         x, y = self.x[:n], self.y[:n]
@@ -172,6 +178,6 @@ class Case:
         change = np.linalg.norm((examples - x).reshape(len(x), -1), ord=norm, axis=1)
         if eps is not None:
             assert change.max() <= eps * (1 + 1e-4) + 1e-5
-        assert not moved or change.max() > 0
+        assert change.max() > 0
         if robust is not None:
             assert self.accuracy(examples, y) <= robust

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,28 +14,42 @@ import numpy as np
 import pytest
 import torch
 
-from art_snn import GradientRuleModule, UnsupportedInputError
+from art_snn import GradientRuleModule, UnsupportedInputError, engine
 from tests.compatibility.rows import ROWS
 from tests.compatibility.table import ART_REFUSES, PATHS, REFUSED, WORKS, Case, Item, status
-from tests.spy import RULE, Spy
+from tests.spy import RULE, Spy, input_gradients, surrogate_logits, unrolled_logits
 
 Make = Callable[[str, str], Case]
 INPUTS = ("images", "events")
 
 
-def rows(*statuses: str, inputs: tuple[str, ...] = INPUTS, gradient: bool = False, first: bool = False) -> list[object]:
+def any_row(item: Item) -> bool:
+    return True
+
+
+def rows(
+    *statuses: str, inputs: tuple[str, ...] = INPUTS, chosen: Callable[[Item], bool] = any_row, first: bool = False
+) -> list[object]:
     """Return rows as parameters; with ``first``, only the first row of each set of paths is in the default run."""
     parameters = []
     seen: set[frozenset[str]] = set()
     for kind in inputs:
         for item in ROWS:
-            if status(item, kind) in statuses and ((item.gradient and not item.second_order) or not gradient):
+            if status(item, kind) in statuses and chosen(item):
                 slow = item.slow or (first and item.gradient in seen)
                 seen.add(item.gradient)
                 parameters.append(
                     pytest.param(item, kind, marks=[pytest.mark.slow] if slow else [], id=f"{kind}-{item}")
                 )
     return parameters
+
+
+def first_order(item: Item) -> bool:
+    return bool(item.gradient) and not item.second_order
+
+
+def second_order(item: Item) -> bool:
+    return item.second_order
 
 
 @contextmanager
@@ -109,7 +124,7 @@ def test_row_works_by_the_path_that_it_names(item, inputs, make: Make, monkeypat
     assert not any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in module.modules())
 
 
-@pytest.mark.parametrize(("item", "inputs"), rows(WORKS, gradient=True))
+@pytest.mark.parametrize(("item", "inputs"), rows(WORKS, chosen=first_order))
 def test_gradients_of_the_row_are_the_rules(item, inputs, make: Make, spy: Spy):
     skip_without_packages(item)
     case = make("spiking", inputs)
@@ -121,7 +136,7 @@ def test_gradients_of_the_row_are_the_rules(item, inputs, make: Make, spy: Spy):
     assert spy.bypassed == 0
 
 
-@pytest.mark.parametrize(("item", "inputs"), rows(WORKS, inputs=("images",), gradient=True, first=True))
+@pytest.mark.parametrize(("item", "inputs"), rows(WORKS, inputs=("images",), chosen=first_order, first=True))
 def test_spy_notices_if_the_row_gets_another_gradient(item, inputs, make: Make, spy: Spy):
     skip_without_packages(item)
     spy.inner = lambda network, rule, x, memory: network(x)
@@ -131,6 +146,24 @@ def test_spy_notices_if_the_row_gets_another_gradient(item, inputs, make: Make, 
     assert spy.wrong > 0
 
 
+@pytest.mark.parametrize(("item", "inputs"), rows(WORKS, chosen=second_order))
+def test_gradients_through_those_of_parameters_are_the_rules(item, inputs, make: Make):
+    """The attack's first gradient of its inputs is the same with the unrolled rule, and another without a rule."""
+    skip_without_packages(item)
+    runs = {"replayed": engine.rule_logits, "unrolled": unrolled_logits, "surrogate": surrogate_logits}
+    found = {}
+    for name, run in runs.items():
+        case = make("spiking", inputs)
+        case.classifier.gradient_rule = RULE
+        with seeded(), input_gradients(run) as gradients, suppress(AssertionError):
+            item.run(case)
+        found[name] = gradients[0]
+    size = found["unrolled"].abs().max()
+    assert size > 0
+    assert (found["replayed"] - found["unrolled"]).abs().max() <= 1e-3 * size
+    assert (found["surrogate"] - found["unrolled"]).abs().max() > 1e-2 * size
+
+
 @pytest.mark.parametrize(("item", "inputs"), rows(REFUSED, inputs=("events",)))
 def test_row_is_refused_with_its_name_and_the_reason(item, inputs, make: Make, monkeypatch):
     skip_without_packages(item)
@@ -138,7 +171,7 @@ def test_row_is_refused_with_its_name_and_the_reason(item, inputs, make: Make, m
     named = "|".join(item.covers)
     with seeded(), pytest.raises(UnsupportedInputError, match=rf"({named}).* cannot take event frames"):
         item.run(case)
-    if item.misreads:
+    if item.misreads is not None:
         return
     monkeypatch.setattr("art_snn.guard.takes_event_frames", lambda estimator: False)
     monkeypatch.setattr("art_snn.estimator.takes_event_frames", lambda estimator: False)
@@ -148,13 +181,29 @@ def test_row_is_refused_with_its_name_and_the_reason(item, inputs, make: Make, m
     assert not isinstance(caught.value, UnsupportedInputError)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("item", "inputs"), rows(REFUSED, inputs=("events",)))
+def test_plain_classifier_fails_or_misreads_what_is_refused(item, inputs, make: Make):
+    """An ART that takes event frames is noticed here: the row need not be refused then."""
+    skip_without_packages(item)
+    plain = make("plain", inputs)
+    with seeded():
+        if item.misreads is not None:
+            item.misreads(plain)
+            return
+        with pytest.raises(Exception) as caught:  # noqa: PT011  (whatever ART runs into)
+            item.run(plain)
+    assert not isinstance(caught.value, AssertionError)
+    assert any("art" in Path(entry.path).parts for entry in caught.traceback)
+
+
 @pytest.mark.parametrize(("item", "inputs"), rows("fails", ART_REFUSES))
 @pytest.mark.parametrize("kind", ["spiking", "plain"])
 def test_row_fails_for_arts_own_reason(item, inputs, kind, make: Make):
     """An ART that works again is noticed here: the row is then to be changed."""
     skip_without_packages(item)
-    pattern = item.art_fails if inputs == "images" else item.events_fail
-    with seeded(), pytest.raises(Exception, match=pattern) as caught:
+    message = item.art_fails if inputs == "images" else item.events_fail
+    with seeded(), pytest.raises(Exception, match=re.escape(message)) as caught:
         item.run(make(kind, inputs))
     assert any("art" in Path(entry.path).parts for entry in caught.traceback)
 
