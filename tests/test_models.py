@@ -12,6 +12,7 @@ from torch import nn
 
 from art_snn import (
     BPTR,
+    CBA,
     HART,
     LIF,
     STBP,
@@ -100,21 +101,25 @@ def test_networks_take_options_and_the_engine_is_exact_on_them(name):
                 module.running_mean.uniform_(-0.1, 0.1)
                 module.running_var.uniform_(0.2, 0.5)
     labels = torch.tensor([1, 4])
-    x_seq = network.encode(x.detach())
-    logits, traces = reference.forward(network, x_seq)
-    assert all(trace.spikes.any() for trace in traces)
-    for rule, hyper in ((HART, {"gamma": 0.8}), (STBP, {"gamma": 0.8}), (BPTR, {})):
-        seed = reference.cross_entropy_gradient(logits, labels)
-        expected = reference.input_gradient(network, x_seq, seed, rule.name, **hyper)
-        expected = expected.transpose(0, 1) if name == "vgg_dvs" else expected.sum(0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", InexactReplayWarning)
-            found = GradientRuleModule(network, rule(**hyper)).eval()(x)
-        torch.testing.assert_close(found, logits, rtol=1e-9, atol=1e-10)
-        (grad,) = torch.autograd.grad(nn.functional.cross_entropy(found, labels), x)
-        size = float(expected.abs().max())
-        assert size > 0
-        torch.testing.assert_close(grad, expected, rtol=1e-7, atol=1e-9 * size)
+    for part in (slice(None), slice(1)):  # one sample alone, too: strides of size-1 dimensions are no layout
+        inputs, targets = x.detach()[part].requires_grad_(), labels[part]
+        x_seq = network.encode(inputs.detach())
+        logits, traces = reference.forward(network, x_seq)
+        assert all(trace.spikes.any() for trace in traces)
+        for rule, hyper in ((HART, {"gamma": 0.8}), (STBP, {"gamma": 0.8}), (BPTR, {}), (CBA, {})):
+            from_logits = reference.ann_forward(network, x_seq)[0] if rule is CBA else logits
+            seed = reference.cross_entropy_gradient(from_logits, targets)
+            expected = reference.input_gradient(network, x_seq, seed, rule.name, **hyper)
+            expected = expected.transpose(0, 1) if name == "vgg_dvs" else expected.sum(0)
+            module = GradientRuleModule(network, rule(**hyper)).eval()
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", InexactReplayWarning)
+                found = module.attack_logits(inputs)
+            torch.testing.assert_close(found, from_logits, rtol=1e-9, atol=1e-10)
+            (grad,) = torch.autograd.grad(nn.functional.cross_entropy(found, targets), inputs)
+            size = float(expected.abs().max())
+            assert size > 0
+            torch.testing.assert_close(grad, expected, rtol=1e-7, atol=1e-9 * size)
 
 
 @pytest.mark.parametrize(
