@@ -239,7 +239,9 @@ def make_classifier(
         options |= CIFAR100_STATISTICS
     if recipe.width is not None:
         options["width"] = recipe.width
-    network = ARCHITECTURES[name](**options)
+    # Convolutions, norms and pools are faster with the channels last. It is not so in the builders, since some of ART's
+    # classes look at activations inside a network in ways that need the ordinary layout.
+    network = ARCHITECTURES[name](**options).to(memory_format=torch.channels_last)
     for module in network.modules():
         if isinstance(module, LIF):
             module.surrogate = SURROGATES[recipe.surrogate]()

@@ -142,6 +142,8 @@ def test_recipe_reaches_optimizer_precision_and_network(few, tmp_path, monkeypat
     assert classifier.optimizer.defaults["momentum"] == 0.9
     assert classifier.optimizer.defaults["weight_decay"] == 0.25
     assert "Residual" in repr(classifier.model)
+    convolutions = [module for module in classifier.model.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert all(one.weight.is_contiguous(memory_format=torch.channels_last) for one in convolutions)
     mean = [0.4914, 0.4822, 0.4465]
     assert classifier.model.network.body[0].mean.flatten().tolist() == pytest.approx(mean)
     hundred = recipes.make_classifier(RobustRecipe(architecture="resnet17", data="cifar100"), (3, 32, 32), 100, "cpu")

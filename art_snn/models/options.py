@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
 from art_snn.encoders import DirectEncoder
@@ -45,9 +44,5 @@ def conv_block(in_channels: int, out_channels: int, neuron: LIF, *, bias: bool) 
 
 
 def make_network(layers: list[nn.Module], encoder: nn.Module | None, time_steps: int) -> SpikingNetwork:
-    """Put an encoder before layers: direct encoding, unless another one is given.
-
-    Weights of convolutions lie in memory with the channels last: convolutions, norms and pools are faster so.
-    """
-    encoder = DirectEncoder(time_steps=time_steps) if encoder is None else encoder
-    return SpikingNetwork(encoder, nn.Sequential(*layers)).to(memory_format=torch.channels_last)
+    """Put an encoder before layers: direct encoding, unless another one is given."""
+    return SpikingNetwork(DirectEncoder(time_steps=time_steps) if encoder is None else encoder, nn.Sequential(*layers))
