@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -70,6 +71,17 @@ def make_network(kind: str, *, dtype: torch.dtype = torch.float32, seed: int = 0
     return network.to(dtype), x.to(dtype)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Train with one thread inside the block: the order of sums, and so the weights, depend on their number."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def digits() -> Split:
     return load_digits()
@@ -77,7 +89,7 @@ def digits() -> Split:
 
 @pytest.fixture(scope="session")
 def _trained(digits: Split, tmp_path_factory: pytest.TempPathFactory) -> PyTorchSNNClassifier:
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, one_thread():
         patch.setenv("ART_SNN_CACHE", str(tmp_path_factory.mktemp("cache")))
         recipe = DigitsRecipe(epochs=4, time_steps=4)
         return trained_digits_classifier(recipe, digits, device_type="cpu")[0]

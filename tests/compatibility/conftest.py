@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from art_snn import LIF, EventFrameEncoder, PyTorchSNNClassifier, SpikingNetwork
 from art_snn.data import Split
 from tests.compatibility.table import Case
+from tests.conftest import one_thread
 from tests.spy import spy as spy  # a fixture
 
 SAMPLES = 12
@@ -78,7 +79,8 @@ def _fit(make: type[PyTorchClassifier], network: nn.Module, data: Split, epochs:
         clip_values=(0.0, 1.0),
         device_type="cpu",
     )
-    classifier.fit(data.x_train, data.y_train, batch_size=64, nb_epochs=epochs)
+    with one_thread():
+        classifier.fit(data.x_train, data.y_train, batch_size=64, nb_epochs=epochs)
     return classifier
 
 

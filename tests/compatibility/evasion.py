@@ -197,7 +197,7 @@ def elastic_net(case: Case) -> None:
 
 @TABLE.row("NewtonFool", FAMILY, gradient=[CLASS], note="small steps: raise `eta`")
 def newton_fool(case: Case) -> None:
-    attack = art.NewtonFool(case.classifier, max_iter=20, eta=0.5, batch_size=len(case.x), verbose=False)
+    attack = art.NewtonFool(case.classifier, max_iter=50, eta=2.0, batch_size=len(case.x), verbose=False)
     case.attacked(attack.generate(case.x), robust=LEFT)
 
 
@@ -214,7 +214,7 @@ def universal(case: Case) -> None:
         attacker="pgd",
         attacker_params={"eps": BIG, "eps_step": 0.2, "max_iter": 5, "verbose": False},
         delta=0.01,
-        max_iter=5,
+        max_iter=20,
         eps=WIDE,
         batch_size=8,
         verbose=False,
@@ -233,7 +233,7 @@ def targeted_universal(case: Case) -> None:
         max_iter=5,
         eps=WIDE,
     )
-    case.attacked(attack.generate(case.x, targets), eps=WIDE, robust=LEFT)
+    case.attacked(attack.generate(case.x, targets), eps=WIDE, robust=0.5)
 
 
 @TABLE.row(

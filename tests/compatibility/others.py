@@ -120,9 +120,9 @@ def _simba(name: str, events: str) -> None:
     @TABLE.row(f"SimBA, attack={name}", BLACK, "SimBA", events=events, note=note)
     def simba(case: Case) -> None:
         as_probabilities(case.classifier)
-        attack = evasion.SimBA(case.classifier, attack=name, max_iter=200, freq_dim=4, stride=1, epsilon=1.0, **QUIET)
+        attack = evasion.SimBA(case.classifier, attack=name, max_iter=500, freq_dim=4, stride=1, epsilon=1.0, **QUIET)
         case = case.unsure()
-        case.attacked(attack.generate(case.x[:1], case.y[:1]), n=1, robust=0)
+        case.attacked(attack.generate(case.x[:4], case.y[:4]), n=4, robust=0.75)
 
 
 _simba("px", "works")
@@ -144,9 +144,9 @@ def zoo(case: Case) -> None:
 @TABLE.row("ZooAttack, use_resize=False, use_importance=False", BLACK, "ZooAttack", note=STEPS)
 def zoo_plain(case: Case) -> None:
     options = {"use_resize": False, "use_importance": False}
-    attack = evasion.ZooAttack(case.classifier, max_iter=6, nb_parallel=64, learning_rate=1.0, **options, **ZOO)
+    attack = evasion.ZooAttack(case.classifier, max_iter=30, nb_parallel=64, learning_rate=1.0, **options, **ZOO)
     case = case.unsure()
-    case.attacked(attack.generate(case.x[:1], case.y[:1]), n=1, robust=0)
+    case.attacked(attack.generate(case.x[:4], case.y[:4]), n=4, robust=0.75)
 
 
 @TABLE.row(

@@ -180,4 +180,5 @@ class Case:
             assert change.max() <= eps * (1 + 1e-4) + 1e-5
         assert change.max() > 0
         if robust is not None:
-            assert self.accuracy(examples, y) <= robust
+            left = self.accuracy(examples, y)
+            assert left <= robust, f"{left:.3f} of the answers are left, more than {robust:g}"
