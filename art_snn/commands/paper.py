@@ -55,7 +55,7 @@ def add_parser(commands: Any) -> None:
     add("--out", type=Path, required=True, metavar="FOLDER", help="folder for networks, results, tables and figures")
     add("--dataset", default="", help="name of the images in tables; that of their folder if left out")
     add("--events-name", default="", help="name of the recordings in tables; that of their file if left out")
-    add("--epochs", type=whole, help="passes over the training images; 4 when small, 200 when full")
+    add("--epochs", type=whole, help="passes over the training data; 6 when small (events: 20), 200 when full")
     add("--robust", action="store_true", help="robust targets (*) when small, too")
     add("--samples", type=whole, default=1000, help="test samples to attack")
     add("--tuning-samples", type=whole, default=256, help="samples apart from those, to tune gamma on")
