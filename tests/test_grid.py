@@ -23,7 +23,7 @@ from art_snn.evaluation import evaluate_rules, tune_gamma
 from art_snn.evaluation.cells import CLIP_ONLY, Cell, run_cell
 from art_snn.evaluation.grid import GridPlan, choose_samples, make_cells, run_grid
 from art_snn.evaluation.rows import make_pgd, through
-from art_snn.evaluation.store import ResultsError, ResultStore
+from art_snn.evaluation.store import ResultsError, ResultStore, read_rows
 from art_snn.metrics import attack_success_rate
 from art_snn.recipes import RobustRecipe
 from art_snn.robust_training import load_trained, train_robustly
@@ -350,6 +350,24 @@ def test_bad_results_files_are_named(tmp_path):
         ResultStore(tmp_path / "foreign.sqlite")
     with pytest.raises(OSError, match=r"Not a directory|File exists"):
         ResultStore(tmp_path / "text.sqlite" / "results.sqlite")
+    with pytest.raises(ResultsError, match=r"text.sqlite is no results file, or damaged"):
+        read_rows(tmp_path / "text.sqlite")
+    with pytest.raises(ResultsError, match="has schema 0"):
+        read_rows(tmp_path / "foreign.sqlite")
+    with pytest.raises(OSError, match="unable to open"):
+        read_rows(tmp_path / "none.sqlite")
+    assert not (tmp_path / "none.sqlite").exists()
+
+
+def test_rows_are_read_where_nothing_can_be_written(tmp_path):
+    store = ResultStore(tmp_path / "odd name?#%.sqlite")
+    store.finish("a", {"n": 1})
+    store.path.chmod(0o400)
+    tmp_path.chmod(0o500)
+    try:
+        assert read_rows(store.path) == [{"n": 1}]
+    finally:
+        tmp_path.chmod(0o700)
 
 
 # --- cells and plans -------------------------------------------------------------------------------------------------

@@ -564,6 +564,7 @@ def test_paper_runs_from_training_to_figures_and_goes_on(tmp_path, capsys):
         (["table", "1", "--results", "none.sqlite"], "no results file 'none.sqlite'"),
         (["table", "1", "--results", "events.npz"], "is no results file, or damaged"),
         (["table", "1", "--results", "other/results.sqlite"], "has schema 7"),
+        (["figure", "gamma", "--results", "no_tables.sqlite"], "has schema 0"),
         (["table", "1", "--results", "right.sqlite", "--out", "events.npz"], "--out 'events.npz' is a file"),
         (["figure", "rates", "--results", "r"], "figure must be one of gamma, retention, epsilon, got 'rates'"),
         (["figure", "gamma", "--results", "right.sqlite"], "no row has a curve of gamma"),
@@ -587,11 +588,14 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys,
     with sqlite3.connect("other/results.sqlite") as db:
         db.execute("PRAGMA user_version = 7")
     db.close()
+    with sqlite3.connect("no_tables.sqlite") as db:
+        db.execute("PRAGMA application_id = 1")
+    db.close()
     Path("broken/retention.json").write_text("{")
     ResultStore(Path("right.sqlite"))
-    before = sorted(tmp_path.rglob("*"))
+    before = {file: file.is_file() and file.read_bytes() for file in tmp_path.rglob("*")}
     assert main(words) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
-    assert sorted(tmp_path.rglob("*")) == before
+    assert {file: file.is_file() and file.read_bytes() for file in tmp_path.rglob("*")} == before

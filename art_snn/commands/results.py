@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from art_snn.commands.options import OneLineParser, UsageError, check_folder, whole
-from art_snn.evaluation.store import ResultStore
+from art_snn.evaluation.store import read_rows
 from art_snn.published import TABLES
 from art_snn.report.figures import epsilon_figure, gamma_figure, retention_figure
 from art_snn.report.networks import renamed
@@ -93,7 +93,7 @@ def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
     if options.results.stat().st_size == 0:
         raise UsageError(f"results file {str(options.results)!r} is empty; art-snn paper makes one")
     check_folder("--out", _out(options))
-    return renamed(ResultStore(options.results).rows(), options.dataset, options.events_name)
+    return renamed(read_rows(options.results), options.dataset, options.events_name)
 
 
 def _records(file: Path) -> list[dict[str, Any]]:

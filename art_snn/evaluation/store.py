@@ -48,16 +48,12 @@ class ResultStore:
                 db.execute("CREATE TABLE results (key TEXT PRIMARY KEY, row TEXT NOT NULL, written REAL NOT NULL)")
                 db.execute("CREATE TABLE claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL, renewed REAL NOT NULL)")
                 db.execute(f"PRAGMA user_version = {SCHEMA:d}")
-            elif version != SCHEMA:
-                raise ResultsError(
-                    f"{path} has schema {version}, and this art_snn reads schema {SCHEMA}; name another file"
-                )
+            else:
+                _check_schema(path, version)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return all rows, in the order in which they landed."""
-        with self._transaction() as db:
-            found = db.execute("SELECT row FROM results ORDER BY written, key").fetchall()
-        return [json.loads(text) for (text,) in found]
+        return read_rows(self.path)
 
     def missing(self, keys: Sequence[str]) -> list[str]:
         """Return the keys that have no row yet, in their order."""
@@ -112,19 +108,45 @@ class ResultStore:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Give a connection with the write lock; all of the block's changes land, or none."""
-        try:
-            with closing(sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)) as db:
-                db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield db
-                except BaseException:
-                    db.execute("ROLLBACK")
-                    raise
-                db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise OSError(f"cannot use the results file {str(self.path)!r}: {error}") from None
-        except sqlite3.DatabaseError as error:
-            raise ResultsError(f"{self.path} is no results file, or damaged: {error}") from None
+        connect = sqlite3.connect
+        with _plain_errors(self.path), closing(connect(self.path, timeout=_BUSY_S, isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return all rows of a results file, in the order in which they landed; the file need not be writable.
+
+    Raises:
+        ResultsError: The file is no results file, or of another schema.
+        OSError: It is missing, or cannot be read.
+    """
+    # "rw" makes no file, reads those that are write-protected, and rolls back what a killed process left unfinished.
+    address = f"{path.absolute().as_uri()}?mode=rw"
+    with _plain_errors(path), closing(sqlite3.connect(address, uri=True, timeout=_BUSY_S)) as db:
+        _check_schema(path, db.execute("PRAGMA user_version").fetchone()[0])
+        found = db.execute("SELECT row FROM results ORDER BY written, key").fetchall()
+    return [json.loads(text) for (text,) in found]
+
+
+def _check_schema(path: Path, version: int) -> None:
+    if version != SCHEMA:
+        raise ResultsError(f"{path} has schema {version}, and this art_snn reads schema {SCHEMA}; name another file")
+
+
+@contextmanager
+def _plain_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise OSError(f"cannot use the results file {str(path)!r}: {error}") from None
+    except sqlite3.DatabaseError as error:
+        raise ResultsError(f"{path} is no results file, or damaged: {error}") from None
 
 
 def _abandoned(owner: str, renewed: float) -> bool:

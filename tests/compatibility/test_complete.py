@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import re
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from tests.compatibility.not_applicable import NOT_APPLICABLE
 from tests.compatibility.rows import ROWS
+from tests.compatibility.table import WORKS, status
 
 MODULES = [
     "art.attacks.evasion",
@@ -65,3 +68,12 @@ def test_reasons_are_for_classes_that_are_there_and_have_no_row():
 def test_names_of_rows_are_unique():
     names = [item.name for item in ROWS]
     assert len(names) == len(set(names))
+
+
+def test_readme_counts_the_rows():
+    text = " ".join((Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split())
+    found = re.search(r"(\d+) of (\d+) rows on images and (\d+) of (\d+) on event frames", text)
+    states = {kind: [status(item, kind) for item in ROWS] for kind in ("images", "events")}
+    for kind, (work, rows) in zip(states, (found.groups()[:2], found.groups()[2:]), strict=True):
+        assert states[kind].count(WORKS) == int(work)
+        assert len(states[kind]) - states[kind].count("no") == int(rows)
