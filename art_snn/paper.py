@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from joblib import Parallel, delayed
+from tqdm.auto import tqdm
 
 from art_snn.checkpoints import BusyError, locked, read_checkpoint
 from art_snn.data.sets import DIGITS, is_events, title
@@ -21,7 +22,7 @@ from art_snn.recipes import RobustRecipe
 from art_snn.retention import temporal_retention
 from art_snn.robust_training import check_run, load_data, load_trained, train_robustly
 
-_POLL_S = 1.0
+_POLL_S, _POLL_MOST_S = 1.0, 30.0
 SIZES = ("small", "full")
 RULES = ("cba", "bptr", "stbp", "rga", "rate", "hart")
 EPS = (2 / 255, 4 / 255, 8 / 255)
@@ -57,6 +58,8 @@ def experiments(
     images: str | None,
     events: str | None = None,
     epochs: int | None = None,
+    lr: float | None = None,
+    test_share: float | None = None,
     robust: bool = False,
     mixed_precision: bool = True,
     seed: int = 0,
@@ -72,6 +75,8 @@ def experiments(
         images: Images that `art_snn.data.sets.load` takes; None for none.
         events: Event recordings that it takes; None for none.
         epochs: Passes over the training images; None for 6 (20 over small sets of events) and 200.
+        lr: Learning rate at the start, > 0; None for 0.05 and 0.1.
+        test_share: Share of the recordings to test on, in (0, 1); None for 0.3 and the source's own split.
         robust: Train robust targets (*), too; always done at full size.
         mixed_precision: Train in bfloat16 where that is safe.
         seed: Seed of the targets; surrogates have the next one.
@@ -88,7 +93,7 @@ def experiments(
     common: dict[str, Any] = {
         "defence": "none",
         "optimizer": "sgd",
-        "lr": 0.05 if small else 0.1,
+        "lr": (0.05 if small else 0.1) if lr is None else lr,
         "weight_decay": 5e-4,
         "batch_size": 64,
         "seed": seed,
@@ -118,7 +123,7 @@ def experiments(
             width=4 if small else None,
             image_size=48,
             augmentation="crop",
-            test_share=0.3 if small else None,
+            test_share=0.3 if small and test_share is None else test_share,
             time_steps=10,
             epochs=20 if small and epochs is None else passes,
         )
@@ -154,20 +159,24 @@ def train_all(
         CheckpointError: A folder holds another training, or a damaged checkpoint. Nothing has been trained then.
     """
     left = [network for one in chosen for network in (one, one.surrogate())]
+    wait = _POLL_S
     for network in left:
         check_run(folder / network.name, network.recipe)
     with quiet_workers():
         workers = Parallel(n_jobs=n_jobs, pre_dispatch="n_jobs")
         while left:
             trained = workers(
-                delayed(_train)(network, folder, device_type, verbose and n_jobs == 1) for network in left
+                delayed(_train)(network, folder, device_type, verbose, verbose and n_jobs == 1) for network in left
             )
             left = [network for network, is_trained in zip(left, trained, strict=True) if not is_trained]
-            if left:
-                time.sleep(_POLL_S)  # another process trains them, or has died
+            if left:  # another process trains them, or has died
+                if verbose and wait == _POLL_S:
+                    tqdm.write(f"waiting for another process: {', '.join(network.name for network in left)}")
+                time.sleep(wait)
+                wait = min(2 * wait, _POLL_MOST_S)
 
 
-def _train(network: Experiment, folder: Path, device_type: str, verbose: bool) -> bool:
+def _train(network: Experiment, folder: Path, device_type: str, verbose: bool, bars: bool) -> bool:
     """Train a network if it is not; say False where another process is at it."""
     run = folder / network.name
     found = check_run(run, network.recipe)
@@ -177,11 +186,15 @@ def _train(network: Experiment, folder: Path, device_type: str, verbose: bool) -
     try:
         with locked(run):
             pass  # before the data are loaded
-        train_robustly(
-            network.recipe, load_data(network.recipe, verbose=verbose), run, device_type=device_type, verbose=verbose
-        )
+        if verbose:
+            tqdm.write(f"training {network.name}")
+        data = load_data(network.recipe, verbose=bars)
+        _, history = train_robustly(network.recipe, data, run, device_type=device_type, verbose=bars)
     except BusyError:
         return False
+    if verbose:
+        seconds = sum(epoch["seconds"] for epoch in history)
+        tqdm.write(f"trained {network.name} in {seconds:.0f} s: test accuracy {history[-1]['test_accuracy']:.1%}")
     return True
 
 
@@ -192,6 +205,7 @@ def plans(
     samples: int,
     tuning_samples: int,
     tune_on_test: bool,
+    sweep: bool = False,
     dataset: str = "",
     events_dataset: str = "",
 ) -> list[GridPlan]:
@@ -205,6 +219,7 @@ def plans(
         samples: Test samples to attack.
         tuning_samples: Samples to tune gamma on.
         tune_on_test: Tune on the evaluation samples, as the paper does.
+        sweep: Measure all 48 values of gamma, not only those that the search needs.
         dataset: Name of the images in tables; "" for that of their folder.
         events_dataset: Name of the event recordings in tables; "" for that of their file.
     """
@@ -218,6 +233,7 @@ def plans(
             samples=samples,
             tuning_samples=tuning_samples,
             tune_on_test=tune_on_test,
+            sweep=sweep,
             dataset=events_dataset if is_events(one.recipe.data) else dataset,
         )
         for one in chosen
@@ -257,6 +273,7 @@ def retention_records(
                         "run": run.name,
                         "dataset": dataset or title(recipe.data),
                         "architecture": recipe.architecture_name,
+                        "width": recipe.width,
                         "defence": recipe.defence,
                         "decay": recipe.decay,
                         "reset": recipe.reset,

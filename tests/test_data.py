@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import pickle
+import struct
+import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,11 +25,13 @@ from art_snn.data import (
     from_tonic,
     load_cifar,
     load_event_frames,
+    load_image_folder,
     read_nmnist,
     read_npz,
     stratified,
     stratified_part,
     to_frames,
+    write_npz,
 )
 from art_snn.data.sets import resolved
 from art_snn.errors import DataError
@@ -52,7 +58,7 @@ class Tonic(list):
     sensor_size = (34, 34, 2)
 
 
-def write_npz(path: Path, **changes: np.ndarray) -> Path:
+def make_npz(path: Path, **changes: np.ndarray) -> Path:
     events, labels = zip(*make(), strict=True)
     joined = np.concatenate(events)
     arrays = {
@@ -80,8 +86,8 @@ def write_nmnist(folder: Path) -> None:
             while t - passed >= 2**13:
                 out += bytes([245, 240, 0, 0, 0])
                 passed += 2**13
-            time = t - passed
-            out += bytes([x, y, (p << 7) | (time >> 16), (time >> 8) & 255, time & 255])
+            left = t - passed
+            out += bytes([x, y, (p << 7) | (left >> 16), (left >> 8) & 255, left & 255])
         file.write_bytes(out)
 
 
@@ -100,7 +106,7 @@ def slow_frames(events: np.ndarray, time_steps: int, split_by: str, side: int = 
 
 def test_three_sources_give_the_same_recordings(tmp_path):
     write_nmnist(tmp_path)
-    from_files, from_archive = read_nmnist(tmp_path), read_npz(write_npz(tmp_path / "events.npz"))
+    from_files, from_archive = read_nmnist(tmp_path), read_npz(make_npz(tmp_path / "events.npz"))
     order = [*range(0, 16, 2), *range(1, 16, 2), *range(16, 20, 2), *range(17, 20, 2)]  # files come by class
     train_first = sorted(range(20), key=lambda i: (i < 16, i % 2, i))  # "Test" sorts before "Train"
     from_library = from_tonic(Tonic(make()), is_test=None)
@@ -115,6 +121,38 @@ def test_three_sources_give_the_same_recordings(tmp_path):
                 np.testing.assert_array_equal(getattr(from_files, name)[a], getattr(other, name)[b])
     assert from_library.is_test is None
     assert list(from_tonic(Tonic(make(2)), is_test=True).is_test) == [True, True]
+
+
+@pytest.mark.parametrize("is_test", [None, True])
+def test_written_recordings_are_read_again(tmp_path, is_test):
+    recordings = from_tonic(Tonic(make()), is_test=is_test)
+    file = tmp_path / "new" / "events.npz"
+    write_npz(recordings, file)
+    write_npz(recordings, file)
+    again = read_npz(file)
+    assert list(file.parent.iterdir()) == [file]
+    assert again.sensor_size == recordings.sensor_size
+    for name in ("x", "y", "p", "t", "offsets", "labels", "is_test"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(recordings, name))
+    assert [array.dtype for array in again[:4]] == [array.dtype for array in recordings[:4]]
+    with pytest.raises(ValueError, match=r"must end in \.npz"):
+        write_npz(recordings, tmp_path / "events.zip")
+
+
+def test_a_stopped_writing_leaves_the_older_archive(tmp_path, monkeypatch):
+    recordings, file = from_tonic(Tonic(make())), tmp_path / "events.npz"
+    write_npz(recordings, file)
+    before = file.read_bytes()
+
+    def stopped(path: Path, **_: np.ndarray) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("numpy.savez", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_npz(recordings, file)
+    assert list(tmp_path.iterdir()) == [file]
+    assert file.read_bytes() == before
 
 
 def test_tonic_reads_the_same_files(tmp_path):
@@ -164,7 +202,7 @@ def test_frames_of_few_events_or_one_moment():
 
 def test_event_frames_are_split_and_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
-    path = write_npz(tmp_path / "events.npz")
+    path = make_npz(tmp_path / "events.npz")
     split = load_event_frames(path, time_steps=3, image_size=16)
     assert split.x_train.shape == (16, 3, 2, 16, 16)
     assert split.x_test.shape == (4, 3, 2, 16, 16)
@@ -183,14 +221,14 @@ def test_event_frames_are_split_and_kept(tmp_path, monkeypatch):
     load_event_frames(path, time_steps=4, image_size=16)
     load_event_frames(path, time_steps=3, image_size=16, split_by="time")
     assert len(list((tmp_path / "cache").iterdir())) == 4
-    other = load_event_frames(write_npz(tmp_path / "open.npz", is_test=None), time_steps=3, image_size=16)
+    other = load_event_frames(make_npz(tmp_path / "open.npz", is_test=None), time_steps=3, image_size=16)
     assert list(np.bincount(other.y_test)) == [2, 2]
 
 
 @pytest.mark.parametrize("share", [None, 0.3])
 def test_split_frames_are_those_of_the_recordings(tmp_path, monkeypatch, share):
     monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
-    path = write_npz(tmp_path / "events.npz", is_test=np.arange(20) % 3 == 0)
+    path = make_npz(tmp_path / "events.npz", is_test=np.arange(20) % 3 == 0)
     recordings = read_npz(path)
     frames = to_frames(recordings, time_steps=3, image_size=16)
     marks = recordings.is_test
@@ -245,7 +283,7 @@ def test_late_and_negative_times_are_kept():
 
 
 def test_frames_that_cannot_be_kept_are_still_loaded(tmp_path, monkeypatch, caplog):
-    path = write_npz(tmp_path / "events.npz")
+    path = make_npz(tmp_path / "events.npz")
     monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
     expected = load_event_frames(path, time_steps=3, image_size=16)
     (tmp_path / "file").touch()
@@ -258,7 +296,7 @@ def test_frames_that_cannot_be_kept_are_still_loaded(tmp_path, monkeypatch, capl
 
 def test_frames_too_large_to_be_writable_are_read_only(tmp_path, monkeypatch):
     monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
-    path, true_map = write_npz(tmp_path / "events.npz"), np.lib.format.open_memmap
+    path, true_map = make_npz(tmp_path / "events.npz"), np.lib.format.open_memmap
 
     def refusing(file: Path, mode: str) -> np.ndarray:
         if mode == "c":
@@ -274,7 +312,7 @@ def test_frames_too_large_to_be_writable_are_read_only(tmp_path, monkeypatch):
 
 def test_a_stopped_loading_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
-    path = write_npz(tmp_path / "events.npz")
+    path = make_npz(tmp_path / "events.npz")
 
     def stopped(*_: object) -> Iterator[np.ndarray]:
         yield np.zeros((3, 2, 16, 16), np.float32)
@@ -348,9 +386,9 @@ def changed(name: str, place: int, value: int, dtype: type = np.int64) -> Callab
     ],
 )
 def test_damaged_arrays_are_named_with_their_file(tmp_path, change, message):
-    with np.load(write_npz(tmp_path / "right.npz")) as archive:
+    with np.load(make_npz(tmp_path / "right.npz")) as archive:
         arrays = dict(archive)
-    file = write_npz(tmp_path / "events.npz", **change(arrays))
+    file = make_npz(tmp_path / "events.npz", **change(arrays))
     with pytest.raises(DataError, match=message) as error:
         read_npz(file)
     assert str(file) in str(error.value)
@@ -359,7 +397,7 @@ def test_damaged_arrays_are_named_with_their_file(tmp_path, change, message):
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_damaged_bytes_never_give_another_error(tmp_path, save):
-    with np.load(write_npz(tmp_path / "right.npz")) as archive:
+    with np.load(make_npz(tmp_path / "right.npz")) as archive:
         arrays = dict(archive)
     file = tmp_path / "events.npz"
     save(file, **arrays)
@@ -379,12 +417,12 @@ def test_damaged_bytes_never_give_another_error(tmp_path, save):
 
 
 def test_other_whole_numbers_and_missing_classes_are_fine(tmp_path):
-    with np.load(write_npz(tmp_path / "right.npz")) as archive:
+    with np.load(make_npz(tmp_path / "right.npz")) as archive:
         arrays = dict(archive)
     wide = {name: arrays[name].astype(np.uint64) for name in ("x", "y", "t_us", "offsets", "labels")}
     wide |= {"p": arrays["p"].astype(bool), "is_test": arrays["is_test"].astype(bool), "more": np.array("text")}
     wide["labels"] *= 7
-    plain, other = read_npz(tmp_path / "right.npz"), read_npz(write_npz(tmp_path / "events.npz", **wide))
+    plain, other = read_npz(tmp_path / "right.npz"), read_npz(make_npz(tmp_path / "events.npz", **wide))
     np.testing.assert_array_equal(plain.labels * 7, other.labels)
     np.testing.assert_array_equal(to_frames(plain, time_steps=2), to_frames(other, time_steps=2))
 
@@ -399,7 +437,7 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     for name in ("text", "empty", "array"):
         with pytest.raises(DataError, match=rf"{name}.npz is no readable NumPy archive"):
             read_npz(tmp_path / f"{name}.npz")
-    whole = write_npz(tmp_path / "whole.npz").read_bytes()
+    whole = make_npz(tmp_path / "whole.npz").read_bytes()
     (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"half.npz is no readable NumPy archive"):
         read_npz(tmp_path / "half.npz")
@@ -586,3 +624,103 @@ def test_cifar_is_read_from_torchvisions_files(tmp_path, torchvision, monkeypatc
         load_cifar("cifar10", tmp_path, download=False)
     with pytest.raises(ValueError, match="unknown data set 'cifar20'"):
         load_cifar("cifar20", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_cifar_is_downloaded_by_one_process_at_a_time(tmp_path, torchvision, monkeypatch, name):
+    folder, at_work, downloads = tmp_path / "new", threading.Lock(), []
+
+    class Known:
+        data, targets = np.zeros((2, 32, 32, 3), np.uint8), (0, 1)
+
+        def __init__(self, root: str, *, train: bool, download: bool) -> None:
+            file = Path(root) / "whole"
+            if file.exists():
+                return
+            if not download:
+                raise RuntimeError("not found")
+            assert at_work.acquire(blocking=False), "two download at once"
+            downloads.append(train)
+            time.sleep(0.2)
+            file.touch()
+            at_work.release()
+
+    monkeypatch.setattr(torchvision.datasets, name.upper(), Known)
+    with ThreadPoolExecutor(3) as pool:
+        splits = list(pool.map(lambda _: load_cifar(name, folder), range(3)))
+    assert [len(split.x_train) for split in splits] == [2, 2, 2]
+    assert downloads == [True]
+    with pytest.raises(DataError, match="not found"):
+        load_cifar(name, tmp_path / "none", download=False)
+    assert not (tmp_path / "none").exists()
+    monkeypatch.setattr("art_snn.data.cifar.FileLock", lambda _: pytest.fail("what is there needs no lock"))
+    load_cifar(name, folder)
+
+
+@pytest.mark.parametrize(("name", "files"), [("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")])
+def test_folders_of_cifar_are_told_from_images(tmp_path, monkeypatch, name, files):
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
+    (tmp_path / files).mkdir()
+    for folder in (tmp_path, tmp_path / files):
+        with pytest.raises(DataError, match=f"write '{name}', which reads '.*{files}'$"):
+            resolved(str(folder))
+
+
+# --- folders of images -----------------------------------------------------------------------------------------------
+
+
+def make_images(folder: Path, classes: tuple[str, ...] = ("a", "b"), count: int = 5) -> None:
+    image = pytest.importorskip("PIL.Image")
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            image.new("RGB", (8, 8), (i, 0, 0)).save(folder / name / f"{i}.png")
+
+
+@pytest.mark.parametrize(("train", "test"), [("train", "test"), ("Train", "TEST"), ("training", "Testing")])
+def test_parts_of_a_folder_may_have_capitals(tmp_path, torchvision, train, test):
+    make_images(tmp_path / train)
+    with pytest.raises(DataError, match="test' is missing"):
+        load_image_folder(tmp_path, image_size=8)
+    make_images(tmp_path / test, count=2)
+    split, names = load_image_folder(tmp_path, image_size=8)
+    assert names == ["a", "b"]
+    assert (len(split.x_train), len(split.x_test)) == (10, 4)
+    make_images(tmp_path / ("test" if test == "Testing" else "testing"))
+    with pytest.raises(DataError, match=r"holds \w+ and \w+; keep one of them$"):
+        load_image_folder(tmp_path, image_size=8)
+
+
+def test_classes_of_a_part_may_keep_images_in_a_folder(tmp_path, torchvision):
+    for part in ("train", "test"):
+        make_images(tmp_path / part)
+        for label in ("a", "b"):
+            images = sorted((tmp_path / part / label).iterdir())
+            (tmp_path / part / label / "images").mkdir()
+            for image in images:
+                image.rename(tmp_path / part / label / "images" / image.name)
+    split, names = load_image_folder(tmp_path, image_size=8)
+    assert names == ["a", "b"]
+    assert len(split.x_train) == len(split.x_test) > 0
+
+
+def test_folders_of_folders_are_no_classes(tmp_path, torchvision):
+    make_images(tmp_path, ("a",))
+    make_images(tmp_path / "fit")
+    with pytest.raises(DataError, match=r"fit' holds folders of images, but no image of its own; give train/<class>"):
+        load_image_folder(tmp_path, image_size=8)
+
+
+@pytest.mark.parametrize("kind", [ValueError, struct.error, "DecompressionBombError"])
+def test_images_that_cannot_be_decoded_are_named(tmp_path, torchvision, monkeypatch, kind):
+    image = pytest.importorskip("PIL.Image")
+    make_images(tmp_path)
+    error = getattr(image, kind) if isinstance(kind, str) else kind
+
+    def opened(*_: object) -> None:
+        raise error("bad\nbytes")
+
+    monkeypatch.setattr(image, "open", opened)
+    with pytest.raises(DataError, match=r"0\.png is no readable image: \w+\('bad") as found:
+        load_image_folder(tmp_path, image_size=8)
+    assert "\n" not in str(found.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import html
 import json
@@ -22,7 +23,7 @@ from art_snn.data import Split, load_digits
 from art_snn.evaluation.cells import TUNED_APART, TUNED_ON_TEST
 from art_snn.evaluation.store import ResultStore
 from art_snn.metrics import wilson_interval
-from art_snn.paper import Experiment, experiments, train_all
+from art_snn.paper import Experiment, experiments, plans, train_all
 from art_snn.published import Published, hart_iclr2024
 from art_snn.recipes import RobustRecipe
 from art_snn.report.figures import NothingToDrawError, epsilon_figure, gamma_figure, retention_figure
@@ -194,7 +195,8 @@ def test_difference_is_given_where_the_setting_is_the_papers():
     assert header[-2:] == ["STBP", "HART"]
     assert lines[0][:8] == ["CIFAR-10", "VGG-11", "8", "0.9", "white-box", "FGSM", "8/255", "80.0"]
     assert lines[0][-1] == "75.0 [68.6, 80.5]"
-    assert lines[1][8:] == ["published", "89.91 (-39.9)", "97.24 (-22.2)"]
+    assert lines[1][7:] == ["93.03", "published", "89.91 (-39.9)", "97.24 (-22.2)"]
+    assert set(table["published_clean_accuracy"]) == {93.03}
 
 
 @pytest.mark.parametrize(
@@ -208,6 +210,7 @@ def test_difference_is_given_where_the_setting_is_the_papers():
         ({"dataset": "CIFAR-100 (JPEG)", "architecture": "vgg_small"}, "CIFAR-100, VGG-11, T=8", 96.06),
         ({"architecture": "resnet17", "decay": 0.5}, "CIFAR-10, ResNet-17, T=8, lambda 0.9", 94.80),
         ({"decay": 0.4}, "CIFAR-10, VGG-11, T=8, lambda 0.5", 96.28),
+        ({"reset": "soft"}, "CIFAR-10, VGG-11, T=8, hard reset", 97.24),
         ({"defence": "madry-pgd"}, "CIFAR-10, VGG-11, T=8, target trained on FGSM", 58.70),
         (
             {"attack": "pgd", "eps_step": 1 / 255, "max_iter": 7},
@@ -348,7 +351,7 @@ def test_tables_are_written_in_three_formats(tmp_path):
     assert "Gamma of HART: tuned on a split of its own." in latex.partition("tabular}")[2]
     assert "Control for N-MNIST, T=8, lambda 0.9: clipping counts to [0, 1] alone flips 10.0 [6.6, 14.9] %" in markdown
     assert latex.startswith("% White box")
-    assert r"\\toprule" in latex or "\\toprule" in latex
+    assert "\\toprule" in latex
     assert pd.read_csv(files[2])["ours"].tolist() == [75.0]
     empty = write_table(3, [], tmp_path / "out")
     assert "Table 3" in empty[0].read_text()
@@ -504,6 +507,35 @@ def test_paper_tries_networks_before_it_writes(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_settings_reach_recipes_and_plans(tmp_path):
+    (one, *_) = experiments("small", images="digits", lr=0.02)
+    assert one.recipe.lr == 0.02
+    events = experiments("small", images=None, events="recordings.npz", test_share=0.5)
+    assert {network.recipe.test_share for network in events} == {0.5}
+    assert {network.recipe.test_share for network in experiments("small", images=None, events="r.npz")} == {0.3}
+    assert {network.recipe.test_share for network in experiments("full", images=None, events="r.npz")} == {None}
+    for sweep in (False, True):
+        (plan,) = plans([one], tmp_path, samples=10, tuning_samples=5, tune_on_test=False, sweep=sweep)
+        assert plan.sweep is sweep
+
+
+def test_retention_is_of_all_classes(tmp_path, monkeypatch):
+    y = np.repeat(np.arange(10), 20)  # class by class, as folders of images come
+    np.savez(tmp_path / "samples.npz", x=y.astype(np.float32), y=y)
+    seen = []
+
+    def records(_: object, x: np.ndarray, **__: object) -> list[dict]:
+        seen.append(x)
+        return []
+
+    monkeypatch.setattr(paper_command, "retention_records", records)
+    chosen = experiments("small", images="digits")[:1]
+    files = {"target": str(tmp_path / chosen[0].name / "epoch-0001"), "samples": str(tmp_path / "samples.npz")}
+    options = argparse.Namespace(out=tmp_path, events_name="", dataset="", device="cpu")
+    paper_command._retention(chosen, tmp_path, [argparse.Namespace(**files)], options)
+    assert set(np.bincount(seen[0].astype(int), minlength=10)) == {6, 7}
+
+
 @pytest.mark.slow
 def test_paper_runs_from_training_to_figures_and_goes_on(tmp_path, capsys):
     out = tmp_path / "out"
@@ -551,6 +583,8 @@ def test_paper_runs_from_training_to_figures_and_goes_on(tmp_path, capsys):
         (["paper", "--out", "events.npz", "--data", "digits"], "--out 'events.npz' is a file"),
         (["paper", "--out", "events.npz/o", "--data", "digits"], "is not a writable folder"),
         (["paper", "--out", "other", "--data", "digits"], "has schema 7"),
+        (["paper", "--out", "o", "--data", "digits", "--lr", "0"], "--lr must be a finite number > 0, got 0.0"),
+        (["paper", "--out", "o", "--data", "digits", "--test-share", "1"], "--test-share must be in (0, 1), got 1.0"),
         (["paper", "--out", "o", "--data", "digits", "--epochs", "0"], "--epochs must be >= 1, got 0"),
         (["paper", "--out", "o", "--data", "digits", "--seed", "4294967295"], "--seed must be in 0 to 2**32 - 2"),
         (["paper", "--out", "o", "--data", "images", "--quiet"], "damaged.png"),

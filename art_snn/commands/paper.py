@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from art_snn.commands.options import (
 )
 from art_snn.commands.results import RETENTION
 from art_snn.data.sets import is_events, resolved
+from art_snn.data.split import stratified_part
 from art_snn.errors import DataError
 from art_snn.evaluation.cells import TUNED_ON_TEST, Cell
 from art_snn.evaluation.grid import make_cells, run_grid
@@ -56,10 +58,15 @@ def add_parser(commands: Any) -> None:
     add("--dataset", default="", help="name of the images in tables; that of their folder if left out")
     add("--events-name", default="", help="name of the recordings in tables; that of their file if left out")
     add("--epochs", type=whole, help="passes over the training data; 6 when small (events: 20), 200 when full")
+    add("--lr", type=float, help="learning rate at the start; 0.05 when small, 0.1 when full")
+    add(
+        "--test-share", type=float, help="share of the recordings to test on; 0.3 when small, their own split when full"
+    )
     add("--robust", action="store_true", help="robust targets (*) when small, too")
     add("--samples", type=whole, default=1000, help="test samples to attack")
     add("--tuning-samples", type=whole, default=256, help="samples apart from those, to tune gamma on")
     add("--tune-on-test", action="store_true", help="tune gamma on the attacked samples, as the paper does")
+    add("--sweep", action="store_true", help="measure all 48 values of gamma, for the paper's Figure 3; slow")
     add("--precision", default="auto", help="train in 'bfloat16' where safe, 'float32', or what the device is fast in")
     add("--seed", type=whole, default=0, help="seed of the targets; surrogates have the next one")
     add("--jobs", type=whole, default=1, help="trainings and attacks at once; -1 for one a core")
@@ -109,6 +116,10 @@ def _checked(options: argparse.Namespace) -> list[Experiment]:
     for option in ("samples", "tuning_samples"):
         if getattr(options, option) < 1:
             raise UsageError(f"--{option.replace('_', '-')} must be >= 1, got {getattr(options, option)}")
+    if options.lr is not None and not 0 < options.lr < math.inf:
+        raise UsageError(f"--lr must be a finite number > 0, got {options.lr}")
+    if options.test_share is not None and not 0 < options.test_share < 1:
+        raise UsageError(f"--test-share must be in (0, 1), got {options.test_share}")
     if options.epochs is not None and options.epochs < 1:
         raise UsageError(f"--epochs must be >= 1, got {options.epochs}")
     if not 0 <= options.seed < 2**32 - 1:
@@ -126,6 +137,8 @@ def _checked(options: argparse.Namespace) -> list[Experiment]:
             images=names["data"],
             events=names["events"],
             epochs=options.epochs,
+            lr=options.lr,
+            test_share=options.test_share,
             robust=options.robust,
             mixed_precision=bfloat16,
             seed=options.seed,
@@ -172,6 +185,7 @@ def _cells(chosen: list[Experiment], runs: Path, options: argparse.Namespace) ->
         samples=options.samples,
         tuning_samples=options.tuning_samples,
         tune_on_test=options.tune_on_test,
+        sweep=options.sweep,
         dataset=options.dataset,
         events_dataset=options.events_name,
     )
@@ -186,7 +200,7 @@ def _retention(
     records = []
     for one in chosen:
         with np.load(files[one.name]) as samples:
-            x = samples["x"][:_RETENTION_SAMPLES]
+            x = samples["x"][stratified_part(samples["y"], _RETENTION_SAMPLES)]  # they lie class by class
         dataset = options.events_name if is_events(one.recipe.data) else options.dataset
         records += retention_records([runs / one.name], x, device_type=options.device, dataset=dataset)
     text = json.dumps(records, indent=1)

@@ -4,7 +4,7 @@ from art_snn.data.cifar import load_cifar
 from art_snn.data.digits import load_digits
 from art_snn.data.folders import ImageFolderError, load_image_folder
 from art_snn.data.frames import load_event_frames, to_frames
-from art_snn.data.recordings import Recordings, from_tonic, read_nmnist, read_npz
+from art_snn.data.recordings import Recordings, from_tonic, read_nmnist, read_npz, write_npz
 from art_snn.data.split import Split, stratified, stratified_part
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "stratified",
     "stratified_part",
     "to_frames",
+    "write_npz",
 ]

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from art_snn.data.split import Split
 from art_snn.errors import DataError
 
 NAMES = ("cifar10", "cifar100")
+FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
+_LOCK = ".cifar.lock"
 
 
 def load_cifar(name: str, folder: Path, *, download: bool = True) -> Split:
     """Load CIFAR-10 or CIFAR-100 as torchvision keeps it; downloads it with a progress bar where it is missing.
+
+    Of several processes that find it missing, one downloads it and the others wait.
 
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009).
 
@@ -42,10 +49,21 @@ def load_cifar(name: str, folder: Path, *, download: bool = True) -> Split:
     parts: list[np.ndarray] = []
     for train in (True, False):
         try:
-            found = known(str(folder), train=train, download=download)
+            found = _opened(known, folder, train, download)
         except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
             raise DataError(f"{name} is not in {str(folder)!r}, or damaged, and was not downloaded: {error}") from None
         images = np.ascontiguousarray(found.data.transpose(0, 3, 1, 2), dtype=np.float32)
         images /= 255
         parts += [images, np.asarray(found.targets, dtype=np.int64)]
     return Split(*parts)
+
+
+def _opened(known: Any, folder: Path, train: bool, download: bool) -> Any:
+    """Return torchvision's data set; a lock is taken for a download alone, as files may lie where none can write."""
+    if not download:
+        return known(str(folder), train=train, download=False)
+    with suppress(RuntimeError):  # what is missing or half written does not fit its digest
+        return known(str(folder), train=train, download=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / _LOCK):
+        return known(str(folder), train=train, download=True)

@@ -11,6 +11,8 @@ from tqdm.auto import tqdm
 from art_snn.data.split import Split, stratified
 from art_snn.errors import DataError
 
+_TRAIN, _TEST = ("train", "training"), ("test", "testing")
+
 
 class ImageFolderError(DataError):
     """A folder of images is missing, damaged or not laid out as it must be; the message is one line."""
@@ -19,8 +21,8 @@ class ImageFolderError(DataError):
 def load_image_folder(path: Path, *, image_size: int = 32, verbose: bool = False) -> tuple[Split, list[str]]:
     """Load ``train/<class>/*`` and ``test/<class>/*``, or ``<class>/*`` alone.
 
-    A folder without ``train`` and ``test`` is split: a fixed, stratified fifth is for testing. Images of another size
-    are resized. Needs torchvision, whose ``ImageFolder`` finds the files.
+    ``Train``, ``training`` and the like are taken, too. A folder without such a pair is split: a fixed, stratified
+    fifth is for testing. Images of another size are resized. Needs torchvision, whose ``ImageFolder`` finds the files.
 
     Args:
         path: The folder.
@@ -37,21 +39,41 @@ def load_image_folder(path: Path, *, image_size: int = 32, verbose: bool = False
     """
     if not path.is_dir():
         raise ImageFolderError(f"no folder {str(path)!r}; give one with train/<class>/* and test/<class>/*")
-    parts = [path / "train", path / "test"]
-    if parts[0].is_dir() != parts[1].is_dir():
-        missing = parts[1] if parts[0].is_dir() else parts[0]
-        raise ImageFolderError(f"{str(missing)!r} is missing; give both train/ and test/, or classes alone")
-    if not parts[0].is_dir():
+    train, test = _part(path, _TRAIN), _part(path, _TEST)
+    if train is None and test is None:
+        _check_classes(path)
         x, y, names = _read(path, image_size, verbose)
         if np.bincount(y, minlength=len(names)).min() < 2 or len(y) < 5 * len(names):
             raise ImageFolderError(f"{str(path)!r} has too few images to split: give five a class, or train/ and test/")
         return stratified(x, y, 0.2), names
-    x_train, y_train, names = _read(parts[0], image_size, verbose)
-    x_test, y_test, others = _read(parts[1], image_size, verbose)
+    if train is None or test is None:
+        missing = path / (_TRAIN if train is None else _TEST)[0]
+        raise ImageFolderError(f"{str(missing)!r} is missing; give both train/ and test/, or classes alone")
+    x_train, y_train, names = _read(train, image_size, verbose)
+    x_test, y_test, others = _read(test, image_size, verbose)
     if names != others:
         differing = ", ".join(sorted(set(names) ^ set(others)))
         raise ImageFolderError(f"train/ and test/ of {str(path)!r} have not the same classes; only in one: {differing}")
     return Split(x_train, y_train, x_test, y_test), names
+
+
+def _part(path: Path, names: tuple[str, ...]) -> Path | None:
+    """Return the subfolder that has one of the names, in capitals or not; None if there is none."""
+    found = sorted(part for part in path.iterdir() if part.name.lower() in names and part.is_dir())
+    if len(found) > 1:
+        raise ImageFolderError(f"{str(path)!r} holds {' and '.join(part.name for part in found)}; keep one of them")
+    return found[0] if found else None
+
+
+def _check_classes(path: Path) -> None:
+    """Raise ImageFolderError if a class holds nothing but folders: the parts of a split under other names do."""
+    for part in sorted(part for part in path.iterdir() if part.is_dir()):
+        inside = list(part.iterdir())
+        if inside and all(entry.is_dir() for entry in inside):
+            raise ImageFolderError(
+                f"{str(part)!r} holds folders of images, but no image of its own; "
+                "give train/<class>/* and test/<class>/*, or <class>/* alone"
+            )
 
 
 def _read(path: Path, image_size: int, verbose: bool) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -73,8 +95,8 @@ def _read(path: Path, image_size: int, verbose: bool) -> tuple[np.ndarray, np.nd
     for i, (file, label) in enumerate(tqdm(found.samples, desc=f"Loading {path.name}", disable=not verbose)):
         try:
             image = found.loader(file).resize((image_size, image_size))
-        except (OSError, SyntaxError) as error:
-            raise ImageFolderError(f"{file} is no readable image: {error}") from None
+        except Exception as error:  # the errors of Pillow's decoders have no common base
+            raise ImageFolderError(f"{file} is no readable image: {error!r}") from None
         images[i] = np.asarray(image, dtype=np.float32).transpose(2, 0, 1) / 255
         labels[i] = label
     return images, labels, list(found.classes)

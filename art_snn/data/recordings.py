@@ -12,6 +12,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from art_snn.errors import DataError
+from art_snn.storage import write_atomic
 
 NMNIST_SIDE = 34
 _EVENTS = ("x", "y", "p", "t_us")
@@ -87,6 +88,25 @@ def read_npz(path: Path) -> Recordings:
     is_test = arrays["is_test"].astype(bool) if "is_test" in arrays else None
     x, y, p, t = (arrays[name] for name in _EVENTS)
     return Recordings(x, y, p, t, offsets, labels, is_test, sensor_size)
+
+
+def write_npz(recordings: Recordings, path: Path) -> None:
+    """Write recordings as one NumPy archive that `read_npz` reads, whole or not at all.
+
+    Args:
+        recordings: The recordings.
+        path: The archive, ``*.npz``; one that is there is replaced.
+
+    Raises:
+        ValueError: The path does not end in ``.npz``.
+    """
+    if path.suffix != ".npz":
+        raise ValueError(f"an archive of recordings must end in .npz, got {str(path)!r}")
+    arrays = {"t_us" if name == "t" else name: values for name, values in recordings._asdict().items()}
+    arrays["sensor_size"] = np.array(recordings.sensor_size)
+    if recordings.is_test is None:
+        del arrays["is_test"]
+    write_atomic(path, lambda temporary: np.savez(temporary, **arrays))
 
 
 def read_nmnist(folder: Path, *, verbose: bool = False) -> Recordings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from art_snn.data.cifar import FOLDERS as CIFAR_FOLDERS
 from art_snn.data.cifar import NAMES as CIFAR
 from art_snn.data.cifar import load_cifar
 from art_snn.data.digits import load_digits
@@ -32,11 +33,17 @@ def resolved(data: str) -> str:
     """Return a data set's name, or its absolute path.
 
     Raises:
-        DataError: It is neither a known name nor a folder or file.
+        DataError: It is neither a known name nor a folder or file, or a folder with torchvision's files of CIFAR.
     """
     if data in (DIGITS, *CIFAR):
         return data
     path = Path(data)
+    for name, files in CIFAR_FOLDERS.items():
+        if path.name == files or (path / files).is_dir():
+            kept = str(cache_folder() / "torchvision" / files)
+            raise DataError(
+                f"{data!r} holds torchvision's files of {_TITLES[name]}; write {name!r}, which reads {kept!r}"
+            )
     if path.is_dir() or (path.suffix == ".npz" and path.is_file()):
         return str(path.resolve())
     known = ", ".join(repr(name) for name in (DIGITS, *CIFAR))

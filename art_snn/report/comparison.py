@@ -17,9 +17,9 @@ _STEP, _STEPS = 2 / 255, 7
 def compared(number: int, row: Row) -> tuple[Published | None, Published | None]:
     """Return the published number of a row's setting, and the nearest one if there is none.
 
-    The setting is the paper's where data, network, T, lambda, target, attack, size and, of PGD, the steps are. The
-    nearest number has the same rule, attack, size and kind of target; of those it is one of the same architecture, the
-    same data set ("CIFAR-10 (JPEG)" is near to "CIFAR-10"), the closest T and the closest lambda, in this order.
+    The setting is the paper's where data, network, T, lambda, reset, target, attack, size and, of PGD, the steps are.
+    The nearest number has the same rule, attack, size and kind of target; of those it is one of the same architecture,
+    the same data set ("CIFAR-10 (JPEG)" is near to "CIFAR-10"), the closest T and the closest lambda, in this order.
 
     Args:
         number: Number of the paper's table.
@@ -46,6 +46,8 @@ def setting_text(one: Published, row: Row) -> str:
         words.append(f"lambda {one.decay:g}")
     if not _has_its_steps(row):
         words.append(f"{_STEPS} steps of {255 * _STEP:g}/255")
+    if row["reset"] != "hard":
+        words.append("hard reset")
     if row["defence"] not in ("none", "fgsm"):
         words.append("target trained on FGSM")
     return ", ".join(words)
@@ -57,6 +59,7 @@ def _is_same(one: Published, row: Row) -> bool:
         and (one.architecture, one.time_steps) == (row["architecture"], row["time_steps"])
         and abs(one.decay - row["decay"]) < 1e-9
         and row["width"] is None
+        and row["reset"] == "hard"
         and row["defence"] in ("none", "fgsm")
         and _has_its_steps(row)
     )

@@ -35,6 +35,7 @@ _RULES = {
 _SETTINGS = {1: ("white-box",), 2: ("white-box",), 3: ("black-box",)}
 _ABOUT = ("dataset", "architecture", "width", "time_steps", "decay", "defence", "setting", "attack", "eps", "seed")
 _IDENTITY = ("reset", "samples_sha256", "target_sha256", "source_sha256")
+_CLEAN = 7  # column of the clean accuracy
 _LATEX = str.maketrans({sign: f"\\{sign}" for sign in "%&#_$"})
 
 
@@ -43,7 +44,8 @@ def long_table(number: int, rows: Sequence[Row]) -> pd.DataFrame:
 
     Columns: what the row is about; ``ours`` with ``low``, ``high`` and ``n``, ``clean_accuracy``, ``gamma`` and how it
     was chosen; ``published`` and ``difference`` where the setting is the published one; ``nearest`` and
-    ``nearest_setting`` otherwise (`art_snn.report.comparison`); what tells experiments apart. Shares are in percent.
+    ``nearest_setting`` otherwise (`art_snn.report.comparison`); ``published_clean_accuracy`` of either, where the paper
+    says it; what tells experiments apart. Shares are in percent.
 
     Args:
         number: Number of the table, 1 to 5.
@@ -164,6 +166,7 @@ def _belongs(number: int, row: Row) -> bool:
 
 def _line(number: int, row: Row) -> dict[str, Any]:
     exact, nearest = compared(number, row)
+    known = exact or nearest
     ours = None if row["attack_success_rate"] is None else 100 * row["attack_success_rate"]
     return {
         **{name: row[name] for name in _ABOUT},
@@ -176,6 +179,7 @@ def _line(number: int, row: Row) -> dict[str, Any]:
         "robust_accuracy": 100 * row["robust_accuracy"],
         "gamma": row["gamma"],
         "gamma_chosen": row["gamma_chosen"],
+        "published_clean_accuracy": None if known is None else known.clean_accuracy,
         "published": None if exact is None else exact.attack_success_rate,
         "difference": None if exact is None or ours is None else ours - exact.attack_success_rate,
         "nearest": None if nearest is None else nearest.attack_success_rate,
@@ -204,6 +208,9 @@ def _pair(start: list[str], by_rule: Mapping[str, Mapping[str, Any]], rules: Seq
     known = [cell for cell in cells if cell is not None]
     settings = [cell["nearest_setting"] for cell in known if cell["nearest_setting"] is not None]
     blank = [""] * len(start)
+    clean = {cell["published_clean_accuracy"] for cell in known} - {None}
+    if len(clean) == 1:
+        blank[_CLEAN] = f"{clean.pop():.2f}"
     if any(cell["published"] is not None for cell in known):
         pair.append([*blank, "published", *("" if cell is None else _exact(cell) for cell in cells)])
     elif settings:
