@@ -6,6 +6,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
 import art_snn
 from art_snn.checkpoints import CheckpointError
 from art_snn.commands import evaluate, paper, results, train
@@ -42,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.run(options)
     except _EXPECTED as error:
         print(f"art-snn {options.command}: error: {error}", file=sys.stderr)
+        return 2
+    except TerminatedWorkerError:
+        reason = "a worker was killed, most likely for want of memory; use fewer --jobs, and the same command goes on"
+        print(f"art-snn {options.command}: error: {reason}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

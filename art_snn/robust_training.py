@@ -52,8 +52,8 @@ def load_trained(checkpoint: Checkpoint, *, device_type: str = "gpu") -> tuple[R
     Raises:
         CheckpointError: It does not fit this version.
     """
+    recipe = recipe_of(checkpoint)
     try:
-        recipe = RobustRecipe(**checkpoint.recipe)
         shape, nb_classes = tuple(checkpoint.extra["input_shape"]), checkpoint.extra["nb_classes"]
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             clip_values = tuple(checkpoint.extra.get("clip_values", (0.0, 1.0)))
@@ -62,6 +62,18 @@ def load_trained(checkpoint: Checkpoint, *, device_type: str = "gpu") -> tuple[R
     except (TypeError, ValueError, KeyError) as error:
         raise CheckpointError(f"{checkpoint.path} does not fit this art_snn: {error}") from None
     return recipe, classifier
+
+
+def recipe_of(checkpoint: Checkpoint) -> RobustRecipe:
+    """Return what a checkpoint was trained by.
+
+    Raises:
+        CheckpointError: It does not fit this version.
+    """
+    try:
+        return RobustRecipe(**checkpoint.recipe)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint.path} does not fit this art_snn: {error}") from None
 
 
 def check_run(run: Path, recipe: RobustRecipe) -> Checkpoint | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -10,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -18,8 +21,9 @@ import pytest
 from art_snn.checkpoints import CheckpointError, read_checkpoint
 from art_snn.data import load_digits
 from art_snn.data.split import Split
+from art_snn.errors import DataError
 from art_snn.evaluation import cells as cells_module
-from art_snn.evaluation import evaluate_rules, tune_gamma
+from art_snn.evaluation import evaluate_rules, grid, tune_gamma
 from art_snn.evaluation.cells import CLIP_ONLY, Cell, run_cell
 from art_snn.evaluation.grid import GridPlan, choose_samples, make_cells, run_grid
 from art_snn.evaluation.rows import make_pgd, through
@@ -279,6 +283,27 @@ def test_two_workers_give_the_rows_of_one(runs, tmp_path, backend):
     assert fixed(rows) == fixed(expected)
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_backends_without_generators_run_as_many_cells_at_a_time_as_there_are_workers(
+    runs, tmp_path, monkeypatch, n_jobs
+):
+    cells = make_cells(plan(runs, gamma=1.0, rules=("rate",)), tmp_path)
+    expected = run_grid(cells, tmp_path / "expected.sqlite")
+    held = []
+    parallel = joblib.Parallel
+
+    def counted(**options: object) -> object:
+        assert "return_as" not in options
+        workers = parallel(**options)
+        return lambda tasks: held.append(len(tasks)) or workers(tasks)
+
+    monkeypatch.setattr(grid, "get_active_backend", lambda: (SimpleNamespace(supports_return_generator=False), None))
+    monkeypatch.setattr(grid, "Parallel", counted)
+    rows = run_grid(cells, tmp_path / "results.sqlite", n_jobs=n_jobs)
+    assert fixed(rows) == fixed(expected)
+    assert held == [n_jobs] * (len(cells) // n_jobs)
+
+
 # --- the store -------------------------------------------------------------------------------------------------------
 
 
@@ -388,16 +413,75 @@ def test_changed_and_unfit_checkpoints_are_refused(runs, tmp_path):
         defence="none", epochs=1, time_steps=1, architecture="vgg_small", width=1, data="digits", image_size=8
     )
     train_robustly(recipe, wide, other, device_type="cpu")
-    with pytest.raises(CheckpointError, match=r"takes inputs \[3, 8, 8\], and its target"):
+    with pytest.raises(CheckpointError, match=r"takes inputs \[3, 8, 8\], and .* takes inputs \[1, 8, 8\]"):
         make_cells(plan((runs[0], other)), tmp_path)
+    few = Split(*(a[part] for a, part in zip(data, [data.y_train < 4] * 2 + [data.y_test < 4] * 2, strict=True)))
+    train_robustly(RobustRecipe(defence="none", epochs=1, time_steps=2), few, tmp_path / "few", device_type="cpu")
+    with pytest.raises(CheckpointError, match=r"few has 4 classes, and .* has 10 classes"):
+        make_cells(plan((runs[0], tmp_path / "few")), tmp_path)
+    later = next(runs[0].glob("epoch-*")).name
+    shutil.copytree(runs[0], tmp_path / "later")
+    meta = tmp_path / "later" / later / "checkpoint.json"
+    found = json.loads(meta.read_text())
+    found["recipe"]["warp"] = 9
+    meta.write_text(json.dumps(found))
+    with pytest.raises(CheckpointError, match=r"does not fit this art_snn: .*warp"):
+        make_cells(plan((tmp_path / "later", runs[1])), tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 and no more", "other", "short"])
+def test_damaged_samples_are_named(runs, tmp_path, content):
+    (cell, *_) = make_cells(plan(runs), tmp_path)
+    file = Path(cell.samples)
+    if content == "other":
+        np.savez(file, mine=np.zeros(3))
+    else:
+        file.write_bytes(file.read_bytes()[:-500] if content == "short" else content)
+    with pytest.raises(DataError, match=r"samples-\w+.npz is damaged: .*; delete it, and it is made again") as error:
+        make_cells(plan(runs), tmp_path)
+    assert "\n" not in str(error.value)
+    file.unlink()
+    make_cells(plan(runs, samples=40), tmp_path)[0]
+    other = make_cells(plan(runs, samples=40), tmp_path)[0].samples
+    Path(other).rename(file)
+    with pytest.raises(DataError, match="has changed: its samples are"):
+        run_cell(cell)
+
+
+def test_zero_gradients_are_looked_for_in_all_classes(runs, tmp_path, monkeypatch):
+    (cell, *_) = make_cells(plan(runs), tmp_path)
+    with np.load(cell.samples) as archive:
+        arrays = dict(archive)
+    order = np.argsort(arrays["y"], kind="stable")  # class by class, as folders of images come
+    arrays |= {"x": arrays["x"][order], "y": arrays["y"][order]}
+    file = tmp_path / "sorted.npz"
+    np.savez(file, **arrays)
+    seen = []
+
+    def zeros(_: object, x: np.ndarray, y: np.ndarray, __: int) -> float:
+        seen.append(y)
+        return 0.25
+
+    monkeypatch.setattr(cells_module, "ZERO_GRADIENT_SAMPLES", 10)
+    monkeypatch.setattr(cells_module, "zero_gradients", zeros)
+    cell = type(cell)(**{**vars(cell), "samples": str(file), "samples_sha256": cells_module.read_samples(file)[1]})
+    assert run_cell(cell)["zero_gradients"] == 0.25
+    assert np.bincount(seen[0], minlength=10).max() <= 2
+    assert len(np.unique(seen[0])) >= 9
+
+
+def test_rows_of_a_stopped_training_say_how_long_it_was(runs, tmp_path):
+    shutil.copytree(runs[0] / "epoch-0001", tmp_path / "stopped" / "epoch-0001")
+    cells = make_cells(plan((tmp_path / "stopped", runs[1]), rules=("rate",), attacks=("fgsm",)), tmp_path)
+    assert {run_cell(cell)["epochs"] for cell in cells} == {1}
 
 
 def test_event_grids_report_what_clipping_alone_does(tmp_path, monkeypatch):
     monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
-    from tests.test_data import write_npz
+    from tests.test_data import make_npz
 
     recipe = RobustRecipe(
-        data=str(write_npz(tmp_path / "events.npz")), defence="none", epochs=1, time_steps=2, image_size=16, width=1
+        data=str(make_npz(tmp_path / "events.npz")), defence="none", epochs=1, time_steps=2, image_size=16, width=1
     )
     from art_snn.robust_training import load_data
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from PIL import Image
 
 from art_snn import checkpoints, paper
@@ -480,6 +481,18 @@ def test_names_of_data_sets_can_be_given_with_the_report(tmp_path, capsys):
     assert main(["table", "2", "--results", str(store.path)]) == 0
     assert pd.read_csv(tmp_path / "table2.csv")["dataset"].tolist() == ["images", "recordings.npz"]
     capsys.readouterr()
+
+
+def test_killed_worker_is_one_line(monkeypatch, tmp_path, capsys):
+    def killed(*_: object, **__: object) -> None:
+        raise TerminatedWorkerError("a worker\nwas killed\nby a signal")
+
+    monkeypatch.setattr(paper_command, "train_all", killed)
+    words = ["paper", "--data", "digits", "--out", str(tmp_path), "--jobs", "2", "--quiet", "--device", "cpu"]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "use fewer --jobs, and the same command goes on" in error
+    assert error.count("\n") == 1
 
 
 def test_paper_gives_names_to_images_and_recordings(tmp_path, monkeypatch):

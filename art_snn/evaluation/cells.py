@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import time
-from dataclasses import asdict, dataclass
+import zipfile
+import zlib
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +19,8 @@ import numpy as np
 from art_snn.checkpoints import WEIGHTS, Checkpoint, CheckpointError, read_checkpoint
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.data.sets import title
+from art_snn.data.split import stratified_part
+from art_snn.errors import DataError
 from art_snn.evaluation.gamma import GammaCurve, tune_gamma
 from art_snn.evaluation.rows import ATTACKS, PGD_STEPS, make_pgd, through, zero_gradients
 from art_snn.metrics import Proportion, accuracy, attack_success_rate
@@ -32,8 +37,8 @@ TUNED_ON_TRAIN = "tuned on training samples"
 TUNED_ON_TEST = "tuned on the evaluation set"
 GIVEN = "given"
 # Rises when a row of the same cell would have another number.
-PROTOCOL = 2
-# Samples whose gradients are looked at for zeros.
+PROTOCOL = 3
+# Samples, of all classes, whose gradients are looked at for zeros.
 ZERO_GRADIENT_SAMPLES = 256
 
 
@@ -95,7 +100,7 @@ def weights_digest(checkpoint: Checkpoint) -> str:
 def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> dict[str, Any]:
     """Attack, and return the row: names to numbers and texts.
 
-    Shares are in [0, 1] with 95 % confidence intervals. ``zero_gradients`` is the share of the first 256 samples whose
+    Shares are in [0, 1] with 95 % confidence intervals. ``zero_gradients`` is the share of 256 stratified samples whose
     gradient is all zero.
 
     Args:
@@ -196,7 +201,8 @@ def _loaded(folder: str, digest: str, device_type: str) -> tuple[RobustRecipe, P
     found = weights_digest(checkpoint)
     if found != digest:
         raise CheckpointError(f"{folder} has changed: its weights are {found[:12]}, the grid is for {digest[:12]}")
-    return load_trained(checkpoint, device_type=device_type)
+    recipe, classifier = load_trained(checkpoint, device_type=device_type)
+    return replace(recipe, epochs=checkpoint.epoch), classifier  # also where the training is not over
 
 
 @lru_cache(maxsize=4)
@@ -219,12 +225,39 @@ def _zero_share(
 ) -> float:
     classifier = _loaded(source, source_digest, device_type)[1]
     found = _samples(samples, samples_digest)
-    x, y = (found[name][:ZERO_GRADIENT_SAMPLES] for name in ("x", "y"))
+    chosen = stratified_part(found["y"], ZERO_GRADIENT_SAMPLES)
+    x, y = found["x"][chosen], found["y"][chosen]
     with through(classifier, rule):
         return zero_gradients(classifier, x, y, batch_size)
 
 
 @lru_cache(maxsize=2)
 def _samples(file: str, digest: str) -> dict[str, np.ndarray]:
-    with np.load(file) as archive:
-        return {name: archive[name] for name in archive.files}
+    samples, found = read_samples(Path(file))
+    if found != digest:
+        raise DataError(f"{file} has changed: its samples are {found[:12]}, the grid is for {digest[:12]}")
+    return samples
+
+
+def read_samples(file: Path) -> tuple[dict[str, np.ndarray], str]:
+    """Return the samples in a file, and its SHA-256.
+
+    Raises:
+        DataError: It is damaged, or holds something else.
+    """
+    content = file.read_bytes()
+    try:
+        with np.load(io.BytesIO(content)) as archive:
+            samples = {name: archive[name] for name in ("x", "y", "x_tune", "y_tune", "tuned")}
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        ValueError,
+        KeyError,
+        EOFError,
+        OSError,
+        AttributeError,
+        TypeError,
+    ) as error:
+        raise DataError(f"{file} is damaged: {error!r}; delete it, and it is made again") from None
+    return samples, hashlib.sha256(content).hexdigest()

@@ -9,11 +9,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
 from art_snn.checkpoints import CheckpointError, read_checkpoint
@@ -26,13 +28,14 @@ from art_snn.evaluation.cells import (
     TUNED_ON_TEST,
     TUNED_ON_TRAIN,
     Cell,
+    read_samples,
     run_cell,
     weights_digest,
 )
 from art_snn.evaluation.rows import ATTACKS
 from art_snn.evaluation.store import ResultStore
 from art_snn.recipes import RobustRecipe
-from art_snn.robust_training import load_data
+from art_snn.robust_training import load_data, recipe_of
 from art_snn.rules import HART, get_rule
 from art_snn.storage import write_atomic
 from art_snn.validation import check_count
@@ -110,11 +113,12 @@ def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[C
     digests = {path: weights_digest(checkpoint) for path, checkpoint in found.items()}
     cells = []
     for target, source in zip(plan.targets, sources, strict=True):
-        recipe = RobustRecipe(**found[target].recipe)
+        recipe = recipe_of(found[target])
         if source is not None:
-            shapes = [found[path].extra.get("input_shape") for path in (target, source)]
-            if shapes[0] != shapes[1]:
-                raise CheckpointError(f"{source} takes inputs {shapes[1]}, and its target {target} takes {shapes[0]}")
+            for name, text in (("input_shape", "takes inputs {}"), ("nb_classes", "has {} classes")):
+                own_value, other = (found[path].extra.get(name) for path in (target, source))
+                if own_value != other:
+                    raise CheckpointError(f"{source} {text.format(other)}, and {target} {text.format(own_value)}")
         samples, digest, apart = _samples_file(recipe, plan, folder, verbose)
         fixed: dict[str, Any] = {
             "target": str(found[target].path),
@@ -200,9 +204,16 @@ def _results(
         while (key := store.claim(keys)) is not None:
             yield delayed(_task)(key, by_key[key], device_type, batch_size)
 
+    backend, _ = get_active_backend()
     with quiet_workers():
-        workers = Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
-        yield from workers(tasks())
+        if backend.supports_return_generator:
+            workers = Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
+            yield from workers(tasks())
+            return
+        workers = Parallel(n_jobs=n_jobs, batch_size=1)  # such as Ray's: as many rows at a time as there are workers
+        several = tasks()
+        while some := list(islice(several, effective_n_jobs(n_jobs))):
+            yield from workers(some)
 
 
 @contextmanager
@@ -237,9 +248,8 @@ def _samples_file(recipe: RobustRecipe, plan: GridPlan, folder: Path, verbose: b
     if not file.is_file():
         arrays = choose_samples(load_data(recipe, verbose=verbose), plan.samples, plan.tuning_samples)
         write_atomic(file, lambda temporary: _save(temporary, arrays))
-    with np.load(file) as archive:
-        apart = str(archive["tuned"])
-    return file, hashlib.sha256(file.read_bytes()).hexdigest(), apart
+    found, digest = read_samples(file)
+    return file, digest, str(found["tuned"])
 
 
 def choose_samples(data: Split, samples: int, tuning_samples: int) -> dict[str, np.ndarray]:
