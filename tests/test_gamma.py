@@ -121,6 +121,20 @@ def test_curve_is_what_the_attacks_do(classifier, digits, attack):
     classifier.gradient_rule = own
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
+def test_search_ends_as_well_as_the_sweep_with_a_fifth_of_the_values(classifier, digits, attack):
+    x, y = digits.x_test[:200], digits.y_test[:200]
+    search = tune_gamma(classifier, attack, x, y, eps=0.1)
+    sweep = tune_gamma(classifier, attack, x, y, eps=0.1, sweep=True)
+    assert len(sweep.gammas) == 48
+    assert len(search.gammas) <= 48 / 5
+    hits = dict(zip(sweep.gammas, (share.hits for share in sweep.success), strict=True))
+    assert [hits[gamma] for gamma in search.gammas] == [share.hits for share in search.success]
+    # The curve is flat at its top and steps by single samples: a search of 8 values may miss that many.
+    assert hits[search.best] >= max(hits.values()) - 2
+
+
 def test_fgsm_records_each_batch_once(classifier, digits, monkeypatch):
     passes = []
     shared = type(classifier.model).shared_records
