@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words after the command's name; the process's own by default.
 
     Returns:
-        Exit code: 0 for success, 2 for a wrong option or file, or a training that diverged, 130 if the user stopped it.
+        Exit code: 0 for success, 2 for a wrong option or file, a training that diverged or a worker that was killed,
+            130 if the user stopped it.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     options = _parser().parse_args(arguments)

@@ -283,7 +283,35 @@ def test_two_workers_give_the_rows_of_one(runs, tmp_path, backend):
     assert fixed(rows) == fixed(expected)
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+_FORKED = """
+import sys
+from pathlib import Path
+import joblib
+from joblib.parallel import get_active_backend
+from art_snn.evaluation.grid import GridPlan, make_cells, run_grid
+
+folder = Path(sys.argv[2])
+plan = GridPlan(targets=[Path(sys.argv[1])], rules=("rate", "bptr"), attacks=("fgsm",), eps=(0.1, 0.2), samples=30)
+cells = make_cells(plan, folder)
+with joblib.parallel_config(backend="multiprocessing"):
+    assert not get_active_backend()[0].supports_return_generator
+    run_grid(cells[:3], folder / "results.sqlite", n_jobs=2)
+"""
+
+
+@pytest.mark.slow
+def test_grids_run_in_a_backend_of_joblib_without_generators(runs, tmp_path):
+    # A process of its own: forks of one whose OpenMP threads have worked may hang.
+    command = [sys.executable, "-c", _FORKED, str(runs[0]), str(tmp_path)]
+    subprocess.run(command, check=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    options = {"rules": ("rate", "bptr"), "attacks": ("fgsm",), "eps": (0.1, 0.2), "samples": 30}
+    cells = make_cells(GridPlan(targets=[runs[0]], **options), tmp_path)[:3]
+    found = {row["key"]: row for row in read_rows(tmp_path / "results.sqlite")}
+    expected = run_grid(cells, tmp_path / "expected.sqlite")
+    assert fixed([found[cell.key] for cell in cells]) == fixed(expected)
+
+
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_backends_without_generators_run_as_many_cells_at_a_time_as_there_are_workers(
     runs, tmp_path, monkeypatch, n_jobs
 ):
@@ -302,6 +330,22 @@ def test_backends_without_generators_run_as_many_cells_at_a_time_as_there_are_wo
     rows = run_grid(cells, tmp_path / "results.sqlite", n_jobs=n_jobs)
     assert fixed(rows) == fixed(expected)
     assert held == [n_jobs] * (len(cells) // n_jobs)
+
+
+@pytest.mark.slow
+def test_threads_do_not_disturb_one_another(tmp_path):
+    recipe = RobustRecipe(defence="none", epochs=10, time_steps=4)
+    train_robustly(recipe, load_digits(), tmp_path / "run", device_type="cpu")
+    rules = ("cba", "hart", "bptr", "stbp")
+    cells = make_cells(
+        GridPlan(targets=[tmp_path / "run"], rules=rules, eps=(0.1, 0.2), samples=100, tuning_samples=20, gamma=1.0),
+        tmp_path,
+    )
+    expected = run_grid(cells, tmp_path / "expected.sqlite")
+    assert len({row["attack_success_rate"] for row in expected}) > 4  # else a mix-up would not show
+    with joblib.parallel_config(backend="threading"):
+        rows = run_grid(cells, tmp_path / "results.sqlite", n_jobs=4)
+    assert fixed(rows) == fixed(expected)
 
 
 # --- the store -------------------------------------------------------------------------------------------------------
@@ -429,12 +473,16 @@ def test_changed_and_unfit_checkpoints_are_refused(runs, tmp_path):
         make_cells(plan((tmp_path / "later", runs[1])), tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 and no more", "other", "short"])
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 and no more", "other", "short", "version"])
 def test_damaged_samples_are_named(runs, tmp_path, content):
     (cell, *_) = make_cells(plan(runs), tmp_path)
     file = Path(cell.samples)
     if content == "other":
         np.savez(file, mine=np.zeros(3))
+    elif content == "version":  # of the ZIP format, which is none that there is
+        whole = bytearray(file.read_bytes())
+        whole[whole.index(b"PK\x01\x02") + 6] = 78
+        file.write_bytes(whole)
     else:
         file.write_bytes(file.read_bytes()[:-500] if content == "short" else content)
     with pytest.raises(DataError, match=r"samples-\w+.npz is damaged: .*; delete it, and it is made again") as error:
@@ -470,10 +518,18 @@ def test_zero_gradients_are_looked_for_in_all_classes(runs, tmp_path, monkeypatc
     assert len(np.unique(seen[0])) >= 9
 
 
-def test_rows_of_a_stopped_training_say_how_long_it_was(runs, tmp_path):
-    shutil.copytree(runs[0] / "epoch-0001", tmp_path / "stopped" / "epoch-0001")
-    cells = make_cells(plan((tmp_path / "stopped", runs[1]), rules=("rate",), attacks=("fgsm",)), tmp_path)
-    assert {run_cell(cell)["epochs"] for cell in cells} == {1}
+def test_stopped_trainings_are_refused_and_rows_say_how_long_they_were(runs, tmp_path):
+    stopped = tmp_path / "stopped"
+    shutil.copytree(runs[0] / "epoch-0001", stopped / "epoch-0001")
+    for pair in ((stopped, runs[1]), (runs[1], stopped)):
+        with pytest.raises(CheckpointError, match=r"epoch-0001 is trained for 1 of 2 epochs; go on with it first$"):
+            make_cells(plan(pair), tmp_path / "samples")
+    assert not (tmp_path / "samples").exists()
+    (cell, *_) = make_cells(plan(runs, rules=("rate",), attacks=("fgsm",)), tmp_path)
+    digest = cells_module.weights_digest(read_checkpoint(stopped))
+    own = {"target": str(stopped), "source": str(stopped), "target_sha256": digest, "source_sha256": digest}
+    assert run_cell(cell)["epochs"] == 2
+    assert run_cell(type(cell)(**{**vars(cell), **own}))["epochs"] == 1
 
 
 def test_event_grids_report_what_clipping_alone_does(tmp_path, monkeypatch):

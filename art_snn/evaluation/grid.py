@@ -18,7 +18,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
-from art_snn.checkpoints import CheckpointError, read_checkpoint
+from art_snn.checkpoints import Checkpoint, CheckpointError, read_checkpoint
 from art_snn.data import Split, stratified_part
 from art_snn.data.sets import is_events, title
 from art_snn.evaluation.cells import (
@@ -105,11 +105,14 @@ def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[C
         verbose: Show progress.
 
     Raises:
-        CheckpointError: A checkpoint is missing or damaged, or a source does not take its target's inputs.
+        CheckpointError: A checkpoint is missing, damaged or of a training that is not over, or a source has other
+            inputs or classes than its target.
         DataError: The data are missing or damaged.
     """
     sources: Sequence[Path | None] = plan.sources or [None] * len(plan.targets)
     found = {path: read_checkpoint(path) for path in (*plan.targets, *sources) if path is not None}
+    for checkpoint in found.values():
+        _check_trained(checkpoint)
     digests = {path: weights_digest(checkpoint) for path, checkpoint in found.items()}
     cells = []
     for target, source in zip(plan.targets, sources, strict=True):
@@ -143,6 +146,14 @@ def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[C
                         Cell(**fixed, **origin, **size, rule=rule, **_gamma(rule, plan, apart)) for rule in plan.rules
                     ]
     return cells
+
+
+def _check_trained(checkpoint: Checkpoint) -> None:
+    epochs = recipe_of(checkpoint).epochs
+    if checkpoint.epoch < epochs:
+        raise CheckpointError(
+            f"{checkpoint.path} is trained for {checkpoint.epoch} of {epochs} epochs; go on with it first"
+        )
 
 
 def run_grid(
