@@ -12,8 +12,8 @@ from filelock import FileLock
 from art_snn.data.split import Split
 from art_snn.errors import DataError
 
-NAMES = ("cifar10", "cifar100")
 FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
+NAMES = tuple(FOLDERS)
 _LOCK = ".cifar.lock"
 
 

@@ -40,7 +40,7 @@ def resolved(data: str) -> str:
     path = Path(data)
     for name, files in CIFAR_FOLDERS.items():
         if path.name == files or (path / files).is_dir():
-            kept = str(cache_folder() / "torchvision" / files)
+            kept = str(_cifar_folder() / files)
             raise DataError(
                 f"{data!r} holds torchvision's files of {_TITLES[name]}; write {name!r}, which reads {kept!r}"
             )
@@ -48,6 +48,10 @@ def resolved(data: str) -> str:
         return str(path.resolve())
     known = ", ".join(repr(name) for name in (DIGITS, *CIFAR))
     raise DataError(f"{data!r} is neither {known}, nor a folder, nor an .npz of recordings")
+
+
+def _cifar_folder() -> Path:
+    return cache_folder() / "torchvision"
 
 
 def load(
@@ -76,7 +80,7 @@ def load(
     if data == DIGITS:
         return load_digits()
     if data in CIFAR:
-        return load_cifar(data, cache_folder() / "torchvision")
+        return load_cifar(data, _cifar_folder())
     if is_events(data):
         return load_event_frames(
             Path(data),

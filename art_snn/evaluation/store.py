@@ -108,8 +108,10 @@ class ResultStore:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Give a connection with the write lock; all of the block's changes land, or none."""
-        connect = sqlite3.connect
-        with _plain_errors(self.path), closing(connect(self.path, timeout=_BUSY_S, isolation_level=None)) as db:
+        with (
+            _plain_errors(self.path),
+            closing(sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)) as db,
+        ):
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -141,6 +143,7 @@ def _check_schema(path: Path, version: int) -> None:
 
 @contextmanager
 def _plain_errors(path: Path) -> Iterator[None]:
+    """Raise SQLite's errors as OSError or ResultsError that name the file."""
     try:
         yield
     except sqlite3.OperationalError as error:

@@ -35,7 +35,7 @@ _RULES = {
 _SETTINGS = {1: ("white-box",), 2: ("white-box",), 3: ("black-box",)}
 _ABOUT = ("dataset", "architecture", "width", "time_steps", "decay", "defence", "setting", "attack", "eps", "seed")
 _IDENTITY = ("reset", "samples_sha256", "target_sha256", "source_sha256")
-_CLEAN = 7  # column of the clean accuracy
+_HEADER = ("data", "network", "T", "lambda", "setting", "attack", "eps", "clean")
 _LATEX = str.maketrans({sign: f"\\{sign}" for sign in "%&#_$"})
 
 
@@ -77,8 +77,7 @@ def wide_table(number: int, rows: Sequence[Row]) -> tuple[list[str], list[list[s
     for row, variant in zip(found, about, strict=True):
         groups[_place(row, variant)].append(row)
     several = len(_policies(found)) > 1
-    header = ["data", "network", "T", "lambda", "setting", "attack", "eps", "clean"]
-    header += (["variant"] if any(about) else []) + (["gamma of HART"] if several else [])
+    header = [*_HEADER, *(["variant"] if any(about) else []), *(["gamma of HART"] if several else [])]
     lines: list[list[str]] = []
     for key, group in sorted(groups.items()):
         for policy in _policies(group) or [""]:
@@ -210,7 +209,7 @@ def _pair(start: list[str], by_rule: Mapping[str, Mapping[str, Any]], rules: Seq
     blank = [""] * len(start)
     clean = {cell["published_clean_accuracy"] for cell in known} - {None}
     if len(clean) == 1:
-        blank[_CLEAN] = f"{clean.pop():.2f}"
+        blank[_HEADER.index("clean")] = f"{clean.pop():.2f}"
     if any(cell["published"] is not None for cell in known):
         pair.append([*blank, "published", *("" if cell is None else _exact(cell) for cell in cells)])
     elif settings:

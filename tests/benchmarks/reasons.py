@@ -25,8 +25,8 @@ from art_snn.evaluation.rows import ATTACKS, make_pgd
 from art_snn.evaluation.store import read_rows
 from art_snn.metrics import accuracy, attack_success_rate
 from art_snn.network import SpikingNetwork
-from art_snn.neurons import LIF
-from art_snn.retention import SMALLEST_CURRENT, temporal_retention
+from art_snn.neurons import LIF, reset
+from art_snn.retention import SMALLEST_CURRENT, _within_bins, temporal_retention
 from art_snn.robust_training import load_trained
 from art_snn.rules import CBA
 
@@ -83,13 +83,13 @@ def retention(folder: Path, x: np.ndarray) -> list[list[object]]:
     direct = isinstance(own.encoder, DirectEncoder)
     network = SpikingNetwork(DirectEncoder(time_steps=TIME_STEPS) if direct else own.encoder, own.body).eval()
     rows: list[list[object]] = []
-    for reset in ("hard", "soft"):
+    for kind in ("hard", "soft"):
         for decay in (0.5, 0.9, 1.0):
             for module in network.modules():
                 if isinstance(module, LIF):
-                    module.params = module.params._replace(reset=reset, decay=decay)
+                    module.params = module.params._replace(reset=kind, decay=decay)
             chi = np.mean([layer.chi for layer in temporal_retention(network, x)])
-            rows.append([folder.name, reset, decay, float(chi), spread(network, x)])
+            rows.append([folder.name, kind, decay, float(chi), spread(network, x)])
     return rows
 
 
@@ -99,14 +99,12 @@ def spread(network: SpikingNetwork, x: np.ndarray) -> float:
         found = engine.record(network, network.encode(torch.as_tensor(x)), keep_distances=True)
     layers = []
     for name, (layer, *_) in found.layers.items():
-        membrane = found.distances[name][0] + layer.params.threshold
-        spikes = membrane >= layer.params.threshold
-        kept = membrane - spikes * layer.params.threshold if layer.params.reset == "soft" else membrane * ~spikes
+        distances = found.distances[name][0]
+        potential = reset(distances + layer.params.threshold, (distances >= 0).to(distances.dtype), layer.params)
         enough = layer.mean_current.abs() >= SMALLEST_CURRENT
         currents = layer.mean_current[enough].double().numpy()
-        ratios = kept.mean(0)[enough].double().numpy() / currents
-        parts = np.array_split(ratios[np.argsort(currents, kind="stable")], BINS)
-        layers.append(np.sqrt(sum(part.var() * len(part) for part in parts) / len(ratios)))
+        ratios = potential.mean(0)[enough].double().numpy() / currents
+        layers.append(np.sqrt(_within_bins(currents, ratios, BINS)))
     return float(np.mean(layers))
 
 
