@@ -4,14 +4,14 @@
 another one is chosen.
 """
 
-from art_snn.classifier import PyTorchSNNClassifier
-from art_snn.encoders import DirectEncoder, EventFrameEncoder, PoissonEncoder
+from art_snn.classifier.event_frames import for_event_frames
+from art_snn.classifier.pytorch import PyTorchSNNClassifier
+from art_snn.engine.module import GradientRuleModule
 from art_snn.errors import GradientWarning, InexactReplayWarning, UnsupportedInputError, UnsupportedModelError
-from art_snn.module import GradientRuleModule
-from art_snn.network import Normalize, Residual, SpikingNetwork, SpikingSequential
-from art_snn.neurons import IF, LIF
-from art_snn.preprocessing import for_event_frames
 from art_snn.rules import BPTR, CBA, HART, RGA, STBP, RateGradient, get_rule, register_rule, rule_names
+from art_snn.snn.encoders import DirectEncoder, EventFrameEncoder, PoissonEncoder
+from art_snn.snn.network import Normalize, Residual, SpikingNetwork, SpikingSequential
+from art_snn.snn.neurons import IF, LIF
 
 __version__ = "0.1.0"
 

@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 import art_snn
-from art_snn.checkpoints import CheckpointError
 from art_snn.commands import evaluate, paper, results, train
-from art_snn.commands.options import OneLineParser, UsageError
-from art_snn.errors import DataError, TrainingError
-from art_snn.evaluation.store import ResultsError
-from art_snn.report.figures import NothingToDrawError
+from art_snn.commands.options import OneLineParser
+from art_snn.errors import CheckpointError, DataError, ResultsError, TrainingError, UsageError
+from art_snn.paper.figures import NothingToDrawError
 
 # Their messages are one line each.
 _EXPECTED = (

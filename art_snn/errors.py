@@ -44,3 +44,27 @@ class TrainingError(ValueError):
 
 class DataError(ValueError):
     """Data are missing, damaged or not laid out as they must be; the message is one line that names the file."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is damaged, of another format, or of another training; the message is one line."""
+
+
+class BusyError(CheckpointError):
+    """Another process trains in the folder."""
+
+
+class ResultsError(ValueError):
+    """A results file is damaged or of another schema; the message is one line."""
+
+
+class UsageError(ValueError):
+    """An option's value is wrong; the message is one line for the user."""
+
+
+class NothingToDrawError(ValueError):
+    """The rows hold nothing that a figure shows; the message is one line."""
+
+
+class ImageFolderError(DataError):
+    """A folder of images is missing, damaged or not laid out as it must be; the message is one line."""

@@ -20,7 +20,7 @@ from art_snn import (
     SpikingNetwork,
 )
 from art_snn.data import Split, load_digits
-from art_snn.digits import DigitsRecipe, trained_digits_classifier
+from art_snn.training.digits import DigitsRecipe, trained_digits_classifier
 
 TIME_STEPS = 5
 

@@ -22,7 +22,7 @@ from torch.nn.functional import conv2d, one_hot
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from art_snn import LIF, Normalize, Residual, SpikingNetwork
-from art_snn.types import NeuronParams
+from art_snn.snn.dynamics import NeuronParams
 
 Sequence: TypeAlias = list[Tensor]
 Pullback: TypeAlias = Callable[[Sequence], Sequence]

@@ -38,8 +38,8 @@ from art_snn import (
     SpikingNetwork,
     UnsupportedInputError,
     UnsupportedModelError,
-    guard,
 )
+from art_snn.classifier import guard
 from art_snn.errors import TrainingError
 from tests.conftest import make_network
 

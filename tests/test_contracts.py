@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from art_snn import GradientRuleModule, PoissonEncoder, PyTorchSNNClassifier, rule_names
-from art_snn.adapters import spiking_layers
+from art_snn.snn.readers import spiking_layers
 from tests.conftest import make_network
 
 KINDS = ("plain", "residual", "event-frame", "poisson")

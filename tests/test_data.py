@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from art_snn.augmentation import augment
 from art_snn.data import (
     Recordings,
     Split,
@@ -35,6 +34,7 @@ from art_snn.data import (
 )
 from art_snn.data.sets import resolved
 from art_snn.errors import DataError
+from art_snn.training.augmentation import augment
 
 EVENTS = np.dtype([("x", "<i2"), ("y", "<i2"), ("t", "<i8"), ("p", "<i1")])
 

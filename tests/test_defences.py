@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from art_snn import GradientRuleModule, defences
-from art_snn.defences import DEFENCES, Budget
+from art_snn import GradientRuleModule
+from art_snn.training import losses as defences
+from art_snn.training.losses import DEFENCES, Budget
 
 BUDGET = Budget(eps=0.15, eps_step=0.05, max_iter=3, beta=2.5)
 SAMPLES = 24

@@ -15,10 +15,10 @@ import torch
 from art_snn import HART, rule_names
 from art_snn.__main__ import main
 from art_snn.data import load_digits
-from art_snn.digits import DigitsRecipe, trained_digits_classifier
 from art_snn.evaluation import evaluate_rules
-from art_snn.metrics import accuracy, attack_success_rate
-from art_snn.report import flat, plot, text_table, write_csv, write_json
+from art_snn.evaluation.metrics import accuracy, attack_success_rate
+from art_snn.evaluation.report import flat, plot, text_table, write_csv, write_json
+from art_snn.training.digits import DigitsRecipe, trained_digits_classifier
 
 
 @pytest.fixture(scope="module")

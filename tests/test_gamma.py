@@ -11,7 +11,7 @@ from torch import nn
 from art_snn import HART, LIF, RGA, GradientRuleModule, PoissonEncoder, RateGradient, SpikingNetwork
 from art_snn.evaluation import make_pgd, tune_gamma
 from art_snn.evaluation.gamma import fibonacci_search
-from art_snn.metrics import attack_success_rate
+from art_snn.evaluation.metrics import attack_success_rate
 
 
 def test_fibonacci_search_finds_every_peak_in_few_steps():

@@ -18,20 +18,20 @@ import joblib
 import numpy as np
 import pytest
 
-from art_snn.checkpoints import CheckpointError, read_checkpoint
 from art_snn.data import load_digits
 from art_snn.data.split import Split
-from art_snn.errors import DataError
+from art_snn.errors import CheckpointError, DataError, ResultsError
 from art_snn.evaluation import cells as cells_module
 from art_snn.evaluation import evaluate_rules, grid, tune_gamma
 from art_snn.evaluation.cells import CLIP_ONLY, Cell, run_cell
 from art_snn.evaluation.grid import GridPlan, choose_samples, make_cells, run_grid
-from art_snn.evaluation.rows import make_pgd, through
-from art_snn.evaluation.store import ResultsError, ResultStore, read_rows
-from art_snn.metrics import attack_success_rate
-from art_snn.recipes import RobustRecipe
-from art_snn.robust_training import load_trained, train_robustly
+from art_snn.evaluation.metrics import attack_success_rate
+from art_snn.evaluation.outcomes import make_pgd, through
+from art_snn.evaluation.store import ResultStore, read_rows
 from art_snn.rules import HART
+from art_snn.training.checkpoints import read_checkpoint
+from art_snn.training.recipe import RobustRecipe
+from art_snn.training.run import load_trained, train_robustly
 
 VARYING = ("seconds", "attack_seconds")
 
@@ -539,7 +539,7 @@ def test_event_grids_report_what_clipping_alone_does(tmp_path, monkeypatch):
     recipe = RobustRecipe(
         data=str(make_npz(tmp_path / "events.npz")), defence="none", epochs=1, time_steps=2, image_size=16, width=1
     )
-    from art_snn.robust_training import load_data
+    from art_snn.training.run import load_data
 
     data = load_data(recipe)
     classifier, _ = train_robustly(recipe, data, tmp_path / "run", device_type="cpu")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from art_snn.metrics import accuracy, attack_success_rate, wilson_interval
+from art_snn.evaluation.metrics import accuracy, attack_success_rate, wilson_interval
 
 
 @given(total=st.integers(1, 2000), share=st.floats(0, 1), confidence=st.floats(0.5, 0.999))

@@ -10,17 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from art_snn import (
-    BPTR,
-    CBA,
-    HART,
-    LIF,
-    STBP,
-    GradientRuleModule,
-    InexactReplayWarning,
-)
-from art_snn.models import digits_net, resnet17, vgg11, vgg_dvs, vgg_small
-from art_snn.storage import load_weights, save_weights
+from art_snn import BPTR, CBA, HART, LIF, STBP, GradientRuleModule, InexactReplayWarning
+from art_snn.files import load_weights, save_weights
+from art_snn.snn.models import digits_net, resnet17, vgg11, vgg_dvs, vgg_small
 from tests import reference
 
 

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from art_snn import LIF, DirectEncoder, Normalize, Residual, SpikingNetwork, SpikingSequential
-from art_snn.models import digits_net, vgg11
-from art_snn.network import as_sequence, is_time_blind
+from art_snn.engine.steps import is_time_blind
+from art_snn.snn.models import digits_net, vgg11
+from art_snn.snn.network import as_sequence
 
 
 def test_network_equals_a_loop_over_steps():

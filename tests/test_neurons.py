@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from art_snn import IF, LIF
-from art_snn.neurons import empty_sequence, fire_through_time, integrate
-from art_snn.surrogates import ATan, Sigmoid, Triangle, spike, triangle, triangle_
-from art_snn.types import NeuronParams
+from art_snn.snn.bptt import fire_through_time
+from art_snn.snn.dynamics import NeuronParams, empty_sequence, integrate
+from art_snn.snn.surrogates import ATan, Sigmoid, Triangle, spike, triangle, triangle_
 
 
 def fire(distance: Tensor) -> Tensor:

@@ -17,18 +17,19 @@ import pytest
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from PIL import Image
 
-from art_snn import checkpoints, paper
 from art_snn.__main__ import main
 from art_snn.commands import paper as paper_command
 from art_snn.data import Split, load_digits
 from art_snn.evaluation.cells import TUNED_APART, TUNED_ON_TEST
+from art_snn.evaluation.metrics import wilson_interval
 from art_snn.evaluation.store import ResultStore
-from art_snn.metrics import wilson_interval
-from art_snn.paper import Experiment, experiments, plans, train_all
-from art_snn.published import Published, hart_iclr2024
-from art_snn.recipes import RobustRecipe
-from art_snn.report.figures import NothingToDrawError, epsilon_figure, gamma_figure, retention_figure
-from art_snn.report.tables import long_table, wide_table, write_rows, write_table
+from art_snn.paper import experiments as paper
+from art_snn.paper.experiments import Experiment, experiments, plans, train_all
+from art_snn.paper.figures import NothingToDrawError, epsilon_figure, gamma_figure, retention_figure
+from art_snn.paper.published import Published, hart_iclr2024
+from art_snn.paper.tables import long_table, wide_table, write_rows, write_table
+from art_snn.training import checkpoints
+from art_snn.training.recipe import RobustRecipe
 
 
 def row(hits: int = 150, **changes) -> dict:
@@ -66,7 +67,7 @@ def row(hits: int = 150, **changes) -> dict:
 
 
 def record(**changes) -> dict:
-    """A record of temporal retention as `art_snn.paper.retention_records` makes it."""
+    """A record of temporal retention as `art_snn.paper.experiments.retention_records` makes it."""
     found = {
         "dataset": "CIFAR-10",
         "architecture": "vgg11",

@@ -16,7 +16,8 @@ from art.preprocessing.standardisation_mean_std.numpy import StandardisationMean
 from art.preprocessing.standardisation_mean_std.pytorch import StandardisationMeanStdPyTorch
 from torch import nn
 
-from art_snn import PyTorchSNNClassifier, UnsupportedInputError, for_event_frames, preprocessing
+from art_snn import PyTorchSNNClassifier, UnsupportedInputError, for_event_frames
+from art_snn.classifier import event_frames as preprocessing
 from tests.conftest import make_network
 
 Y = np.array([0, 1, 2, 4])

@@ -9,8 +9,8 @@ from scipy.integrate import quad
 from torch import nn
 
 from art_snn import LIF, DirectEncoder, EventFrameEncoder, SpikingNetwork
-from art_snn.neurons import NeuronParams
-from art_snn.retention import SMALLEST_CURRENT, rate_identity, temporal_retention, theorem_1
+from art_snn.evaluation.retention import SMALLEST_CURRENT, rate_identity, temporal_retention, theorem_1
+from art_snn.snn.dynamics import NeuronParams
 from tests.conftest import make_body
 
 
@@ -35,7 +35,7 @@ def test_theorem_holds_for_potentials_as_it_assumes_them():
     v = generator.uniform(-1, 1, (time_steps, len(x))) * a * np.abs(x)
     rate = x - (v[-1] + (1 - decay) * v[:-1].sum(0)) / time_steps
     kept = np.abs(x) >= SMALLEST_CURRENT
-    from art_snn.retention import _within_bins
+    from art_snn.evaluation.retention import _within_bins
 
     found = _within_bins(x[kept], rate[kept] / x[kept], 50)
     assert found == pytest.approx(theorem_1(time_steps=time_steps, decay=decay, c=c, a=a), rel=0.02)

@@ -25,10 +25,10 @@ from art_snn import (
     SpikingNetwork,
     rules,
 )
-from art_snn.engine import unroll_rate
+from art_snn.engine.run import unroll_rate
 from art_snn.errors import InexactReplayWarning
 from art_snn.rules import BPTR, CBA, HART, RGA, STBP, RateGradient, get_rule, register_rule
-from art_snn.types import GradientRule, LayerRecord, RateRule, TemporalRule
+from art_snn.rules.base import GradientRule, LayerRecord, RateRule, TemporalRule
 from tests.reference import (
     RATE_RULES,
     Trace,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from art_snn.storage import load_weights, save_weights, write_atomic
+from art_snn.files import load_weights, save_weights, write_atomic
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):

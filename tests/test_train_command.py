@@ -14,17 +14,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from art_snn import LIF, checkpoints, robust_training
+from art_snn import LIF
 from art_snn.__main__ import main
-from art_snn.checkpoints import CheckpointError
-from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.classifier.pytorch import PyTorchSNNClassifier
 from art_snn.data import Split, load_digits, sets
-from art_snn.defences import DEFENCES, none
-from art_snn.errors import TrainingError
-from art_snn.models import digits_net, vgg_small
-from art_snn.recipes import RobustRecipe, make_classifier
-from art_snn.robust_training import train_robustly
-from art_snn.surrogates import ATan, Sigmoid, Triangle
+from art_snn.errors import CheckpointError, TrainingError
+from art_snn.snn.models import digits_net, vgg_small
+from art_snn.snn.surrogates import ATan, Sigmoid, Triangle
+from art_snn.training import checkpoints
+from art_snn.training import run as robust_training
+from art_snn.training.losses import DEFENCES, none
+from art_snn.training.recipe import RobustRecipe, make_classifier
+from art_snn.training.run import train_robustly
 
 TINY = {"epochs": 3, "time_steps": 2, "defence": "fbf", "batch_size": 32}
 IMAGES = 96
@@ -113,7 +114,8 @@ def test_other_seeds_give_other_weights_and_the_global_generators_are_left_alone
 
 
 def test_recipe_reaches_optimizer_precision_and_network(few, tmp_path, monkeypatch):
-    from art_snn import defences, recipes
+    from art_snn.training import losses as defences
+    from art_snn.training import recipe as recipes
 
     seen = []
     inner = torch.nn.functional.cross_entropy
@@ -163,7 +165,7 @@ def test_recipe_reaches_optimizer_precision_and_network(few, tmp_path, monkeypat
 _SCRIPT = """
 import os, signal, sys
 import torch
-from art_snn import checkpoints, robust_training
+from art_snn.training import checkpoints, run as robust_training
 from art_snn.__main__ import main
 from art_snn.data import Split, load_digits, sets
 

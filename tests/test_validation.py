@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from art_snn.validation import check_input, check_labels, evaluating, one_hot, training_mode
+from art_snn.classifier.inputs import check_input, check_labels, one_hot
+from art_snn.snn.modes import evaluating, training_mode
 from tests.conftest import make_network
 
 

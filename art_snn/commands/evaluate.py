@@ -13,11 +13,9 @@ import torch
 from tqdm.auto import tqdm
 
 import art_snn
-from art_snn.checkpoints import read_checkpoint
-from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.classifier.pytorch import PyTorchSNNClassifier
 from art_snn.commands.options import (
     OneLineParser,
-    UsageError,
     add_device,
     check_device,
     check_eps,
@@ -27,12 +25,14 @@ from art_snn.commands.options import (
     whole,
 )
 from art_snn.data import Split, load_digits
-from art_snn.digits import DigitsRecipe, trained_digits_classifier
+from art_snn.errors import UsageError
 from art_snn.evaluation import ATTACKS, evaluate_rules
-from art_snn.report import plot, text_table, write_csv, write_json
-from art_snn.robust_training import load_data, load_trained
+from art_snn.evaluation.report import plot, text_table, write_csv, write_json
 from art_snn.rules import HART, get_rule, rule_names
-from art_snn.types import GradientRule
+from art_snn.rules.base import GradientRule
+from art_snn.training.checkpoints import read_checkpoint
+from art_snn.training.digits import DigitsRecipe, trained_digits_classifier
+from art_snn.training.run import load_data, load_trained
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 # Settings of the network, which a checkpoint has already.

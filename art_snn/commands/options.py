@@ -9,9 +9,7 @@ from typing import NoReturn
 
 import torch
 
-
-class UsageError(ValueError):
-    """An option's value is wrong; the message is one line for the user."""
+from art_snn.errors import UsageError
 
 
 class OneLineParser(argparse.ArgumentParser):

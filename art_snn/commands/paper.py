@@ -12,28 +12,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from art_snn.commands.options import (
-    OneLineParser,
-    UsageError,
-    add_device,
-    check_device,
-    check_folder,
-    whole,
-)
+from art_snn.commands.options import OneLineParser, add_device, check_device, check_folder, whole
 from art_snn.commands.results import RETENTION
 from art_snn.data.sets import is_events, resolved
 from art_snn.data.split import stratified_part
-from art_snn.errors import DataError
+from art_snn.errors import DataError, UsageError
 from art_snn.evaluation.cells import TUNED_ON_TEST, Cell
 from art_snn.evaluation.grid import make_cells, run_grid
 from art_snn.evaluation.store import ResultStore
-from art_snn.paper import SIZES, Experiment, experiments, plans, retention_records, train_all
-from art_snn.published import TABLES
-from art_snn.recipes import RobustRecipe, has_fast_bfloat16, make_classifier
-from art_snn.report.figures import epsilon_figure, gamma_figure, retention_figure
-from art_snn.report.tables import write_rows, write_table
-from art_snn.robust_training import check_run, load_data
-from art_snn.storage import write_atomic
+from art_snn.files import write_atomic
+from art_snn.paper.experiments import SIZES, Experiment, experiments, plans, retention_records, train_all
+from art_snn.paper.figures import epsilon_figure, gamma_figure, retention_figure
+from art_snn.paper.published import TABLES
+from art_snn.paper.tables import write_rows, write_table
+from art_snn.training.recipe import RobustRecipe, has_fast_bfloat16, make_classifier
+from art_snn.training.run import check_run, load_data
 
 RUNS, RESULTS = "runs", "results.sqlite"
 _RETENTION_SAMPLES = 64

@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from art_snn.commands.options import OneLineParser, UsageError, check_folder, whole
+from art_snn.commands.options import OneLineParser, check_folder, whole
+from art_snn.errors import UsageError
 from art_snn.evaluation.store import read_rows
-from art_snn.published import TABLES
-from art_snn.report.figures import epsilon_figure, gamma_figure, retention_figure
-from art_snn.report.networks import renamed
-from art_snn.report.tables import write_table
+from art_snn.paper.figures import epsilon_figure, gamma_figure, retention_figure
+from art_snn.paper.published import TABLES
+from art_snn.paper.tables import write_table
+from art_snn.paper.wording import renamed
 
 FIGURES = ("gamma", "retention", "epsilon")
 RETENTION = "retention.json"

@@ -9,15 +9,16 @@ from typing import Any
 
 from art.attacks.evasion import ProjectedGradientDescent
 
-from art_snn.augmentation import AUGMENTATIONS
-from art_snn.commands.options import OneLineParser, UsageError, add_device, check_device, check_folder, number, whole
+from art_snn.commands.options import OneLineParser, add_device, check_device, check_folder, number, whole
 from art_snn.data import Split, stratified_part
 from art_snn.data.sets import DIGITS, is_events, resolved
-from art_snn.defences import DEFENCES
-from art_snn.errors import DataError
-from art_snn.metrics import accuracy
-from art_snn.recipes import (
-    ARCHITECTURES,
+from art_snn.errors import DataError, UsageError
+from art_snn.evaluation.metrics import accuracy
+from art_snn.rules import rule_names
+from art_snn.snn.models.table import ARCHITECTURES
+from art_snn.training.augmentation import AUGMENTATIONS
+from art_snn.training.losses import DEFENCES
+from art_snn.training.recipe import (
     MOMENTUM,
     OPTIMIZERS,
     SURROGATES,
@@ -26,8 +27,7 @@ from art_snn.recipes import (
     check_batches,
     expected_shape,
 )
-from art_snn.robust_training import check_run, load_data, train_robustly
-from art_snn.rules import rule_names
+from art_snn.training.run import check_run, load_data, train_robustly
 
 STEPS = 10  # of the PGD that reports the result
 REPORTED = 1000  # test samples at most

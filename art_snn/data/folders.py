@@ -9,13 +9,9 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from art_snn.data.split import Split, stratified
-from art_snn.errors import DataError
+from art_snn.errors import ImageFolderError
 
 _TRAIN, _TEST = ("train", "training"), ("test", "testing")
-
-
-class ImageFolderError(DataError):
-    """A folder of images is missing, damaged or not laid out as it must be; the message is one line."""
 
 
 def load_image_folder(path: Path, *, image_size: int = 32, verbose: bool = False) -> tuple[Split, list[str]]:

@@ -14,11 +14,11 @@ import torch
 from torch.nn import functional
 from tqdm.auto import tqdm
 
+from art_snn.checks import check_time_steps
 from art_snn.data.recordings import Recordings, read_nmnist, read_npz
 from art_snn.data.split import Split, stratified
-from art_snn.encoders import check_time_steps
 from art_snn.errors import DataError
-from art_snn.storage import cache_folder, write_atomic
+from art_snn.files import cache_folder, write_atomic
 
 logger = logging.getLogger(__name__)
 

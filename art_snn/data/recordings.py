@@ -12,7 +12,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from art_snn.errors import DataError
-from art_snn.storage import write_atomic
+from art_snn.files import write_atomic
 
 NMNIST_SIDE = 34
 _EVENTS = ("x", "y", "p", "t_us")

@@ -12,7 +12,7 @@ from art_snn.data.folders import load_image_folder
 from art_snn.data.frames import load_event_frames
 from art_snn.data.split import Split
 from art_snn.errors import DataError
-from art_snn.storage import cache_folder
+from art_snn.files import cache_folder
 
 DIGITS = "digits"
 _TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}

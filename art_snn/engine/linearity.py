@@ -16,7 +16,8 @@ from torch import Tensor
 
 from art_snn.engine.recording import as_module
 from art_snn.engine.taps import Forward, tapped
-from art_snn.types import NeuronParams, SequenceModel
+from art_snn.snn.dynamics import NeuronParams
+from art_snn.snn.network import SequenceModel
 
 # Samples that are enough to try a body on.
 _SAMPLES = 2

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from art_snn.engine.recording import Recording, record
-from art_snn.types import LayerRecord, RateRule, SequenceModel
+from art_snn.rules.base import LayerRecord, RateRule
+from art_snn.snn.network import SequenceModel
 
 GIB = 2**30
 

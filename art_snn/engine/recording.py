@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from art_snn.engine.steps import is_time_blind
 from art_snn.engine.taps import tapped
-from art_snn.network import is_time_blind
-from art_snn.neurons import NeuronState, charge, empty_sequence, initial_state, reset
-from art_snn.types import LayerRecord, NeuronParams, SequenceModel
+from art_snn.rules.base import LayerRecord
+from art_snn.snn.dynamics import NeuronParams, NeuronState, charge, empty_sequence, initial_state, reset
+from art_snn.snn.network import SequenceModel
 
 # Rows (steps x samples) that are put through the body at once. More costs memory, fewer leave cores idle.
 ROWS_CPU = 64
@@ -37,7 +38,7 @@ class Recording(NamedTuple):
 class Accumulator:
     """Neurons that carry their state from one chunk of steps to the next, and sum what the rules need.
 
-    The arithmetic is that of `art_snn.neurons`, in place: a pass over memory costs as much here as the formula.
+    The arithmetic is that of `art_snn.snn.neurons`, in place: a pass over memory costs as much here as the formula.
     """
 
     def __init__(self, params: NeuronParams, slope: Slope | None, observe: bool, keep: bool = False) -> None:
@@ -96,7 +97,7 @@ class Accumulator:
 
 
 def _reset(membrane: Tensor, spikes: Tensor, params: NeuronParams, *, out: Tensor | None) -> Tensor:
-    """Compute ``v(t)`` as `art_snn.neurons.reset` does, in one pass where the numbers are plain, into ``out``."""
+    """Compute ``v(t)`` as `art_snn.snn.dynamics.reset` does, in one pass where the numbers are plain, into ``out``."""
     rho = params.threshold if params.rho is None else params.rho
     if params.reset == "soft" and not isinstance(rho, Tensor):
         return torch.sub(membrane, spikes, alpha=rho, out=out)

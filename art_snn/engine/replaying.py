@@ -11,7 +11,9 @@ from torch import Tensor
 from art_snn.engine.linearity import obstacles
 from art_snn.engine.recording import as_module
 from art_snn.engine.taps import tapped
-from art_snn.types import LayerRecord, NeuronParams, RateRule, SequenceModel
+from art_snn.rules.base import LayerRecord, RateRule
+from art_snn.snn.dynamics import NeuronParams
+from art_snn.snn.network import SequenceModel
 
 
 class Replay(NamedTuple):

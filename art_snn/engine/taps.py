@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from art_snn.adapters import spiking_layers
-from art_snn.types import NeuronParams
+from art_snn.snn.dynamics import NeuronParams
+from art_snn.snn.readers import spiking_layers
 
 Forward = Callable[[Tensor], Tensor]
 

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from art_snn.engine.recording import Accumulator, as_module
 from art_snn.engine.taps import Forward, tapped
-from art_snn.neurons import fire_through_time
-from art_snn.types import NeuronParams, RateRule, SequenceModel, TemporalRule
+from art_snn.rules.base import RateRule, TemporalRule
+from art_snn.snn.bptt import fire_through_time
+from art_snn.snn.dynamics import NeuronParams
+from art_snn.snn.network import SequenceModel
 
 
 class _Merge(torch.autograd.Function):
@@ -40,7 +42,7 @@ class _Merge(torch.autograd.Function):
 def unroll_rate(network: SequenceModel, x_seq: Tensor, rule: RateRule) -> Tensor:
     """Return logits (N, K) with the gradient of a rate rule, by back-propagation over all T steps.
 
-    Takes T times the memory of `art_snn.engine.replaying`, and does not ask for affine layers.
+    Takes T times the memory of `art_snn.engine.run.replaying`, and does not ask for affine layers.
     """
 
     def make_tap(name: str, params: NeuronParams) -> Forward:

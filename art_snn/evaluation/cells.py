@@ -15,18 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from art_snn.checkpoints import WEIGHTS, Checkpoint, CheckpointError, read_checkpoint
-from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.classifier.pytorch import PyTorchSNNClassifier
 from art_snn.data.sets import title
 from art_snn.data.split import stratified_part
-from art_snn.errors import DataError
+from art_snn.errors import CheckpointError, DataError
 from art_snn.evaluation.gamma import GammaCurve, tune_gamma
-from art_snn.evaluation.rows import ATTACKS, PGD_STEPS, make_pgd, through, zero_gradients
-from art_snn.metrics import Proportion, accuracy, attack_success_rate
-from art_snn.recipes import RobustRecipe
-from art_snn.robust_training import load_trained
+from art_snn.evaluation.metrics import Proportion, accuracy, attack_success_rate
+from art_snn.evaluation.outcomes import ATTACKS, PGD_STEPS, make_pgd, through, zero_gradients
 from art_snn.rules import HART, get_rule
-from art_snn.types import GradientRule
+from art_snn.rules.base import GradientRule
+from art_snn.training.checkpoints import WEIGHTS, Checkpoint, read_checkpoint
+from art_snn.training.recipe import RobustRecipe
+from art_snn.training.run import load_trained
 
 WHITE, BLACK = "white-box", "black-box"
 CLIP_ONLY = "clip-only"

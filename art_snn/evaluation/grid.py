@@ -18,9 +18,10 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
-from art_snn.checkpoints import Checkpoint, CheckpointError, read_checkpoint
+from art_snn.checks import check_count
 from art_snn.data import Split, stratified_part
 from art_snn.data.sets import is_events, title
+from art_snn.errors import CheckpointError
 from art_snn.evaluation.cells import (
     CLIP_ONLY,
     GIVEN,
@@ -32,13 +33,13 @@ from art_snn.evaluation.cells import (
     run_cell,
     weights_digest,
 )
-from art_snn.evaluation.rows import ATTACKS
+from art_snn.evaluation.outcomes import ATTACKS
 from art_snn.evaluation.store import ResultStore
-from art_snn.recipes import RobustRecipe
-from art_snn.robust_training import load_data, recipe_of
+from art_snn.files import write_atomic
 from art_snn.rules import HART, get_rule
-from art_snn.storage import write_atomic
-from art_snn.validation import check_count
+from art_snn.training.checkpoints import Checkpoint, read_checkpoint
+from art_snn.training.recipe import RobustRecipe
+from art_snn.training.run import load_data, recipe_of
 
 _POLL_S = 1.0
 

@@ -14,15 +14,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from art_snn.errors import ResultsError
+
 SCHEMA = 1
 # A claim is taken over when its owner has not renewed it for so long, or is dead on this machine.
 STALE_S = 60.0
 _RENEW_S = 10.0
 _BUSY_S = 60.0
-
-
-class ResultsError(ValueError):
-    """A results file is damaged or of another schema; the message is one line."""
 
 
 class ResultStore:

@@ -1,100 +1,33 @@
-"""Gradient rules by name, and the place to register another.
+"""Gradient rules: one file a paper, three families, a registry.
 
-A rule is a frozen dataclass that derives from `RateRule`, `TemporalRule` or `ConversionRule`. A new one is one file and
-one `register_rule`; nothing else in the package has to know it.
+A rule is a frozen dataclass that derives from `RateRule`, `TemporalRule` or `ConversionRule` and registers itself. A
+new one is one file and one line below; nothing else in the package has to know it.
 """
 
-from __future__ import annotations
+from art_snn.rules.base import ConversionRule, GradientRule, LayerRecord, RateRule, TemporalRule
+from art_snn.rules.registry import get_rule, register_rule, rule_names
 
-import difflib
-from dataclasses import is_dataclass
-from typing import TypeVar
+# In the order of tables.
+from art_snn.rules.hart import HART  # isort: skip
+from art_snn.rules.stbp import STBP  # isort: skip
+from art_snn.rules.rga import RGA  # isort: skip
+from art_snn.rules.bptr import BPTR  # isort: skip
+from art_snn.rules.rate import RateGradient  # isort: skip
+from art_snn.rules.cba import CBA  # isort: skip
 
-from art_snn.rules.bptr import BPTR
-from art_snn.rules.cba import CBA
-from art_snn.rules.hart import HART
-from art_snn.rules.rate import RateGradient
-from art_snn.rules.rga import RGA
-from art_snn.rules.stbp import STBP
-from art_snn.types import ConversionRule, GradientRule, RateRule, TemporalRule
-
-__all__ = ["BPTR", "CBA", "HART", "RGA", "STBP", "RateGradient", "get_rule", "register_rule", "rule_names"]
-
-_RULES: dict[str, type[GradientRule]] = {}
-
-_Rule = TypeVar("_Rule", bound=type[GradientRule])
-
-
-def register_rule(rule: _Rule) -> _Rule:
-    """Make a rule available by its ``name``; usable as a class decorator.
-
-    Args:
-        rule: A dataclass derived from `RateRule`, `TemporalRule` or `ConversionRule`, with a class attribute ``name``
-            in lower case and a default for every field.
-
-    Raises:
-        TypeError: The class is no such rule.
-        ValueError: The name is missing, not in lower case, or another rule's.
-
-    Example:
-        >>> from dataclasses import dataclass
-        >>> @dataclass(frozen=True, kw_only=True)
-        ... class PassThrough(RateRule):
-        ...     name = "pass_through"
-        ...     def gain(self, record):
-        ...         return record.rate.new_ones(())
-        >>> get_rule(register_rule(PassThrough).name)
-        PassThrough()
-    """
-    families = (RateRule, TemporalRule, ConversionRule)
-    if not (isinstance(rule, type) and issubclass(rule, families) and is_dataclass(rule)):
-        raise TypeError(
-            f"a rule must be a dataclass derived from RateRule, TemporalRule or ConversionRule, got {rule!r}"
-        )
-    if not rule.name or rule.name != rule.name.lower():
-        raise ValueError(f"{rule.__name__}.name must be a non-empty name in lower case, got {rule.name!r}")
-    known = _RULES.get(rule.name)
-    if known is not None and known.__qualname__ != rule.__qualname__:
-        raise ValueError(f"the name {rule.name!r} is taken by {known.__name__}; choose another")
-    _RULES[rule.name] = rule
-    return rule
-
-
-for _rule in (HART, STBP, RGA, BPTR, RateGradient, CBA):
-    register_rule(_rule)
-
-
-def rule_names() -> tuple[str, ...]:
-    """Return the names of all registered rules, in the order of registration.
-
-    Example:
-        >>> rule_names()[:6]
-        ('hart', 'stbp', 'rga', 'bptr', 'rate', 'cba')
-    """
-    return tuple(_RULES)
-
-
-def get_rule(rule: str | GradientRule) -> GradientRule:
-    """Return a rule by its name, with default hyperparameters, or the rule itself.
-
-    Args:
-        rule: A registered name, upper or lower case, or a rule.
-
-    Raises:
-        TypeError: Neither a name nor a rule (a rule's class, say).
-        ValueError: No rule has this name.
-
-    Example:
-        >>> get_rule("hart"), get_rule(HART(gamma=0.7))
-        (HART(gamma=1.0), HART(gamma=0.7))
-    """
-    if isinstance(rule, (RateRule, TemporalRule, ConversionRule)):
-        return rule
-    if not isinstance(rule, str):
-        raise TypeError(f"gradient_rule must be a name or a rule such as HART(gamma=0.7), got {rule!r}")
-    known = _RULES.get(rule.lower())
-    if known is None:
-        near = difflib.get_close_matches(rule.lower(), _RULES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown gradient rule {rule!r}{hint} Known rules: {', '.join(_RULES)}")
-    return known()
+__all__ = [
+    "BPTR",
+    "CBA",
+    "HART",
+    "RGA",
+    "STBP",
+    "ConversionRule",
+    "GradientRule",
+    "LayerRecord",
+    "RateGradient",
+    "RateRule",
+    "TemporalRule",
+    "get_rule",
+    "register_rule",
+    "rule_names",
+]

@@ -8,9 +8,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from art_snn.types import ConversionRule, NeuronParams
+from art_snn.rules.base import ConversionRule
+from art_snn.rules.registry import register_rule
+from art_snn.snn.dynamics import NeuronParams
 
 
+@register_rule
 @dataclass(frozen=True, kw_only=True)
 class CBA(ConversionRule):
     r"""Attack the ANN that the SNN's weights make, and let the SNN have the result.

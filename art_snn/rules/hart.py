@@ -7,10 +7,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from art_snn.surrogates import check_positive, triangle_
-from art_snn.types import RateRule
+from art_snn.checks import check_positive
+from art_snn.rules.base import RateRule
+from art_snn.rules.registry import register_rule
+from art_snn.snn.surrogates import triangle_
 
 
+@register_rule
 @dataclass(frozen=True, kw_only=True)
 class HART(RateRule):
     r"""Average the surrogate slope over time, and the gradient with it; no gradient through the membrane's history.

@@ -7,9 +7,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from art_snn.types import LayerRecord, RateRule
+from art_snn.rules.base import LayerRecord, RateRule
+from art_snn.rules.registry import register_rule
 
 
+@register_rule
 @dataclass(frozen=True, kw_only=True)
 class RateGradient(RateRule):
     r"""Give the neurons of a layer one slope, the mean of rate over current where the current is positive.

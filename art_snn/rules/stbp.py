@@ -7,10 +7,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from art_snn.surrogates import check_positive, triangle
-from art_snn.types import TemporalRule
+from art_snn.checks import check_positive
+from art_snn.rules.base import TemporalRule
+from art_snn.rules.registry import register_rule
+from art_snn.snn.surrogates import triangle
 
 
+@register_rule
 @dataclass(frozen=True, kw_only=True)
 class STBP(TemporalRule):
     r"""Unroll the network and differentiate each spike with the triangular slope :math:`h_\gamma(m(t) - \theta)`.

@@ -17,7 +17,7 @@ from torch import nn
 
 from art_snn import PoissonEncoder, PyTorchSNNClassifier
 from art_snn.data import load_digits
-from art_snn.models import digits_net
+from art_snn.snn.models import digits_net
 
 EPS = 0.1
 SAMPLES = (1, 4, 16)

@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 
 from art_snn import HART
-from art_snn.checkpoints import read_checkpoint
 from art_snn.data import load_digits, stratified_part
-from art_snn.digits import DigitsRecipe, trained_digits_classifier
 from art_snn.evaluation import ATTACKS, tune_gamma
-from art_snn.metrics import attack_success_rate
-from art_snn.robust_training import load_data, load_trained
+from art_snn.evaluation.metrics import attack_success_rate
+from art_snn.training.checkpoints import read_checkpoint
+from art_snn.training.digits import DigitsRecipe, trained_digits_classifier
+from art_snn.training.run import load_data, load_trained
 
 GAMMAS = [round(0.1 + 0.05 * i, 2) for i in range(48)]
 

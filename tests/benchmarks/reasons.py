@@ -17,18 +17,19 @@ import torch
 from tabulate import tabulate
 from torch import Tensor, nn
 
-from art_snn import engine
-from art_snn.checkpoints import read_checkpoint
 from art_snn.data import stratified_part
-from art_snn.encoders import DirectEncoder
-from art_snn.evaluation.rows import ATTACKS, make_pgd
+from art_snn.engine import run as engine
+from art_snn.evaluation.metrics import accuracy, attack_success_rate
+from art_snn.evaluation.outcomes import ATTACKS, make_pgd
+from art_snn.evaluation.retention import SMALLEST_CURRENT, _within_bins, temporal_retention
 from art_snn.evaluation.store import read_rows
-from art_snn.metrics import accuracy, attack_success_rate
-from art_snn.network import SpikingNetwork
-from art_snn.neurons import LIF, reset
-from art_snn.retention import SMALLEST_CURRENT, _within_bins, temporal_retention
-from art_snn.robust_training import load_trained
 from art_snn.rules import CBA
+from art_snn.snn.dynamics import reset
+from art_snn.snn.encoders import DirectEncoder
+from art_snn.snn.network import SpikingNetwork
+from art_snn.snn.neurons import LIF
+from art_snn.training.checkpoints import read_checkpoint
+from art_snn.training.run import load_trained
 
 SAMPLES, RATE_SAMPLES, BINS, TIME_STEPS = 400, 64, 50, 8
 

@@ -28,7 +28,7 @@ from torch import nn
 
 from art_snn import PyTorchSNNClassifier
 from art_snn.data import Split, load_digits
-from art_snn.models import digits_net
+from art_snn.snn.models import digits_net
 
 EPS = 0.15
 TIME_STEPS = 4

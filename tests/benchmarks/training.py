@@ -20,9 +20,9 @@ from tabulate import tabulate
 from torch import Tensor, nn
 
 from art_snn import LIF, SpikingNetwork
-from art_snn.models import vgg_small
-from art_snn.neurons import integrate
-from art_snn.surrogates import spike
+from art_snn.snn.dynamics import integrate
+from art_snn.snn.models import vgg_small
+from art_snn.snn.surrogates import spike
 
 WAYS = {
     "step by step, channels first": (False, torch.contiguous_format),

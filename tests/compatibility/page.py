@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from art_snn.storage import write_atomic
+from art_snn.files import write_atomic
 from tests.compatibility.not_applicable import NOT_APPLICABLE
 from tests.compatibility.rows import ROWS
 from tests.compatibility.table import PATHS, REFUSED, WORKS, Item, status

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from art_snn import GradientRuleModule, UnsupportedInputError, engine
+from art_snn import GradientRuleModule, UnsupportedInputError
+from art_snn.engine import run as engine
 from tests.compatibility.rows import ROWS
 from tests.compatibility.table import ART_REFUSES, PATHS, REFUSED, WORKS, Case, Item, status
 from tests.spy import RULE, Spy, input_gradients, surrogate_logits, unrolled_logits
@@ -173,8 +174,8 @@ def test_row_is_refused_with_its_name_and_the_reason(item, inputs, make: Make, m
         item.run(case)
     if item.misreads is not None:
         return
-    monkeypatch.setattr("art_snn.guard.takes_event_frames", lambda estimator: False)
-    monkeypatch.setattr("art_snn.estimator.takes_event_frames", lambda estimator: False)
+    monkeypatch.setattr("art_snn.classifier.guard.takes_event_frames", lambda estimator: False)
+    monkeypatch.setattr("art_snn.classifier.preprocessed.takes_event_frames", lambda estimator: False)
     unguarded = make("spiking", inputs)
     with seeded(), pytest.raises(Exception) as caught:  # noqa: PT011  (whatever ART runs into)
         item.run(unguarded)

@@ -1,0 +1,1 @@
+"""Attacks as values: frozen specs that make ART's attack objects."""

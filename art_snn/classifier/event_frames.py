@@ -1,0 +1,210 @@
+"""ART's preprocessors on event frames (N, T, C, H, W)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from art.defences.preprocessor.preprocessor import Preprocessor, PreprocessorPyTorch
+from art.preprocessing.standardisation_mean_std.numpy import StandardisationMeanStd
+from art.preprocessing.standardisation_mean_std.pytorch import StandardisationMeanStdPyTorch
+from torch import Tensor
+
+from art_snn.errors import UnsupportedInputError
+
+# These read five axes as video (N, C, T, H, W): given event frames, they take time for channels.
+_READ_VIDEO = (
+    "CutMix",
+    "CutMixPyTorch",
+    "Cutout",
+    "CutoutPyTorch",
+    "JpegCompression",
+    "ThermometerEncoding",
+    "VideoCompression",
+    "VideoCompressionPyTorch",
+)
+_IMAGES_ONLY = (
+    "EoTImageCenterCropPyTorch",
+    "EoTImageRotationPyTorch",
+    "EoTZoomBlurPyTorch",
+    "ImageResize",
+    "ImageResizePyTorch",
+    "ImageSquarePad",
+    "ImageSquarePadPyTorch",
+    "TotalVarMin",
+)
+
+
+def for_event_frames(defence: Preprocessor) -> Preprocessor:
+    """Let a preprocessor that reads video (N, C, T, H, W) work on event frames (N, T, C, H, W).
+
+    Args:
+        defence: A preprocessor of ART made with ``channels_first=True``, such as ``Cutout`` or ``JpegCompression``.
+
+    Returns:
+        A preprocessor that swaps the two axes before and after, also for gradients.
+
+    Raises:
+        TypeError: ``defence`` is no preprocessor of ART.
+        UnsupportedInputError: It is made for images, and cannot take five axes either way.
+
+    Example:
+        >>> from art.defences.preprocessor import Cutout
+        >>> defence = for_event_frames(Cutout(length=2, channels_first=True, apply_predict=True))
+        >>> defence(np.ones((1, 5, 2, 8, 8), dtype=np.float32))[0].shape
+        (1, 5, 2, 8, 8)
+    """
+    if not isinstance(defence, Preprocessor):
+        raise TypeError(f"defence must be a preprocessor of ART, got {type(defence).__name__}")
+    _refuse_images_only(defence)
+    return _SwappedPyTorch(defence) if isinstance(defence, PreprocessorPyTorch) else _Swapped(defence)
+
+
+def check_pair(preprocessing: Any) -> None:
+    """Raise ValueError if ``preprocessing`` is a tuple, but no pair (mean, std)."""
+    if isinstance(preprocessing, tuple) and len(preprocessing) != 2:
+        raise ValueError(f"preprocessing must be a pair (mean, std), got {len(preprocessing)} values")
+
+
+def on_event_frames(
+    preprocessing: Any, defences: Preprocessor | Sequence[Preprocessor] | None, input_shape: tuple[int, ...]
+) -> tuple[Any, list[Preprocessor] | None]:
+    """Return the preprocessing and the defences of an event-frame classifier, with a mean a channel on the channels.
+
+    ART puts a mean that is a vector on the last axis or on axis 1 if its length fits, and on axis 0 else: with event
+    frames these are columns, time and samples.
+
+    Args:
+        preprocessing: A pair (mean, std), a preprocessor of ART, or None. Each of mean and std is one number, a vector
+            of one number a channel, or an array that broadcasts to ``input_shape``.
+        defences: One preprocessor, several, or None.
+        input_shape: Shape of one input, (T, C, ...).
+
+    Returns:
+        Both, with vectors as (C, 1, ...), which broadcast. What needs no change is handed through.
+
+    Raises:
+        UnsupportedInputError: A preprocessor would misread event frames.
+        ValueError: A mean or std has another shape than these.
+    """
+    several = [defences] if isinstance(defences, Preprocessor) else list(defences or ())
+    for preprocessor in (*several, preprocessing):
+        _refuse_images_only(preprocessor)
+        _refuse_video(preprocessor)
+    # A defence may give other channels to what comes after it.
+    shaped = [_per_channel(defence, None if i else input_shape, input_shape) for i, defence in enumerate(several)]
+    preprocessing = _per_channel(preprocessing, None if several else input_shape, input_shape)
+    return preprocessing, None if defences is None else shaped
+
+
+def _refuse_images_only(preprocessor: Any) -> None:
+    name = type(preprocessor).__name__
+    if name in _IMAGES_ONLY:
+        raise UnsupportedInputError(f"{name} cannot take event frames (N, T, C, H, W): it is made for images (C, H, W)")
+
+
+def _refuse_video(preprocessor: Any) -> None:
+    name = type(preprocessor).__name__
+    if name in _READ_VIDEO:
+        raise UnsupportedInputError(
+            f"{name} cannot take event frames (N, T, C, H, W): it reads five axes as video (N, C, T, H, W) and "
+            f"would take time for channels; give for_event_frames({name}(...)) instead"
+        )
+
+
+def _per_channel(preprocessor: Any, known: tuple[int, ...] | None, input_shape: tuple[int, ...]) -> Any:
+    """Return a pair or a standardisation of ART with vectors as (C, 1, ...), and anything else as it is.
+
+    Args:
+        preprocessor: What to look at.
+        known: Shape that mean and std have to broadcast to, if that is known.
+        input_shape: (T, C, ...); its rank is used.
+    """
+    if isinstance(preprocessor, tuple):
+        mean, std = preprocessor
+        return _shaped(mean, std, known, input_shape)
+    if not isinstance(preprocessor, (StandardisationMeanStd, StandardisationMeanStdPyTorch)):
+        return preprocessor
+    mean, std = _shaped(preprocessor.mean, preprocessor.std, known, input_shape)
+    if mean.shape == preprocessor.mean.shape and std.shape == preprocessor.std.shape:
+        return preprocessor
+    preprocessor = copy.copy(preprocessor)  # the caller's own stays as it is
+    preprocessor.mean, preprocessor.std = mean, std
+    preprocessor._broadcastable_mean = preprocessor._broadcastable_std = None  # ART's memory of the first input
+    return preprocessor
+
+
+def _shaped(
+    mean: Any, std: Any, known: tuple[int, ...] | None, input_shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    values = [_on_channels(*named, known, len(input_shape)) for named in (("mean", mean), ("std", std))]
+    mean, std = np.broadcast_arrays(*values)  # ART wants them alike
+    return mean, std
+
+
+def _on_channels(name: str, value: Any, known: tuple[int, ...] | None, rank: int) -> np.ndarray:
+    value = np.asarray(value, dtype=np.float32)
+    vector = value.ndim == 1
+    if vector and known is not None and len(known) > 1 and len(value) not in (1, known[1]):
+        raise ValueError(
+            f"preprocessing has a {name} of {len(value)} values, but event frames (N, T, C, ...) with input_shape "
+            f"{known} have C = {known[1]} channels; give one value, one a channel, or an array that broadcasts to "
+            "input_shape"
+        )
+    if vector:
+        return np.atleast_2d(value.reshape(-1, *(1,) * (rank - 2)))
+    if known is not None and not _broadcasts(value.shape, (1, *known)):
+        raise ValueError(
+            f"preprocessing has a {name} of shape {value.shape}, which does not broadcast to inputs of shape {known}; "
+            "give one value, one a channel, or an array that does"
+        )
+    return value
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(shape, to) == to
+    except ValueError:
+        return False
+
+
+class _Swapped(Preprocessor):
+    """Swap axes 1 and 2 around a preprocessor on arrays."""
+
+    def __init__(self, defence: Preprocessor) -> None:
+        super().__init__(is_fitted=True, apply_fit=defence.apply_fit, apply_predict=defence.apply_predict)
+        self.defence = defence
+
+    def __call__(self, x: np.ndarray, y: Any = None) -> tuple[np.ndarray, Any]:
+        x_out, y_out = self.defence(np.swapaxes(x, 1, 2), y)
+        return np.swapaxes(x_out, 1, 2), y_out
+
+    def estimate_gradient(self, x: np.ndarray, grad: np.ndarray) -> np.ndarray:
+        time = 1 + grad.ndim - x.ndim  # gradients of several classes are (N, K, T, C, H, W)
+        back = self.defence.estimate_gradient(np.swapaxes(x, 1, 2), np.swapaxes(grad, time, time + 1))
+        return np.swapaxes(back, time, time + 1)
+
+    def __repr__(self) -> str:
+        return f"for_event_frames({self.defence!r})"
+
+
+class _SwappedPyTorch(PreprocessorPyTorch):
+    """Swap axes 1 and 2 around a preprocessor on tensors."""
+
+    def __init__(self, defence: PreprocessorPyTorch) -> None:
+        super().__init__(
+            device_type=str(defence.device), apply_fit=defence.apply_fit, apply_predict=defence.apply_predict
+        )
+        self.defence = defence
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        x_out, y_out = self.defence.forward(x.transpose(1, 2), y)
+        return x_out.transpose(1, 2), y_out
+
+    def estimate_forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.defence.estimate_forward(x.transpose(1, 2), y).transpose(1, 2)
+
+    def __repr__(self) -> str:
+        return f"for_event_frames({self.defence!r})"

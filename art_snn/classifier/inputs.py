@@ -1,0 +1,97 @@
+"""Checks before any work is done: is this a model that can be attacked, and are these inputs and labels for it?"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from art_snn.snn.encoders import EventFrameEncoder
+
+Array = np.ndarray | Tensor
+
+
+def check_input(x: Array, input_shape: tuple[int, ...] | None, encoder: nn.Module | None = None) -> Array:
+    """Return ``x`` in float32; raise unless it is a batch of finite inputs of the right shape.
+
+    Args:
+        x: Batch (N, *input_shape), N >= 0.
+        input_shape: Shape of one input; None where a defence may change shapes.
+        encoder: The network's encoder; with event frames the number of frames is free.
+
+    Raises:
+        TypeError: ``x`` is no array or tensor of numbers.
+        ValueError: Wrong rank or shape, an axis of length 0, NaN or inf.
+    """
+    if not isinstance(x, (np.ndarray, Tensor)):
+        raise TypeError(f"x must be a numpy array or a torch tensor, got {type(x).__name__}")
+    if isinstance(x, Tensor):
+        x = x.to(torch.float32)
+    elif x.dtype.kind in "fiub":
+        x = x.astype(np.float32, copy=False)
+    else:
+        raise TypeError(f"x must hold numbers, got dtype {x.dtype}")
+    shape = tuple(x.shape)
+    frames = isinstance(encoder, EventFrameEncoder)
+    if input_shape is not None:
+        if len(shape) == len(input_shape) + 1 and frames and shape[1] == 0:
+            raise ValueError(f"the time axis of x has length 0: shape {shape}, expected (N, T, ...) with T >= 1")
+        free = 2 if frames else 1
+        if len(shape) != len(input_shape) + 1 or shape[free:] != tuple(input_shape)[free - 1 :]:
+            expected = ", ".join(["N", *(["T"] if frames else []), *map(str, tuple(input_shape)[free - 1 :])])
+            raise ValueError(f"x has shape {shape}, expected ({expected})")
+    _check_finite(x)
+    return x
+
+
+def _check_finite(x: Array) -> None:
+    finite = torch.isfinite(x) if isinstance(x, Tensor) else np.isfinite(x)
+    if not finite.all():
+        bad = finite.reshape(len(x), -1).all(1)
+        first = int((~bad).nonzero()[0][0])
+        count = int((~bad).sum())
+        raise ValueError(
+            f"x holds NaN or inf in {count} of {len(x)} samples, the first is sample {first}; clean the data"
+        )
+
+
+def check_labels(y: Array, nb_samples: int, nb_classes: int) -> None:
+    """Raise unless ``y`` is a label for each sample, as class indices or one row of ``nb_classes`` numbers each.
+
+    Raises:
+        TypeError: ``y`` is no array or tensor.
+        ValueError: Wrong shape or length, or a class outside 0 to ``nb_classes - 1``.
+    """
+    if not isinstance(y, (np.ndarray, Tensor)):
+        raise TypeError(f"y must be a numpy array or a torch tensor, got {type(y).__name__}")
+    shape = tuple(y.shape)
+    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] not in (1, nb_classes)):
+        raise ValueError(f"y has shape {shape}, expected (N,) class indices or (N, {nb_classes}) one-hot rows")
+    if shape[0] != nb_samples:
+        raise ValueError(f"y has {shape[0]} labels for {nb_samples} samples")
+    if len(shape) == 1 or shape[1] != nb_classes:
+        outside = ~((y >= 0) & (y < nb_classes) & (y % 1 == 0))
+        if outside.any():
+            value = y.reshape(-1)[outside.reshape(-1)][0].item()
+            raise ValueError(f"labels must be classes in 0 to {nb_classes - 1} (nb_classes={nb_classes}), got {value}")
+    elif not (torch.isfinite(y) if isinstance(y, Tensor) else np.isfinite(y)).all():
+        raise ValueError("y holds NaN or inf")
+
+
+def one_hot(y: Array, nb_samples: int, nb_classes: int) -> np.ndarray:
+    """Return labels as rows (N, nb_classes), float32; rows that are given, such as probabilities, as they are.
+
+    Raises:
+        TypeError: ``y`` is no array or tensor.
+        ValueError: As `check_labels`.
+    """
+    check_labels(y, nb_samples, nb_classes)
+    rows = to_numpy(y)
+    if rows.ndim == 2 and rows.shape[1] == nb_classes:
+        return rows.astype(np.float32, copy=False)
+    return np.eye(nb_classes, dtype=np.float32)[rows.reshape(-1).astype(np.int64)]
+
+
+def to_numpy(x: Array) -> np.ndarray:
+    """Return an array, of a tensor or of itself."""
+    return x.detach().cpu().numpy() if isinstance(x, Tensor) else x

@@ -1,0 +1,66 @@
+"""What a layer of a spiking network puts out: batch first, averaged over time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from art_snn.engine.module import GradientRuleModule
+from art_snn.snn.network import flat_steps
+from art_snn.snn.readers import neuron_params
+
+
+def layer_names(model: GradientRuleModule) -> list[str]:
+    """Return the names of all layers, in the order of definition: neurons and modules without children.
+
+    The encoder and what is inside a neuron are left out.
+    """
+    names: list[str] = []
+    inside = "network.encoder"
+    for name, module in model.named_modules():
+        if not name.startswith("network.") or name == inside or name.startswith(f"{inside}."):
+            continue
+        if neuron_params(module) is not None or not list(module.children()):
+            names.append(name)
+    neurons = [name for name in names if neuron_params(model.get_submodule(name)) is not None]
+    return [name for name in names if not any(name.startswith(f"{neuron}.") for neuron in neurons)]
+
+
+def layer_output(model: GradientRuleModule, name: str, x: Tensor) -> Tensor:
+    """Run the model and return the output of one layer, (N, ...), averaged over time.
+
+    Where ``x`` requires grad, the output has the gradient rule's graph.
+
+    Args:
+        model: The model, in evaluation mode.
+        name: Name of the layer, as `layer_names` gives it.
+        x: Inputs (N, ...).
+
+    Raises:
+        ValueError: The layer takes no part in the forward pass, or returns no tensor.
+    """
+    layer = model.get_submodule(name)
+    outputs: list[tuple[object, int | None]] = []
+    samples: list[Tensor] = []
+    handle = layer.register_forward_hook(lambda *call: outputs.append((call[2], flat_steps())))
+    try:
+        if torch.is_grad_enabled() and x.requires_grad:
+            samples.extend(_last(outputs, name) for _ in model.samples(x))
+        else:
+            model.restart_noise()
+            model.network(x)
+            samples.append(_last(outputs, name))
+    finally:
+        handle.remove()
+    return samples[0] if len(samples) == 1 else torch.stack(samples).mean(0)
+
+
+def _last(outputs: list[tuple[object, int | None]], name: str) -> Tensor:
+    """Return the last output's mean over time: a rate rule runs the network twice, the second time with a graph."""
+    if not outputs:
+        raise ValueError(f"layer {name!r} takes no part in the forward pass")
+    output, steps = outputs[-1]
+    outputs.clear()
+    if not isinstance(output, Tensor):
+        raise ValueError(f"layer {name!r} returns a {type(output).__name__}, not a tensor")
+    return output.mean(0) if steps is None else output.unflatten(0, (steps, -1)).mean(0)

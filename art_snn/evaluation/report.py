@@ -1,0 +1,106 @@
+"""Rows as tables, files and pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from tabulate import tabulate
+
+from art_snn.evaluation import Row
+from art_snn.evaluation.metrics import Proportion
+from art_snn.files import write_atomic
+
+LABELS = {"hart": "HART", "stbp": "STBP", "rga": "RGA", "bptr": "BPTR", "rate": "rate gradient", "cba": "CBA"}
+
+
+def text_table(rows: Sequence[Row]) -> str:
+    """Format rows as a Markdown table, with 95 % confidence intervals in brackets."""
+    return tabulate(
+        [
+            [
+                LABELS.get(row.rule, row.rule),
+                "" if row.gamma is None else f"{row.gamma:g}",
+                row.attack.upper(),
+                str(row.clean_accuracy),
+                str(row.attack_success_rate),
+                str(row.robust_accuracy),
+                f"{row.zero_gradients:.1%}",
+                f"{row.seconds:.1f}",
+            ]
+            for row in rows
+        ],
+        headers=[
+            "rule",
+            "gamma",
+            "attack",
+            "clean accuracy",
+            "ASR [95 % CI]",
+            "robust accuracy",
+            "zero gradients",
+            "seconds",
+        ],
+        tablefmt="github",
+        disable_numparse=True,
+    )
+
+
+def flat(row: Row) -> dict[str, Any]:
+    """Return a row as one level of names and numbers; ends of intervals have ``_low`` and ``_high`` in their names."""
+    record: dict[str, Any] = {}
+    for name, value in vars(row).items():
+        if isinstance(value, Proportion):
+            record[name] = value.value
+            record[f"{name}_low"] = value.low
+            record[f"{name}_high"] = value.high
+            record[f"{name}_n"] = value.total
+        else:
+            record[name] = value
+    return record
+
+
+def write_json(rows: Sequence[Row], settings: Mapping[str, Any], path: Path) -> None:
+    """Write settings and rows as JSON."""
+    document = {"settings": dict(settings), "rows": [flat(row) for row in rows]}
+    write_atomic(path, lambda file: file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8"))
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """Write rows as CSV, one line each."""
+    frame = pd.DataFrame([flat(row) for row in rows])
+    write_atomic(path, lambda file: frame.to_csv(file, index=False))
+
+
+def plot(rows: Sequence[Row], title: str, path: Path) -> None:
+    """Draw the attack success rate of each rule and attack as bars with 95 % confidence intervals.
+
+    Args:
+        rows: Rows of one evaluation.
+        title: Title of the picture.
+        path: File to write; its ending says the format (.png, .svg, .pdf).
+    """
+    rules = list(dict.fromkeys(row.rule for row in rows))
+    attacks = list(dict.fromkeys(row.attack for row in rows))
+    width = 0.8 / len(attacks)
+    with mpl.rc_context({"svg.hashsalt": "art_snn", "font.size": 10}):
+        figure = Figure(figsize=(7.0, 3.2), layout="constrained")
+        axes = figure.subplots()
+        for i, attack in enumerate(attacks):
+            shares = {row.rule: row.attack_success_rate for row in rows if row.attack == attack}
+            places = [rules.index(rule) + (i - (len(attacks) - 1) / 2) * width for rule in shares]
+            values = np.array([share.value for share in shares.values()])
+            errors = np.array([[s.value - s.low, s.high - s.value] for s in shares.values()]).T.clip(min=0)
+            axes.bar(places, 100 * values, width * 0.92, yerr=100 * errors, capsize=3, label=attack.upper())
+        axes.set_xticks(range(len(rules)), [LABELS.get(rule, rule) for rule in rules])
+        axes.set_ylabel("attack success rate (%)")
+        axes.set_ylim(0, 105)
+        axes.set_title(title, fontsize=10)
+        axes.legend(frameon=False, ncols=len(attacks), loc="upper right")
+        axes.spines[["top", "right"]].set_visible(False)
+        write_atomic(path, lambda file: figure.savefig(file, dpi=150))

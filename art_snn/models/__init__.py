@@ -1,7 +1,0 @@
-"""Builders of spiking networks, by the papers' names."""
-
-from art_snn.models.resnet import resnet17
-from art_snn.models.small import digits_net
-from art_snn.models.vgg import vgg11, vgg_dvs, vgg_small
-
-__all__ = ["digits_net", "resnet17", "vgg11", "vgg_dvs", "vgg_small"]

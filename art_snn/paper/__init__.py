@@ -1,0 +1,1 @@
+"""The paper's evaluation: experiments, published numbers, tables and figures. Nothing but the commands imports it."""

@@ -1,0 +1,85 @@
+"""What the parts of art_snn pass to one another.
+
+Shapes: ``N`` samples, ``T`` time-steps, ``*F`` the features of one layer. Sequences are time-first, ``(T, N, *F)``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor
+
+from art_snn.snn.dynamics import NeuronParams
+
+
+class LayerRecord(NamedTuple):
+    """What the record pass keeps of one spiking layer: means over time, never T steps.
+
+    Attributes:
+        params: The neuron's parameters.
+        rate: Mean firing rate ``mean_t s(t)``, shape (N, *F), in [0, 1].
+        mean_current: Mean input current ``mean_t x(t)``, shape (N, *F).
+        mean_slope: ``mean_t rule.slope(m(t) - threshold)``, shape (N, *F); None for a rule without a slope.
+    """
+
+    params: NeuronParams
+    rate: Tensor
+    mean_current: Tensor
+    mean_slope: Tensor | None
+
+
+class GradientRule(ABC):  # noqa: B024  (its families have the abstract methods)
+    """How a spiking network is differentiated. Base of the three families below; rules derive from one of those."""
+
+    name: ClassVar[str] = ""
+
+
+class RateRule(GradientRule):
+    """A rule that gives every spiking layer one gain, constant over time.
+
+    The gradient with respect to the input current is ``dL/dx(t) = mean_t'[k(t') dL/ds(t')]``, the same for every
+    ``t``, where ``k(t)`` is `slope` where the rule has one and `gain` elsewhere. Where only affine layers join the
+    neurons, ``dL/ds(t)`` does not depend on ``t``: this is ``gain * dL/ds`` then, and one step of back-propagation
+    serves all T.
+    """
+
+    def slope(self, distance: Tensor) -> Tensor | None:
+        """Return ``k(t)`` for one time-step, or None for a rule that needs only the means over time.
+
+        Args:
+            distance: ``m(t) - threshold``, shape (N, *F). The rule may overwrite it.
+        """
+        return None
+
+    def gain(self, record: LayerRecord) -> Tensor:
+        """Return the gain of a layer, broadcastable to (N, *F); sample i's gain depends on sample i alone.
+
+        A rule defines either `slope`, whose mean over time is the gain then, or this method.
+        """
+        if record.mean_slope is None:
+            raise TypeError(f"{type(self).__name__} has neither a slope nor a gain; define one of the two methods")
+        return record.mean_slope
+
+    @classmethod
+    def has_slope(cls) -> bool:
+        """Say whether the rule defines `slope`."""
+        return cls.slope is not RateRule.slope
+
+
+class TemporalRule(GradientRule):
+    """A rule that back-propagates through time with a surrogate slope for the spike."""
+
+    detach_reset: bool = False
+
+    @abstractmethod
+    def slope(self, distance: Tensor) -> Tensor:
+        """Return the slope ``ds/dm`` at ``distance = m(t) - threshold``, same shape."""
+
+
+class ConversionRule(GradientRule):
+    """A rule that differentiates an ordinary network (ANN) made of the SNN's weights."""
+
+    @abstractmethod
+    def activate(self, current: Tensor, params: NeuronParams) -> Tensor:
+        """Return what the ANN puts in the place of a neuron: mean input current to firing rate, same shape."""

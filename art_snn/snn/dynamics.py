@@ -1,0 +1,158 @@
+"""The equation of integrate-and-fire neurons: charge, fire, reset, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+Reset: TypeAlias = Literal["hard", "soft"]
+
+
+Scalar: TypeAlias = float | Tensor
+
+
+class NeuronParams(NamedTuple):
+    """Parameters of one layer of the affine integrate-and-fire family.
+
+    With input current ``x(t)``, the layer computes::
+
+        i(t) = alpha * i(t-1) + x(t)                          i(0) = 0
+        m(t) = decay * v(t-1) + c * i(t) + d                  v(0) = v0
+        s(t) = 1 if m(t) >= threshold else 0
+        v(t) = v_reset where s(t) = 1, else m(t)              reset = "hard"
+        v(t) = m(t) - rho * s(t)                              reset = "soft"
+
+    The defaults give the neuron of the SNN attack literature (IF for ``decay=1``, LIF below). Every number may be a
+    tensor that broadcasts against ``(N, *F)``.
+
+    Attributes:
+        decay: Membrane retention lambda, in (0, 1].
+        threshold: Firing threshold theta, > 0.
+        reset: What a spike does to the membrane potential.
+        alpha: Retention of the synaptic current, in [0, 1).
+        c: Weight of the synaptic current.
+        d: Constant drive a step.
+        v_reset: Potential after a hard reset.
+        v0: Initial potential.
+        rho: Potential a soft reset takes off; None means ``threshold``.
+    """
+
+    decay: Scalar = 1.0
+    threshold: Scalar = 1.0
+    reset: Reset = "hard"
+    alpha: Scalar = 0.0
+    c: Scalar = 1.0
+    d: Scalar = 0.0
+    v_reset: Scalar = 0.0
+    v0: Scalar = 0.0
+    rho: Scalar | None = None
+
+
+class NeuronState(NamedTuple):
+    """What a layer carries from one step to the next.
+
+    Attributes:
+        potential: Membrane potential after reset, ``v(t)``; a number before the first step.
+        synapse: Synaptic current ``i(t)``; None where the neuron has no synaptic memory.
+    """
+
+    potential: Scalar
+    synapse: Tensor | None
+
+
+def initial_state(params: NeuronParams) -> NeuronState:
+    """Return the state before the first step."""
+    return NeuronState(params.v0, None)
+
+
+def charge(
+    current: Tensor, state: NeuronState, params: NeuronParams, *, out: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Compute the potential before firing, ``m(t) = decay * v(t-1) + c * i(t) + d``.
+
+    Args:
+        current: Input current ``x(t)``, shape (N, *F).
+        state: State after the step before.
+        params: The neuron.
+        out: Memory to write ``m(t)`` to where that saves a copy; without a graph only.
+
+    Returns:
+        ``m(t)`` (N, *F), and the synaptic current ``i(t)`` (None without synaptic memory).
+    """
+    synapse = None
+    drive = current
+    if not _is(params.alpha, 0.0):
+        drive = synapse = current if state.synapse is None else params.alpha * state.synapse + current
+    if not _is(params.c, 1.0):
+        drive = params.c * drive
+    if not _is(params.d, 0.0):
+        drive = drive + params.d
+    if _is(state.potential, 0.0):
+        return drive, synapse
+    if isinstance(params.decay, Tensor) or not isinstance(state.potential, Tensor):
+        return drive + params.decay * state.potential, synapse
+    return torch.add(drive, state.potential, alpha=params.decay, out=out), synapse
+
+
+def reset(membrane: Tensor, spikes: Tensor, params: NeuronParams) -> Tensor:
+    """Compute the potential after firing, ``v(t)``, differentiably in both ``membrane`` and ``spikes``.
+
+    Args:
+        membrane: ``m(t)``, shape (N, *F).
+        spikes: ``s(t)``, 0 or 1, same shape.
+        params: The neuron.
+    """
+    if params.reset == "soft":
+        return membrane - (params.threshold if params.rho is None else params.rho) * spikes
+    kept = membrane * (1 - spikes)
+    return kept if _is(params.v_reset, 0.0) else kept + params.v_reset * spikes
+
+
+def integrate(
+    current_seq: Tensor,
+    params: NeuronParams,
+    fire: Callable[[Tensor], Tensor],
+    *,
+    detach_reset: bool = False,
+) -> Tensor:
+    """Step a layer of neurons through a sequence.
+
+    Args:
+        current_seq: Input currents, shape (T, N, *F).
+        params: The neuron.
+        fire: Membrane distance ``m - threshold`` to spikes; where it is differentiable, so is the sequence.
+        detach_reset: Keep the gradient from flowing through the reset.
+
+    Returns:
+        Spikes ``s(t)``, shape (T, N, *F).
+
+    Example:
+        >>> p = NeuronParams(decay=0.5)
+        >>> integrate(torch.full((4, 1, 1), 0.75), p, lambda u: (u >= 0).to(u.dtype)).flatten()
+        tensor([0., 1., 0., 1.])
+    """
+    state = initial_state(params)
+    spikes_seq = []
+    for current in current_seq:
+        membrane, synapse = charge(current, state, params)
+        spikes = fire(membrane - params.threshold)
+        spikes_seq.append(spikes)
+        state = NeuronState(reset(membrane, spikes.detach() if detach_reset else spikes, params), synapse)
+    return torch.stack(spikes_seq)
+
+
+def empty_sequence(current_seq: Tensor) -> Tensor:
+    """Return memory for a sequence (T, N, *F) whose steps lie in memory as those of ``current_seq`` do."""
+    if current_seq.ndim != 5 or current_seq[0].is_contiguous():
+        return torch.empty(current_seq.shape, dtype=current_seq.dtype, device=current_seq.device)
+    _, samples, channels, height, width = current_seq.shape
+    row = height * width * channels
+    strides = (samples * row, row, 1, width * channels, channels)  # channels last
+    return torch.empty_strided(current_seq.shape, strides, dtype=current_seq.dtype, device=current_seq.device)
+
+
+def _is(value: Scalar, number: float) -> bool:
+    return not isinstance(value, Tensor) and value == number

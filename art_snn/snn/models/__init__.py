@@ -1,0 +1,7 @@
+"""Builders of spiking networks, by the papers' names."""
+
+from art_snn.snn.models.digits import digits_net
+from art_snn.snn.models.resnet import resnet17
+from art_snn.snn.models.vgg import vgg11, vgg_dvs, vgg_small
+
+__all__ = ["digits_net", "resnet17", "vgg11", "vgg_dvs", "vgg_small"]

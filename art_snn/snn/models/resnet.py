@@ -1,0 +1,91 @@
+"""ResNet-17 as the SNN attack literature uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from torch import nn
+
+from art_snn.checks import check_channels
+from art_snn.snn.dynamics import Reset
+from art_snn.snn.models.blocks import check_shape, conv_block, make_network
+from art_snn.snn.models.vgg import CIFAR10_MEAN, CIFAR10_STD
+from art_snn.snn.network import Normalize, Residual, SpikingNetwork
+from art_snn.snn.neurons import LIF
+
+# Channels and number of the residual blocks of a stage, whose first block halves height and width.
+_STAGES = ((64, 3), (128, 4))
+_HIDDEN = 256
+
+
+def resnet17(
+    *,
+    time_steps: int = 8,
+    decay: float = 0.9,
+    threshold: float = 1.0,
+    reset: Reset = "hard",
+    nb_classes: int = 10,
+    in_channels: int = 3,
+    image_size: int = 32,
+    mean: Sequence[float] = CIFAR10_MEAN,
+    std: Sequence[float] = CIFAR10_STD,
+    encoder: nn.Module | None = None,
+) -> SpikingNetwork:
+    """Build the ResNet-17 of RGA and HART: 64, 3 blocks of 64, 4 blocks of 128, A, 256-K.
+
+    A block is 3x3 convolution, batch norm, neurons, 3x3 convolution, batch norm; neurons follow the sum. The first
+    block of each stage halves the image and has a 1x1 convolution as its shortcut. No neurons stand between the two
+    linear layers. 1,872,074 parameters for 32x32 images of three channels and ten classes. The input normalisation is
+    the first layer.
+
+    Source: Bu et al., "Rate Gradient Approximation Attack Threats Deep Spiking Neural Networks" (CVPR 2023), and its
+    code; 15 convolutions and 2 linear layers make 17.
+
+    Args:
+        time_steps: T of the direct encoding, >= 1.
+        decay: Membrane retention lambda, in (0, 1].
+        threshold: Firing threshold, > 0.
+        reset: "hard" or "soft".
+        nb_classes: K, >= 2.
+        in_channels: Channels of the input, >= 1.
+        image_size: Height and width of the input, a multiple of 8.
+        mean: Mean of each channel; CIFAR-10's by default.
+        std: Standard deviation of each channel; CIFAR-10's by default.
+        encoder: Another encoder than direct encoding; ``time_steps`` is unused then.
+
+    Returns:
+        A network from images (N, C, H, W) in [0, 1] to logits (N, K), in training mode.
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+    check_shape(nb_classes, in_channels, image_size, 8)
+    check_channels(mean, in_channels)
+    lif = partial(LIF, decay=decay, threshold=threshold, reset=reset)
+    channels = _STAGES[0][0]
+    layers: list[nn.Module] = [Normalize(mean, std), *conv_block(in_channels, channels, lif(), bias=False)]
+    for width, count in _STAGES:
+        layers += [_block(channels, width, 2, lif), lif()]
+        for _ in range(count - 1):
+            layers += [_block(width, width, 1, lif), lif()]
+        channels = width
+    features = channels * (image_size // 8) ** 2
+    layers += [nn.AvgPool2d(2), nn.Flatten(), nn.Linear(features, _HIDDEN), nn.BatchNorm1d(_HIDDEN)]
+    return make_network([*layers, nn.Linear(_HIDDEN, nb_classes)], encoder, time_steps)
+
+
+def _block(in_channels: int, out_channels: int, stride: int, lif: Callable[[], LIF]) -> Residual:
+    branch = nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        lif(),
+        nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+    )
+    if stride == 1:
+        return Residual(branch)
+    shortcut = nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
+    )
+    return Residual(branch, shortcut)

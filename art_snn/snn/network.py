@@ -1,0 +1,220 @@
+"""Spiking networks: encoder, body, readout.
+
+Layers without state (convolution, batch norm, pooling, ...) are torch's own and see one flat batch (T*N, ...); only
+spiking layers and the containers here see sequences (T, N, ...).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from art_snn.snn.readers import is_spiking
+
+
+def over_time(layer: nn.Module, x_seq: Tensor) -> Tensor:
+    """Apply a stateless layer to every step of a sequence.
+
+    A sequence that repeats one step (stride 0 over time, as direct encoding gives) is put through once a call.
+
+    Args:
+        layer: Module on (B, ...), without memory of time.
+        x_seq: Sequence (T, N, ...).
+
+    Returns:
+        Sequence (T, N, ...).
+    """
+    time_steps, batch = x_seq.shape[:2]
+    if time_steps > 1 and x_seq.stride(0) == 0 and not _differs_between_steps(layer):
+        with _flat(1):
+            out = _with_laid_out_gradient(layer(x_seq[0]))
+        return out.expand(time_steps, *out.shape)
+    # Copies of a repeated step lie in memory as the step does; flatten would lay them out anew.
+    rows = torch.cat([x_seq[0]] * time_steps) if x_seq.stride(0) == 0 else x_seq.flatten(0, 1)
+    with _flat(time_steps):
+        out = _with_laid_out_gradient(layer(rows))
+    return out.unflatten(0, (time_steps, batch))
+
+
+def _with_laid_out_gradient(out: Tensor) -> Tensor:
+    """Let a layer's gradient come in with the strides that its output has.
+
+    Where a dimension has size 1, the stride there is of no meaning, and elementwise operations choose one. From such a
+    gradient torch's batch norm in evaluation mode cannot tell whether channels come first or last, and mixes them up
+    (seen in torch 2.13 and 2.14, on the CPU, with one row).
+    """
+    if out.requires_grad and out.ndim == 4 and 1 in out.shape:
+        last = out.is_contiguous(memory_format=torch.channels_last) and not out.is_contiguous()
+        memory_format = torch.channels_last if last else torch.contiguous_format
+
+        def lay_out(grad: Tensor) -> Tensor:
+            memory = torch.empty(grad.shape, dtype=grad.dtype, device=grad.device, memory_format=memory_format)
+            return memory.copy_(grad)
+
+        out.register_hook(lay_out)
+    return out
+
+
+_HERE = threading.local()
+
+
+@contextmanager
+def _flat(steps: int) -> Iterator[None]:
+    """Remember, for hooks on layers inside, that batches are flat (steps * N, ...)."""
+    outer = flat_steps()
+    _HERE.steps = steps
+    try:
+        yield
+    finally:
+        _HERE.steps = outer
+
+
+def flat_steps() -> int | None:
+    """Return T' where the layer that runs now sees a flat batch (T' * N, ...), None where it sees (T, N, ...)."""
+    return getattr(_HERE, "steps", None)
+
+
+def _differs_between_steps(layer: nn.Module) -> bool:
+    """Say whether a layer in training treats equal steps differently, or counts them."""
+    return any(
+        module.training and isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd))
+        for module in layer.modules()
+    )
+
+
+class SpikingSequential(nn.Sequential):
+    """Run children one after the other on a sequence (T, N, ...): spiking ones as they are, others by `over_time`."""
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        """Return the last child's output, (T, N, ...)."""
+        for child in self:
+            x_seq = child(x_seq) if is_sequence_module(child) else over_time(child, x_seq)
+        return x_seq
+
+
+class Residual(nn.Module):
+    """Add a branch and a shortcut, step by step: ``branch(x) + shortcut(x)``. The neuron comes after it.
+
+    Args:
+        branch: Layers of the residual branch; an `nn.Sequential` may hold spiking layers.
+        shortcut: Layers of the shortcut; None is the identity.
+    """
+
+    def __init__(self, branch: nn.Module, shortcut: nn.Module | None = None) -> None:
+        super().__init__()
+        self.branch = as_sequence(branch)
+        self.shortcut = None if shortcut is None else as_sequence(shortcut)
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        """Return the sum, (T, N, ...)."""
+        return self.branch(x_seq) + (x_seq if self.shortcut is None else self.shortcut(x_seq))
+
+
+def as_sequence(module: nn.Module) -> nn.Module:
+    """Make a module on sequences (T, N, ...) of ordinary layers: plain `nn.Sequential` containers are rebuilt.
+
+    The layers themselves are shared, not copied. Other modules are taken to handle sequences if they hold a spiking
+    layer, and to be stateless if not.
+    """
+    if type(module) is nn.Sequential:
+        return SpikingSequential(
+            OrderedDict(
+                (name, as_sequence(child) if type(child) is nn.Sequential and _holds_sequence(child) else child)
+                for name, child in module._modules.items()  # named_children() leaves out a module's second use
+                if child is not None
+            )
+        )
+    return module if is_sequence_module(module) else SpikingSequential(module)
+
+
+def _holds_sequence(module: nn.Module) -> bool:
+    return any(is_sequence_module(child) for child in module.modules())
+
+
+def is_sequence_module(module: nn.Module) -> bool:
+    """Say whether a module takes a sequence (T, N, ...) rather than one flat batch (T*N, ...)."""
+    return isinstance(module, (SpikingSequential, Residual)) or is_spiking(module)
+
+
+class Normalize(nn.Module):
+    """Subtract a mean and divide by a standard deviation, a number a channel.
+
+    Args:
+        mean: Mean of each channel, C numbers.
+        std: Standard deviation of each channel, C numbers > 0.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if len(mean) != len(std) or len(mean) == 0:
+            raise ValueError(f"mean and std must be of one length >= 1, got {len(mean)} and {len(std)} numbers")
+        if not all(value > 0 for value in std):
+            raise ValueError(f"std must be > 0 in every channel, got {tuple(std)}")
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.get_default_dtype()).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.get_default_dtype()).view(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised images, shape (B, C, H, W) as ``x``."""
+        return (x - self.mean) / self.std
+
+
+class SpikingNetwork(nn.Module):
+    """A spiking network: encoder, then body, then the mean over time as logits.
+
+    Args:
+        encoder: Module from inputs (N, ...) to sequences (T, N, ...); see `art_snn.snn.encoders`.
+        body: Layers from sequences (T, N, ...) to outputs (T, N, K). A plain `nn.Sequential` of torch layers and
+            neurons will do. End with a layer that does not spike, so that the outputs are logits and not rates.
+
+    Raises:
+        TypeError: encoder or body is no module.
+
+    Example:
+        >>> from art_snn import DirectEncoder, LIF
+        >>> body = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), LIF(decay=0.9), nn.Linear(32, 10))
+        >>> SpikingNetwork(DirectEncoder(time_steps=8), body)(torch.rand(2, 1, 8, 8)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(self, encoder: nn.Module, body: nn.Module) -> None:
+        super().__init__()
+        for name, module in (("encoder", encoder), ("body", body)):
+            if not isinstance(module, nn.Module):
+                raise TypeError(f"{name} must be a torch.nn.Module, got {type(module).__name__}")
+        self.encoder = encoder
+        self.body = as_sequence(body)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Turn inputs (N, ...) into a sequence (T, N, ...)."""
+        return self.encoder(x)
+
+    def readout(self, out_seq: Tensor) -> Tensor:
+        """Average outputs (T, N, K) over time: logits (N, K)."""
+        return out_seq.mean(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (N, K) for inputs ``x`` (N, ...); differentiable with each neuron's own surrogate."""
+        return self.readout(self.body(self.encode(x)))
+
+
+@runtime_checkable
+class SequenceModel(Protocol):
+    """What the engine asks of a network; `art_snn.SpikingNetwork` is one."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Turn inputs (N, ...) into a sequence (T, N, ...), differentiably."""
+
+    def body(self, x_seq: Tensor) -> Tensor:
+        """Turn a sequence (T, N, ...) into outputs (T, N, K)."""
+
+    def readout(self, out_seq: Tensor) -> Tensor:
+        """Turn outputs (T, N, K) into logits (N, K)."""

@@ -1,0 +1,248 @@
+"""Robust training that can be stopped at any moment and goes on."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from art_snn.classifier.fit import diverged, not_finite
+from art_snn.classifier.inputs import check_labels
+from art_snn.classifier.pytorch import PyTorchSNNClassifier
+from art_snn.data import Split
+from art_snn.data.sets import is_events, load
+from art_snn.errors import CheckpointError, GradientWarning, InexactReplayWarning, TrainingError
+from art_snn.training import checkpoints
+from art_snn.training.augmentation import augment
+from art_snn.training.checkpoints import Checkpoint
+from art_snn.training.losses import DEFENCES
+from art_snn.training.recipe import RobustRecipe, check_batches, make_classifier, steps_of
+
+
+def load_data(recipe: RobustRecipe, *, verbose: bool = False) -> Split:
+    """Return the recipe's inputs and labels.
+
+    Raises:
+        DataError: The data are missing or damaged.
+    """
+    return load(
+        recipe.data,
+        image_size=recipe.image_size,
+        time_steps=recipe.time_steps,
+        split_by=recipe.split_by,
+        test_share=recipe.test_share,
+        verbose=verbose,
+    )
+
+
+def load_trained(checkpoint: Checkpoint, *, device_type: str = "gpu") -> tuple[RobustRecipe, PyTorchSNNClassifier]:
+    """Return what a checkpoint was trained by, and its classifier, in evaluation mode.
+
+    Raises:
+        CheckpointError: It does not fit this version.
+    """
+    recipe = recipe_of(checkpoint)
+    try:
+        shape, nb_classes = tuple(checkpoint.extra["input_shape"]), checkpoint.extra["nb_classes"]
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            clip_values = tuple(checkpoint.extra.get("clip_values", (0.0, 1.0)))
+            classifier = make_classifier(recipe, shape, nb_classes, device_type, clip_values)
+        classifier.load_state(checkpoint.path / checkpoints.WEIGHTS)
+    except (TypeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{checkpoint.path} does not fit this art_snn: {error}") from None
+    return recipe, classifier
+
+
+def recipe_of(checkpoint: Checkpoint) -> RobustRecipe:
+    """Return what a checkpoint was trained by.
+
+    Raises:
+        CheckpointError: It does not fit this version.
+    """
+    try:
+        return RobustRecipe(**checkpoint.recipe)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint.path} does not fit this art_snn: {error}") from None
+
+
+def check_run(run: Path, recipe: RobustRecipe) -> Checkpoint | None:
+    """Return the newest checkpoint in a run's folder, or None if it has none.
+
+    Raises:
+        CheckpointError: It is damaged, or of a training with other settings, which are named.
+    """
+    if not run.is_dir() or checkpoints.newest(run) is None:
+        return None
+    found = checkpoints.read_checkpoint(run)
+    own = asdict(recipe)
+    there = {**asdict(RobustRecipe()), **found.recipe}  # settings that came later had their defaults
+    other = [f"{name} is {there[name]!r} there and {own[name]!r} here" for name in own if there[name] != own[name]]
+    if other:
+        raise CheckpointError(f"{run} holds another training ({'; '.join(other)}); give another folder")
+    return found
+
+
+def train_robustly(
+    recipe: RobustRecipe, data: Split, run: Path, *, device_type: str = "gpu", verbose: bool = False
+) -> tuple[PyTorchSNNClassifier, list[dict[str, float]]]:
+    """Train a network, or go on where a stopped training was; a checkpoint is written after every epoch.
+
+    The global random generators of torch and numpy are seeded for the training, and put back afterwards.
+
+    Args:
+        recipe: What to train, and how.
+        data: Images (N, C, H, W) in [0, 1], or event frames (N, T, C, H, W), and labels.
+        run: Folder for the checkpoints; made if missing.
+        device_type: "gpu" or "cpu".
+        verbose: Show progress.
+
+    Returns:
+        The classifier in evaluation mode, and one entry an epoch: "loss", "train_accuracy" (of what the defence
+        trains on), "test_accuracy" (clean), "seconds".
+
+    Raises:
+        CheckpointError: The folder holds another training, or a damaged checkpoint.
+        BusyError: Another process trains in the folder.
+        TrainingError: Inputs or labels do not fit the recipe, and nothing is written then; or the loss or the weights
+            became NaN or inf, and the checkpoints of the epochs before are left as they are.
+    """
+    check_run(run, recipe)
+    with _own_generators(recipe.seed):
+        classifier = _untrained(recipe, data, device_type)
+        run.mkdir(parents=True, exist_ok=True)
+        with checkpoints.locked(run):
+            history = _train(classifier, recipe, data, run, verbose)
+    classifier.model.eval()
+    return classifier, history
+
+
+def _untrained(recipe: RobustRecipe, data: Split, device_type: str) -> PyTorchSNNClassifier:
+    """Return the classifier to train; raise TrainingError if the data do not fit the recipe."""
+    shape = tuple(data.x_train.shape[1:])
+    nb_classes = int(np.concatenate([data.y_train, data.y_test]).max()) + 1
+    # Images are in [0, 1]; counts of events have no such limit, and clipping them below what they are is an attack.
+    clip_values = (0.0, 1.0)
+    if is_events(recipe.data):
+        clip_values = (0.0, max(float(part.max()) for part in (data.x_train, data.x_test)))
+    check_batches(recipe, shape, len(data.x_train))
+    try:
+        check_labels(data.y_train, len(data.x_train), nb_classes)
+        check_labels(data.y_test, len(data.x_test), nb_classes)
+        return make_classifier(recipe, shape, nb_classes, device_type, clip_values)
+    except TrainingError:
+        raise
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise TrainingError(f"{recipe.architecture_name} cannot be trained on inputs {shape}: {reason}") from None
+
+
+def _train(
+    classifier: PyTorchSNNClassifier, recipe: RobustRecipe, data: Split, run: Path, verbose: bool
+) -> list[dict[str, float]]:
+    """Train for the epochs that are left, in a folder that is locked; return the history."""
+    found = check_run(run, recipe)
+    checkpoints.clean(run)
+    optimizer: Any = classifier.optimizer
+    history: list[dict[str, float]] = []
+    if found is not None:
+        history = list(found.history)
+        checkpoints.restore(found, classifier.model.network, optimizer)
+    first = len(history)
+    with tqdm(
+        range(first, recipe.epochs),
+        initial=first,
+        total=recipe.epochs,
+        disable=not verbose,
+        desc=f"Training ({recipe.defence})",
+        unit="epoch",
+    ) as epochs:
+        for epoch in epochs:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", GradientWarning)  # early on, some gradients are zero
+                warnings.simplefilter("ignore", InexactReplayWarning)  # the recipes' networks are exact until NaN
+                entry = _epoch(classifier, recipe, data, epoch, verbose)
+            history.append(entry)
+            epochs.set_postfix({name: f"{value:.3f}" for name, value in entry.items() if name != "seconds"})
+            checkpoints.save_checkpoint(
+                run,
+                epoch=epoch + 1,
+                network=classifier.model.network,
+                optimizer=optimizer,
+                recipe=asdict(recipe),
+                history=history,
+                extra={
+                    "input_shape": list(classifier.input_shape),
+                    "nb_classes": classifier.nb_classes,
+                    "clip_values": [float(value) for value in classifier.clip_values],
+                    "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "torch")},
+                },
+            )
+    return history
+
+
+def _epoch(
+    classifier: PyTorchSNNClassifier, recipe: RobustRecipe, data: Split, epoch: int, verbose: bool
+) -> dict[str, float]:
+    """Train for one epoch; return its entry in the history."""
+    start = time.perf_counter()
+    optimizer: Any = classifier.optimizer
+    batches = _batches(recipe, data)
+    total, correct = 0.0, 0
+    for step, index in enumerate(tqdm(batches, desc="Batches", leave=False, disable=not verbose)):
+        progress = (epoch + step / len(batches)) / recipe.epochs
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * (1 + math.cos(math.pi * progress)) / 2
+        x, y = augment(data.x_train[index.numpy()], recipe.augmentation), data.y_train[index.numpy()]
+        loss, logits = DEFENCES[recipe.defence](classifier, x, y, recipe.budget)
+        if not torch.isfinite(loss):
+            raise diverged("training loss", epoch, recipe.lr)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.item() * len(index)
+        correct += int((logits.argmax(1).cpu().numpy() == y).sum())
+    if not_finite(classifier.model):
+        raise diverged("weights", epoch, recipe.lr)
+    classifier.model.eval()
+    hits = classifier.predict(data.x_test).argmax(1) == data.y_test
+    return {
+        "loss": total / len(data.x_train),
+        "train_accuracy": correct / len(data.x_train),
+        "test_accuracy": float(hits.mean()),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def _batches(recipe: RobustRecipe, data: Split) -> list[Tensor]:
+    """Draw the indices of an epoch's batches.
+
+    At T=1, a last sample alone joins the batch before it: batch norm has no variance of one row.
+    """
+    batches = list(torch.randperm(len(data.x_train)).split(recipe.batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1 and steps_of(recipe, data.x_train.shape[1:]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
+@contextmanager
+def _own_generators(seed: int) -> Iterator[None]:
+    """Seed the global generators of torch and numpy for a block, and put them back."""
+    state = np.random.get_state()  # noqa: NPY002  (ART draws from it)
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
+            yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
