@@ -7,7 +7,14 @@ another one is chosen.
 from art_snn.classifier.event_frames import for_event_frames
 from art_snn.classifier.pytorch import PyTorchSNNClassifier
 from art_snn.engine.module import GradientRuleModule
-from art_snn.errors import GradientWarning, InexactReplayWarning, UnsupportedInputError, UnsupportedModelError
+from art_snn.errors import (
+    ArtSnnError,
+    GradientWarning,
+    InexactReplayWarning,
+    RandomnessWarning,
+    UnsupportedInputError,
+    UnsupportedModelError,
+)
 from art_snn.rules import BPTR, CBA, HART, RGA, STBP, RateGradient, get_rule, register_rule, rule_names
 from art_snn.snn.encoders import DirectEncoder, EventFrameEncoder, PoissonEncoder
 from art_snn.snn.network import Normalize, Residual, SpikingNetwork, SpikingSequential
@@ -23,6 +30,7 @@ __all__ = [
     "LIF",
     "RGA",
     "STBP",
+    "ArtSnnError",
     "DirectEncoder",
     "EventFrameEncoder",
     "GradientRuleModule",
@@ -31,6 +39,7 @@ __all__ = [
     "Normalize",
     "PoissonEncoder",
     "PyTorchSNNClassifier",
+    "RandomnessWarning",
     "RateGradient",
     "Residual",
     "SpikingNetwork",

@@ -1,11 +1,15 @@
-"""Errors and warnings that art_snn raises."""
+"""Every error and warning of art_snn; all errors have one base."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 
-class UnsupportedModelError(ValueError):
+class ArtSnnError(Exception):
+    """Base of all errors of art_snn. The message says what is wrong and what to do."""
+
+
+class UnsupportedModelError(ArtSnnError, ValueError):
     """Say why a model cannot be attacked: every reason at once, each with its cure.
 
     Args:
@@ -26,8 +30,36 @@ class UnsupportedModelError(ValueError):
         return type(self), (self.reasons,)
 
 
-class UnsupportedInputError(ValueError):
+class UnsupportedInputError(ArtSnnError, ValueError):
     """A class of ART cannot take a classifier's kind of input, such as an image attack event frames."""
+
+
+class TrainingError(ArtSnnError, ValueError):
+    """A training cannot begin as it was asked for, or diverged."""
+
+
+class CheckpointError(ArtSnnError, ValueError):
+    """A checkpoint is damaged, of another format, or of another training."""
+
+
+class BusyError(ArtSnnError):
+    """Another process trains in the folder."""
+
+
+class DataError(ArtSnnError, ValueError):
+    """Data are missing, damaged or not laid out as they must be; the message names the file."""
+
+
+class ResultsError(ArtSnnError, ValueError):
+    """Results are damaged, or of another version."""
+
+
+class NothingToDrawError(ArtSnnError, ValueError):
+    """The rows hold nothing that a figure shows."""
+
+
+class UsageError(ArtSnnError, ValueError):
+    """An option's value is wrong."""
 
 
 class InexactReplayWarning(UserWarning):
@@ -38,33 +70,5 @@ class GradientWarning(UserWarning):
     """A gradient is all zero or not finite for some samples: an attack cannot move them."""
 
 
-class TrainingError(ValueError):
-    """A training cannot begin as it was asked for, or diverged; the message is one line that says what to do."""
-
-
-class DataError(ValueError):
-    """Data are missing, damaged or not laid out as they must be; the message is one line that names the file."""
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is damaged, of another format, or of another training; the message is one line."""
-
-
-class BusyError(CheckpointError):
-    """Another process trains in the folder."""
-
-
-class ResultsError(ValueError):
-    """A results file is damaged or of another schema; the message is one line."""
-
-
-class UsageError(ValueError):
-    """An option's value is wrong; the message is one line for the user."""
-
-
-class NothingToDrawError(ValueError):
-    """The rows hold nothing that a figure shows; the message is one line."""
-
-
-class ImageFolderError(DataError):
-    """A folder of images is missing, damaged or not laid out as it must be; the message is one line."""
+class RandomnessWarning(UserWarning):
+    """An option for random encoders does nothing here, or cannot reach the encoder's noise."""

@@ -1,1 +1,23 @@
-"""Attacks as values: frozen specs that make ART's attack objects."""
+"""Attacks as values, as rules are: frozen specs that make ART's attack objects, and a registry.
+
+An attack is a frozen dataclass that derives from `Attack` and registers itself. A new one is one file
+and one line below.
+"""
+
+from art_snn.attacks.base import Attack
+from art_snn.attacks.registry import attack_names, make_attack, register_attack
+
+# In the order of tables.
+from art_snn.attacks.gradient import FGSM, PAPER_STEP, PAPER_STEPS, PGD, ClipOnly  # isort: skip
+
+__all__ = [
+    "FGSM",
+    "PAPER_STEP",
+    "PAPER_STEPS",
+    "PGD",
+    "Attack",
+    "ClipOnly",
+    "attack_names",
+    "make_attack",
+    "register_attack",
+]

@@ -38,6 +38,7 @@ class SNNEstimator(PyTorchClassifier):
 
     _model: _Outputs
     _optimizer: torch.optim.Optimizer | None
+    _warns = True
 
     @property
     def model(self) -> GradientRuleModule:
@@ -211,7 +212,7 @@ class SNNEstimator(PyTorchClassifier):
                 stacklevel=3,
             )
             grad = torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
-        if (size == 0).any():
+        if self._warns and (size == 0).any():
             warnings.warn(
                 f"the gradient under {self.gradient_rule!r} is all zero for some samples: attacks cannot move them, "
                 "which is no robustness. Try another rule, or a larger gamma where the rule has one",

@@ -130,6 +130,22 @@ class PyTorchSNNClassifier(SNNEstimator):
         check_model(module.network, nb_classes, self._probe())
         self._model.eval()
 
+    def with_rule(self, rule: str | GradientRule, *, warn: bool = True) -> PyTorchSNNClassifier:
+        """Return a view: a classifier around the same network, optimizer and defences, with a rule of its own.
+
+        Nothing has to be put back afterwards, and several views may be used at the same time.
+
+        Args:
+            rule: Name of a rule, or a rule.
+            warn: Warn of samples whose gradient is all zero; False where the caller counts them.
+        """
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view._model = self._make_model_wrapper(self.model.with_rule(rule))
+        view._model.training = self._model.training
+        view._warns = warn
+        return view
+
     def predict(self, x: np.ndarray, batch_size: int = 128, training_mode: bool = False, **kwargs: Any) -> np.ndarray:
         """Return logits, after the postprocessing defences.
 

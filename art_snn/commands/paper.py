@@ -25,8 +25,8 @@ from art_snn.paper.experiments import SIZES, Experiment, experiments, plans, ret
 from art_snn.paper.figures import epsilon_figure, gamma_figure, retention_figure
 from art_snn.paper.published import TABLES
 from art_snn.paper.tables import write_rows, write_table
-from art_snn.training.recipe import RobustRecipe, has_fast_bfloat16, make_classifier
-from art_snn.training.run import check_run, load_data
+from art_snn.training.recipe import Recipe, has_fast_bfloat16, make_classifier
+from art_snn.training.run import load_data, resume_point
 
 RUNS, RESULTS = "runs", "results.sqlite"
 _RETENTION_SAMPLES = 64
@@ -162,10 +162,10 @@ def _try(chosen: list[Experiment], runs: Path, options: argparse.Namespace) -> N
 
 
 def _is_new(network: Experiment, runs: Path) -> bool:
-    return check_run(runs / network.name, network.recipe) is None
+    return resume_point(runs / network.name, network.recipe) is None
 
 
-def _source(recipe: RobustRecipe) -> tuple[Any, ...]:
+def _source(recipe: Recipe) -> tuple[Any, ...]:
     """Return what the loaded data depend on."""
     steps = recipe.time_steps if is_events(recipe.data) else 0
     return recipe.data, recipe.image_size, recipe.split_by, recipe.test_share or 0.0, steps

@@ -22,12 +22,12 @@ from art_snn.training.recipe import (
     MOMENTUM,
     OPTIMIZERS,
     SURROGATES,
-    RobustRecipe,
+    Recipe,
     check_architecture,
     check_batches,
     expected_shape,
 )
-from art_snn.training.run import check_run, load_data, train_robustly
+from art_snn.training.run import load_data, resume_point, train
 
 STEPS = 10  # of the PGD that reports the result
 REPORTED = 1000  # test samples at most
@@ -44,7 +44,7 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.set_defaults(run=run)
-    add, recipe = parser.add_argument, RobustRecipe()
+    add, recipe = parser.add_argument, Recipe()
     add("--out", type=Path, required=True, metavar="FOLDER", help="folder for the checkpoints")
     add("--defence", default=recipe.defence, help=f"one of {', '.join(DEFENCES)}")
     add(
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     verbose = not options.quiet
     recipe = _checked(options)
-    found = check_run(options.out, recipe)
+    found = resume_point(options.out, recipe)
     if found is not None and found.epoch >= recipe.epochs:
         print(f"{options.out} is trained already: {found.epoch} of {recipe.epochs} epochs")
         print(_next(options))
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"going on after epoch {found.epoch} of {recipe.epochs}", flush=True)
     data = load_data(recipe, verbose=verbose)
     try:
-        classifier, _ = train_robustly(recipe, data, options.out, device_type=options.device, verbose=verbose)
+        classifier, _ = train(recipe, data, options.out, device_type=options.device, verbose=verbose)
     except KeyboardInterrupt:
         print(f"\nstopped; the same command goes on after the last epoch in {options.out}")
         raise
@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _report(recipe: RobustRecipe, classifier: Any, data: Split) -> None:
+def _report(recipe: Recipe, classifier: Any, data: Split) -> None:
     part = stratified_part(data.y_test, REPORTED)
     x, y = data.x_test[part], data.y_test[part]
     attack = ProjectedGradientDescent(
@@ -120,11 +120,11 @@ def _next(options: argparse.Namespace) -> str:
     return f"next: art-snn evaluate --checkpoint {options.out}"
 
 
-def _checked(options: argparse.Namespace) -> RobustRecipe:
+def _checked(options: argparse.Namespace) -> Recipe:
     """Return the recipe; raise UsageError before any work is done."""
     check_device(options.device)
     check_folder("--out", options.out)
-    settings = {field.name: getattr(options, field.name) for field in fields(RobustRecipe)}
+    settings = {field.name: getattr(options, field.name) for field in fields(Recipe) if field.name != "events"}
     try:
         settings["data"] = resolved(options.data)
     except DataError as error:
@@ -136,7 +136,7 @@ def _checked(options: argparse.Namespace) -> RobustRecipe:
     if settings["image_size"] < multiple or settings["image_size"] % multiple:
         raise UsageError(f"--image-size must be a multiple of {multiple}, got {options.image_size}")
     try:
-        recipe = RobustRecipe(**settings)
+        recipe = Recipe(**settings)
         check_architecture(recipe, expected_shape(recipe))
         check_batches(recipe, expected_shape(recipe))
     except ValueError as error:

@@ -6,10 +6,8 @@ from art_snn.data.folders import load_image_folder
 from art_snn.data.frames import load_event_frames, to_frames
 from art_snn.data.recordings import Recordings, from_tonic, read_nmnist, read_npz, write_npz
 from art_snn.data.split import Split, stratified, stratified_part
-from art_snn.errors import ImageFolderError
 
 __all__ = [
-    "ImageFolderError",
     "Recordings",
     "Split",
     "from_tonic",

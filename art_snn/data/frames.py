@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from art_snn.checks import check_time_steps
+from art_snn.checks import check_count
 from art_snn.data.recordings import Recordings, read_nmnist, read_npz
 from art_snn.data.split import Split, stratified
 from art_snn.errors import DataError
@@ -60,7 +60,7 @@ def to_frames(
 
 
 def _check_options(time_steps: int, split_by: str, image_size: int | None) -> None:
-    check_time_steps(time_steps)
+    check_count("time_steps", time_steps)
     if split_by not in SPLIT_BY:
         raise ValueError(f"split_by must be 'number' or 'time', got {split_by!r}")
     if image_size is not None and image_size < 1:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from art_snn.checks import check_count
 from art_snn.engine import run as engine
-from art_snn.errors import GradientWarning, UnsupportedModelError
+from art_snn.errors import RandomnessWarning, UnsupportedModelError
 from art_snn.rules import get_rule
 from art_snn.rules.base import GradientRule
 from art_snn.snn.encoders import DirectEncoder, EventFrameEncoder
@@ -79,6 +79,13 @@ class GradientRuleModule(nn.Module):
     def rule(self, rule: str | GradientRule) -> None:
         self._rule = get_rule(rule)
 
+    def with_rule(self, rule: str | GradientRule) -> GradientRuleModule:
+        """Return a module around the same network with another rule, in the same mode."""
+        view = GradientRuleModule(self.network, rule)
+        view._eot_samples, view._restarts = self._eot_samples, self._restarts
+        view.training = self.training
+        return view
+
     @property
     def eot_samples(self) -> int:
         """Number of encodings that a gradient is averaged over; settable."""
@@ -90,7 +97,7 @@ class GradientRuleModule(nn.Module):
         if count > 1 and isinstance(getattr(self.network, "encoder", None), (DirectEncoder, EventFrameEncoder)):
             warnings.warn(
                 f"eot_samples={count} takes {count} times as long for the same gradient: the encoder is not random",
-                GradientWarning,
+                RandomnessWarning,
                 stacklevel=3,
             )
         self._eot_samples = int(count)
@@ -135,7 +142,7 @@ class GradientRuleModule(nn.Module):
         generator is found in the attribute ``generator`` of the encoder, or of another module of the network.
 
         Warns:
-            GradientWarning: There is none, and the encoder may be random.
+            RandomnessWarning: There is none, and the encoder may be random.
         """
         outer = self._restarts
         self.restart_noise()
@@ -147,7 +154,7 @@ class GradientRuleModule(nn.Module):
                 f"{type(encoder).__name__} holds no generator: noise that it draws from torch's global one is not "
                 "common to the runs in this block. Let it draw from a torch.Generator in its attribute generator, as "
                 "PoissonEncoder does; if it is not random, nothing is amiss",
-                GradientWarning,
+                RandomnessWarning,
                 stacklevel=3,
             )
         self._restarts = restarts

@@ -20,12 +20,12 @@ from art_snn.data.sets import title
 from art_snn.data.split import stratified_part
 from art_snn.errors import CheckpointError, DataError
 from art_snn.evaluation.gamma import GammaCurve, tune_gamma
+from art_snn.evaluation.legacy import ATTACKS, PGD_STEPS, make_pgd, through, zero_gradients
 from art_snn.evaluation.metrics import Proportion, accuracy, attack_success_rate
-from art_snn.evaluation.outcomes import ATTACKS, PGD_STEPS, make_pgd, through, zero_gradients
 from art_snn.rules import HART, get_rule
 from art_snn.rules.base import GradientRule
 from art_snn.training.checkpoints import WEIGHTS, Checkpoint, read_checkpoint
-from art_snn.training.recipe import RobustRecipe
+from art_snn.training.recipe import Recipe
 from art_snn.training.run import load_trained
 
 WHITE, BLACK = "white-box", "black-box"
@@ -168,10 +168,10 @@ def _row(cell: Cell, device_type: str, batch_size: int) -> dict[str, Any]:
     }
 
 
-def _description(recipe: RobustRecipe, cell: Cell) -> dict[str, Any]:
+def _description(recipe: Recipe, cell: Cell) -> dict[str, Any]:
     return {
         "dataset": cell.dataset or title(recipe.data),
-        "architecture": recipe.architecture_name,
+        "architecture": recipe.architecture,
         "width": recipe.width,
         "decay": recipe.decay,
         "time_steps": recipe.time_steps,
@@ -204,7 +204,7 @@ def _flat(name: str, share: Proportion) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=4)
-def _loaded(folder: str, digest: str, device_type: str) -> tuple[RobustRecipe, PyTorchSNNClassifier]:
+def _loaded(folder: str, digest: str, device_type: str) -> tuple[Recipe, PyTorchSNNClassifier]:
     checkpoint = read_checkpoint(Path(folder))
     found = weights_digest(checkpoint)
     if found != digest:

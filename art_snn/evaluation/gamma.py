@@ -11,8 +11,8 @@ from scipy.special import logsumexp
 from tqdm.auto import tqdm
 
 from art_snn.classifier.pytorch import PyTorchSNNClassifier
+from art_snn.evaluation.legacy import ATTACKS, through
 from art_snn.evaluation.metrics import Proportion, attack_success_rate
-from art_snn.evaluation.outcomes import ATTACKS, through
 from art_snn.rules import HART
 
 AttackMaker = Callable[[PyTorchSNNClassifier, float, int], EvasionAttack]

@@ -33,12 +33,12 @@ from art_snn.evaluation.cells import (
     run_cell,
     weights_digest,
 )
-from art_snn.evaluation.outcomes import ATTACKS
+from art_snn.evaluation.legacy import ATTACKS
 from art_snn.evaluation.store import ResultStore
 from art_snn.files import write_atomic
 from art_snn.rules import HART, get_rule
 from art_snn.training.checkpoints import Checkpoint, read_checkpoint
-from art_snn.training.recipe import RobustRecipe
+from art_snn.training.recipe import Recipe
 from art_snn.training.run import load_data, recipe_of
 
 _POLL_S = 1.0
@@ -248,7 +248,7 @@ def _gamma(rule: str, plan: GridPlan, apart: str) -> dict[str, Any]:
     return {"gamma_chosen": TUNED_ON_TEST if plan.tune_on_test else apart, "sweep": plan.sweep}
 
 
-def _samples_file(recipe: RobustRecipe, plan: GridPlan, folder: Path, verbose: bool) -> tuple[Path, str, str]:
+def _samples_file(recipe: Recipe, plan: GridPlan, folder: Path, verbose: bool) -> tuple[Path, str, str]:
     """Return the file with a recipe's samples, its digest, and where those to tune on come from.
 
     The data are loaded only if the file is missing.

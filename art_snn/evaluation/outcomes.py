@@ -1,165 +1,119 @@
-"""Rules times attacks: how robust does one network look through each gradient?"""
+"""One attack through one rule: what happened to each sample."""
 
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from art.attacks import EvasionAttack
-from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
 
-from art_snn.classifier.pytorch import PyTorchSNNClassifier
-from art_snn.errors import GradientWarning
-from art_snn.evaluation.metrics import Proportion, accuracy, attack_success_rate
-from art_snn.rules import get_rule
-from art_snn.rules.base import GradientRule
-
-PGD_STEPS = 7
+from art_snn.attacks import Attack
+from art_snn.checks import check_count
+from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.evaluation.metrics import Proportion, wilson_interval
+from art_snn.rules import GradientRule, get_rule
 
 
-@dataclass(frozen=True)
-class Row:
-    """The outcome of one attack through one rule.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What an attack did, one bit a sample; outcomes of several attacks on the same samples can be combined.
 
     Attributes:
-        rule: The rule's name.
-        gamma: The rule's gamma; None for rules without one.
-        attack: Name of the attack, "fgsm" or "pgd".
-        eps: Largest change of a pixel (L-infinity), in units of the input.
-        clean_accuracy: Accuracy before the attack.
-        attack_success_rate: Share of the correctly classified samples that the attack flips.
-        robust_accuracy: Accuracy after the attack.
-        zero_gradients: Share of the clean samples whose gradient is all zero, in [0, 1].
+        correct: Whether the class was right before the attack, shape (N,).
+        robust: Whether it is right after the attack, shape (N,).
+        zero_gradient: Whether the gradient at the input is all zero, shape (N,); None where there is no gradient.
+        changed: Whether the attack changed the input at all, shape (N,).
         seconds: Time that the attack took.
     """
 
-    rule: str
-    gamma: float | None
-    attack: str
-    eps: float
-    clean_accuracy: Proportion
-    attack_success_rate: Proportion
-    robust_accuracy: Proportion
-    zero_gradients: float
+    correct: np.ndarray
+    robust: np.ndarray
+    zero_gradient: np.ndarray | None
+    changed: np.ndarray
     seconds: float
 
+    @property
+    def clean_accuracy(self) -> Proportion:
+        """Share of the samples that were classified correctly before the attack."""
+        return _share(self.correct)
 
-def make_fgsm(classifier: PyTorchSNNClassifier, eps: float, batch_size: int) -> EvasionAttack:
-    """Make ART's fast gradient sign method."""
-    return FastGradientMethod(classifier, eps=eps, batch_size=batch_size)
+    @property
+    def robust_accuracy(self) -> Proportion:
+        """Share of the samples that are classified correctly after the attack."""
+        return _share(self.robust)
 
+    @property
+    def attack_success_rate(self) -> Proportion:
+        """Share of the correctly classified samples that the attack flips."""
+        return _share(~self.robust[self.correct])
 
-def make_pgd(
-    classifier: PyTorchSNNClassifier, eps: float, batch_size: int, eps_step: float | None = None
-) -> EvasionAttack:
-    """Make ART's projected gradient descent as the SNN papers run it: 7 steps, no random start.
-
-    Args:
-        classifier: What is attacked.
-        eps: Largest change of a pixel, > 0.
-        batch_size: Samples to attack at once.
-        eps_step: Change of a pixel in a step, > 0; None for eps / 4. The papers' is 2/255, at any eps.
-    """
-    step = eps / 4 if eps_step is None else eps_step
-    return ProjectedGradientDescent(
-        classifier, eps=eps, eps_step=step, max_iter=PGD_STEPS, batch_size=batch_size, verbose=False
-    )
+    @property
+    def zero_gradients(self) -> float | None:
+        """Share of the samples whose gradient is all zero, in [0, 1]."""
+        return None if self.zero_gradient is None else float(self.zero_gradient.mean())
 
 
-ATTACKS: dict[str, Callable[[PyTorchSNNClassifier, float, int], EvasionAttack]] = {"fgsm": make_fgsm, "pgd": make_pgd}
-
-
-def evaluate_rules(
+def attack_through(
     classifier: PyTorchSNNClassifier,
+    rule: str | GradientRule,
+    attack: Attack,
     x: np.ndarray,
     y: np.ndarray,
     *,
-    rules: Sequence[str | GradientRule],
-    attacks: Sequence[str] = ("fgsm", "pgd"),
-    eps: float,
+    target: PyTorchSNNClassifier | None = None,
+    correct: np.ndarray | None = None,
+    zero_gradient: np.ndarray | None = None,
     batch_size: int = 128,
-) -> Iterator[Row]:
-    """Attack a classifier through each rule, and yield a row when each attack is over.
-
-    The classifier has its own rule whenever a row is handed out, and after an error.
+) -> Outcome:
+    """Attack a classifier through a rule, and say what happened to each sample.
 
     Args:
-        classifier: A trained classifier.
-        x: Inputs (N, *input_shape).
+        classifier: Where the gradient comes from. Neither it nor its rule is changed.
+        rule: Name of a rule, or a rule.
+        attack: The attack.
+        x: Inputs (N, *input_shape), N >= 1.
         y: Labels, class indices (N,).
-        rules: Names of rules, or rules.
-        attacks: Names of attacks: "fgsm", "pgd".
-        eps: Largest change of a pixel, > 0, in units of the input.
-        batch_size: Samples to attack at once.
+        target: The classifier that is attacked, where it is another one (black box).
+        correct: `Outcome.correct`, if it is known; computed otherwise.
+        zero_gradient: `Outcome.zero_gradient`, if it is known.
+        batch_size: Samples to attack at the same time, >= 1.
 
     Raises:
-        ValueError: No samples, eps not above 0, or a name is unknown. Nothing has run then.
+        ValueError: There are no samples, or a name or number is out of its range. Nothing has run then.
     """
     if len(x) == 0:
         raise ValueError("x is empty: there is nothing to attack")
-    if not 0 < eps < np.inf:
-        raise ValueError(f"eps must be a finite number > 0, got {eps!r}")
-    unknown = [name for name in attacks if name not in ATTACKS]
-    if unknown:
-        raise ValueError(f"unknown attack {unknown[0]!r}; known: {', '.join(ATTACKS)}")
-    resolved = [get_rule(rule) for rule in rules]
-    return _rows(classifier, x, y, resolved, attacks, eps, batch_size)
+    check_count("batch_size", batch_size)
+    # What zero_gradient counts is not warned of, too.
+    source = classifier.with_rule(get_rule(rule), warn=False)
+    victim = classifier if target is None else target
+    if correct is None:
+        correct = victim.predict(x, batch_size=batch_size).argmax(1) == y
+    start = time.perf_counter()
+    examples = attack.make(source, batch_size=batch_size).generate(x, y)
+    robust = victim.predict(examples, batch_size=batch_size).argmax(1) == y
+    seconds = time.perf_counter() - start
+    changed = (np.asarray(examples) != x).reshape(len(x), -1).any(1)
+    return Outcome(correct=correct, robust=robust, zero_gradient=zero_gradient, changed=changed, seconds=seconds)
 
 
-def _rows(
-    classifier: PyTorchSNNClassifier,
-    x: np.ndarray,
-    y: np.ndarray,
-    rules: Sequence[GradientRule],
-    attacks: Sequence[str],
-    eps: float,
-    batch_size: int,
-) -> Iterator[Row]:
-    clean = classifier.predict(x, batch_size=batch_size)
-    for rule in rules:
-        with through(classifier, rule):
-            zeros = zero_gradients(classifier, x, y, batch_size)
-        for attack in attacks:
-            with through(classifier, rule):
-                start = time.perf_counter()
-                examples = ATTACKS[attack](classifier, eps, batch_size).generate(x, y)
-                attacked = classifier.predict(examples, batch_size=batch_size)
-                seconds = time.perf_counter() - start
-            yield Row(
-                rule=rule.name,
-                gamma=getattr(rule, "gamma", None),
-                attack=attack,
-                eps=eps,
-                clean_accuracy=accuracy(clean, y),
-                attack_success_rate=attack_success_rate(clean, attacked, y),
-                robust_accuracy=accuracy(attacked, y),
-                zero_gradients=zeros,
-                seconds=seconds,
-            )
+def zero_gradients(
+    classifier: PyTorchSNNClassifier, rule: str | GradientRule, x: np.ndarray, y: np.ndarray, *, batch_size: int = 128
+) -> np.ndarray:
+    """Return whether the loss gradient under a rule is all zero, for each sample (N,).
+
+    Args:
+        classifier: The classifier; its rule is not changed.
+        rule: Name of a rule, or a rule.
+        x: Inputs (N, *input_shape).
+        y: Labels (N,).
+        batch_size: Samples to run at the same time, >= 1.
+    """
+    source = classifier.with_rule(get_rule(rule), warn=False)
+    parts = [slice(start, start + batch_size) for start in range(0, len(x), batch_size)]
+    grads = [np.abs(source.loss_gradient(x[part], y[part])) for part in parts]
+    return np.concatenate([grad.reshape(len(grad), -1).max(1) == 0 for grad in grads])
 
 
-@contextmanager
-def through(classifier: PyTorchSNNClassifier, rule: GradientRule) -> Iterator[None]:
-    """Give a classifier a rule for the time of a block; zero gradients are counted here, not warned of."""
-    own = classifier.gradient_rule
-    classifier.gradient_rule = rule
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", GradientWarning)
-            yield
-    finally:
-        classifier.gradient_rule = own
-
-
-def zero_gradients(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, batch_size: int) -> float:
-    """Return the share of samples whose loss gradient is all zero."""
-    zeros = 0
-    for start in range(0, len(x), batch_size):
-        rows = slice(start, start + batch_size)
-        grad = classifier.loss_gradient(x[rows], y[rows])
-        zeros += int((np.abs(grad).reshape(len(grad), -1).max(1) == 0).sum())
-    return zeros / len(x)
+def _share(hits: np.ndarray) -> Proportion:
+    return wilson_interval(int(hits.sum()), len(hits))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from art_snn.checks import check_count, check_decay, check_positive, check_time_steps
+from art_snn.checks import check_count, check_decay, check_positive
 from art_snn.engine import run as engine
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.network import SequenceModel
@@ -185,7 +185,7 @@ def theorem_1(*, time_steps: int, decay: float, c: float, a: float, b: float = 0
         >>> theorem_1(time_steps=1, decay=1.0, c=1.0, a=1.0)
         0.3333333333333333
     """
-    check_time_steps(time_steps)
+    check_count("time_steps", time_steps)
     check_decay(decay)
     check_positive("c", c)
     return (a**2 * c**2 - b**2) / (3 * c**2) * ((time_steps - 1) * (1 - decay) ** 2 + 1) / time_steps**2

@@ -20,8 +20,8 @@ from art_snn.evaluation.retention import temporal_retention
 from art_snn.snn.encoders import DirectEncoder
 from art_snn.snn.network import SpikingNetwork
 from art_snn.training.checkpoints import locked, read_checkpoint
-from art_snn.training.recipe import RobustRecipe
-from art_snn.training.run import check_run, load_data, load_trained, train_robustly
+from art_snn.training.recipe import Recipe
+from art_snn.training.run import load_data, load_trained, resume_point, train
 
 _POLL_S, _POLL_MOST_S = 1.0, 30.0
 SIZES = ("small", "full")
@@ -44,7 +44,7 @@ class Experiment:
     """
 
     name: str
-    recipe: RobustRecipe
+    recipe: Recipe
     eps: tuple[float, ...] = EPS
 
     def surrogate(self) -> Experiment:
@@ -102,7 +102,7 @@ def experiments(
     }
     found: list[Experiment] = []
     if images is not None:
-        base = RobustRecipe(
+        base = Recipe(
             **common,
             data=images,
             architecture=None if small else "vgg11",
@@ -117,7 +117,7 @@ def experiments(
             found.append(_experiment(base, decay=0.9, architecture="resnet17"))
             found += [_experiment(base, decay=d, time_steps=t) for d in (0.5, 1.0) for t in (4, 16)]
     if events is not None:
-        base = RobustRecipe(
+        base = Recipe(
             **common,
             data=events,
             architecture="vgg_dvs",
@@ -135,10 +135,10 @@ def experiments(
     return found
 
 
-def _experiment(base: RobustRecipe, attacks_eps: tuple[float, ...] = EPS, **changes: Any) -> Experiment:
+def _experiment(base: Recipe, attacks_eps: tuple[float, ...] = EPS, **changes: Any) -> Experiment:
     recipe = replace(base, **changes)
     star = "-robust" if recipe.defence != "none" else ""
-    name = f"{recipe.architecture_name}-T{recipe.time_steps}-lambda{recipe.decay:g}{star}"
+    name = f"{recipe.architecture}-T{recipe.time_steps}-lambda{recipe.decay:g}{star}"
     return Experiment(name=name, recipe=recipe, eps=attacks_eps)
 
 
@@ -162,7 +162,7 @@ def train_all(
     left = [network for one in chosen for network in (one, one.surrogate())]
     wait = _POLL_S
     for network in left:
-        check_run(folder / network.name, network.recipe)
+        resume_point(folder / network.name, network.recipe)
     with quiet_workers():
         workers = Parallel(n_jobs=n_jobs, pre_dispatch="n_jobs")
         while left:
@@ -180,7 +180,7 @@ def train_all(
 def _train(network: Experiment, folder: Path, device_type: str, verbose: bool, bars: bool) -> bool:
     """Train a network if it is not; say False where another process is at it."""
     run = folder / network.name
-    found = check_run(run, network.recipe)
+    found = resume_point(run, network.recipe)
     if found is not None and found.epoch >= network.recipe.epochs:
         return True
     run.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ def _train(network: Experiment, folder: Path, device_type: str, verbose: bool, b
         if verbose:
             tqdm.write(f"training {network.name}")
         data = load_data(network.recipe, verbose=bars)
-        _, history = train_robustly(network.recipe, data, run, device_type=device_type, verbose=bars)
+        _, history = train(network.recipe, data, run, device_type=device_type, verbose=bars)
     except BusyError:
         return False
     if verbose:
@@ -273,7 +273,7 @@ def retention_records(
                     {
                         "run": run.name,
                         "dataset": dataset or title(recipe.data),
-                        "architecture": recipe.architecture_name,
+                        "architecture": recipe.architecture,
                         "width": recipe.width,
                         "defence": recipe.defence,
                         "decay": recipe.decay,

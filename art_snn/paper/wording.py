@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from art_snn.evaluation.cells import GIVEN
-from art_snn.evaluation.outcomes import PGD_STEPS
+from art_snn.evaluation.legacy import PGD_STEPS
 
 Row = Mapping[str, Any]
 

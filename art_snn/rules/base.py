@@ -1,4 +1,4 @@
-"""What the parts of art_snn pass to one another.
+"""The three families of gradient rules, and what they see of a layer.
 
 Shapes: ``N`` samples, ``T`` time-steps, ``*F`` the features of one layer. Sequences are time-first, ``(T, N, *F)``.
 """
@@ -6,7 +6,7 @@ Shapes: ``N`` samples, ``T`` time-steps, ``*F`` the features of one layer. Seque
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -30,9 +30,20 @@ class LayerRecord(NamedTuple):
 
 
 class GradientRule(ABC):  # noqa: B024  (its families have the abstract methods)
-    """How a spiking network is differentiated. Base of the three families below; rules derive from one of those."""
+    """How a spiking network is differentiated. Base of the three families below; rules derive from one of those.
+
+    Attributes:
+        name: What a user writes, in lower case.
+        title: What tables and figures call the rule; the name of the class, unless it says otherwise.
+    """
 
     name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "title" not in vars(cls):
+            cls.title = cls.__name__
 
 
 class RateRule(GradientRule):

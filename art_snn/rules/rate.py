@@ -25,6 +25,7 @@ class RateGradient(RateRule):
     """
 
     name: ClassVar[str] = "rate"
+    title: ClassVar[str] = "rate gradient"
 
     def gain(self, record: LayerRecord) -> Tensor:
         """Return the sample's mean ratio where the mean current is positive, 0 elsewhere."""

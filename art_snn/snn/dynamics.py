@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 Reset: TypeAlias = Literal["hard", "soft"]
-
-
+RESETS: tuple[Reset, ...] = ("hard", "soft")
 Scalar: TypeAlias = float | Tensor
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from art_snn.checks import check_time_steps
+from art_snn.checks import check_count
 
 
 class DirectEncoder(nn.Module):
@@ -26,7 +26,7 @@ class DirectEncoder(nn.Module):
 
     def __init__(self, *, time_steps: int) -> None:
         super().__init__()
-        self.time_steps = check_time_steps(time_steps)
+        self.time_steps = check_count("time_steps", time_steps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` (N, ...) as (T, N, ...)."""
@@ -64,7 +64,7 @@ class PoissonEncoder(nn.Module):
 
     def __init__(self, *, time_steps: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        self.time_steps = check_time_steps(time_steps)
+        self.time_steps = check_count("time_steps", time_steps)
         if generator is not None and not isinstance(generator, torch.Generator):
             raise TypeError(f"generator must be a torch.Generator or None, got {type(generator).__name__}")
         self.generator = torch.Generator().manual_seed(0) if generator is None else generator

@@ -1,4 +1,4 @@
-"""Integrate-and-fire neurons: pure step functions, and thin modules that run them over a sequence.
+"""Integrate-and-fire neurons: thin modules that run the step functions of `art_snn.snn.dynamics` over a sequence.
 
 The modules keep no state and do not know T: they read it off the sequence, and a forward pass leaves nothing behind.
 """
@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from art_snn.checks import check_decay, check_positive
+from art_snn.checks import check_choice, check_decay, check_positive
 from art_snn.snn.bptt import fire_through_time
-from art_snn.snn.dynamics import NeuronParams, Reset
+from art_snn.snn.dynamics import RESETS, NeuronParams, Reset
 from art_snn.snn.surrogates import Triangle
 
 
@@ -46,8 +46,7 @@ class LIF(nn.Module):
         super().__init__()
         check_decay(decay)
         check_positive("threshold", threshold)
-        if reset not in ("hard", "soft"):
-            raise ValueError(f"reset must be 'hard' or 'soft', got {reset!r}")
+        check_choice("reset", reset, RESETS)
         self.params = NeuronParams(decay=float(decay), threshold=float(threshold), reset=reset)
         self.surrogate = Triangle() if surrogate is None else surrogate
         self.detach_reset = detach_reset

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import nn
 
-from art_snn.checks import check_decay, check_time_steps
+from art_snn.checks import check_choice, check_count, check_decay
 from art_snn.classifier.pytorch import PyTorchSNNClassifier
 from art_snn.data import Split
 from art_snn.files import cache_folder, load_weights, save_weights
-from art_snn.snn.dynamics import Reset
+from art_snn.snn.dynamics import RESETS, Reset
 from art_snn.snn.models import digits_net
 
 logger = logging.getLogger(__name__)
@@ -42,10 +42,9 @@ class DigitsRecipe:
     epochs: int = 20
 
     def __post_init__(self) -> None:
-        check_time_steps(self.time_steps)
+        check_count("time_steps", self.time_steps)
         check_decay(self.decay)
-        if self.reset not in ("hard", "soft"):
-            raise ValueError(f"reset must be 'hard' or 'soft', got {self.reset!r}")
+        check_choice("reset", self.reset, RESETS)
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be in 0 to 2**63 - 1, got {self.seed!r}")
         if self.epochs < 1:

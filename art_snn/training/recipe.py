@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from art_snn.checks import check_count, check_decay, check_time_steps
+from art_snn.checks import check_choice, check_count, check_decay
 from art_snn.classifier.pytorch import PyTorchSNNClassifier
 from art_snn.data.cifar import NAMES as CIFAR
 from art_snn.data.frames import SPLIT_BY
-from art_snn.data.sets import DIGITS, is_events
+from art_snn.data.sets import DIGITS, is_events, title
 from art_snn.errors import TrainingError
 from art_snn.rules import HART, get_rule
 from art_snn.rules.base import GradientRule
-from art_snn.snn.dynamics import Reset
+from art_snn.snn.dynamics import RESETS, Reset
 from art_snn.snn.models.table import ARCHITECTURES, CIFAR100_STATISTICS, DIGITS_NET, NORMALIZING, VGG_DVS, VGG_SMALL
 from art_snn.snn.neurons import LIF
 from art_snn.snn.surrogates import ATan, Sigmoid, Triangle
@@ -35,11 +35,12 @@ MOMENTUM = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobustRecipe:
+class Recipe:
     """All that a training depends on: equal recipes on equal data give equal weights on one machine.
 
     Attributes:
         data: What `art_snn.data.sets.load` takes: "digits", "cifar10", "cifar100", a folder or file.
+        events: Whether the data are event recordings; None to look, once.
         split_by: "number" or "time": how event recordings are cut into frames.
         test_share: Share of event recordings to test on, in (0, 1); None for the source's own split.
         architecture: A name of `ARCHITECTURES`; None for "digits_net" on digits and "vgg_small" on
@@ -68,6 +69,7 @@ class RobustRecipe:
     """
 
     data: str = DIGITS
+    events: bool | None = None
     split_by: str = "number"
     test_share: float | None = None
     architecture: str | None = None
@@ -94,14 +96,19 @@ class RobustRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_time_steps(self.time_steps)
+        # Once, at birth: the disk that is asked here may be another one when the run is loaded.
+        if self.events is None:
+            object.__setattr__(self, "events", is_events(self.data))
+        if self.architecture is None:
+            own = DIGITS_NET if self.data == DIGITS else VGG_DVS if self.events else VGG_SMALL
+            object.__setattr__(self, "architecture", own)
+        check_count("time_steps", self.time_steps)
         check_decay(self.decay)
-        if self.reset not in ("hard", "soft"):
-            raise ValueError(f"reset must be 'hard' or 'soft', got {self.reset!r}")
+        check_choice("reset", self.reset, RESETS)
         if self.defence not in DEFENCES:
             raise ValueError(f"unknown defence {self.defence!r}; known: {', '.join(DEFENCES)}")
         for name, value, known in (
-            ("architecture", self.architecture or VGG_SMALL, ARCHITECTURES),
+            ("architecture", self.architecture, ARCHITECTURES),
             ("surrogate", self.surrogate, SURROGATES),
             ("optimizer", self.optimizer, OPTIMIZERS),
             ("augmentation", self.augmentation, AUGMENTATIONS),
@@ -109,8 +116,8 @@ class RobustRecipe:
         ):
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
-        if self.width is not None and self.architecture_name not in (VGG_SMALL, VGG_DVS):
-            raise ValueError(f"{self.architecture_name} has no width to choose, got width={self.width!r}")
+        if self.width is not None and self.architecture not in (VGG_SMALL, VGG_DVS):
+            raise ValueError(f"{self.architecture} has no width to choose, got width={self.width!r}")
         for name in ("epochs", "batch_size", "image_size", *(() if self.width is None else ("width",))):
             check_count(name, getattr(self, name))
         if self.test_share is not None and not 0 < self.test_share < 1:
@@ -124,13 +131,9 @@ class RobustRecipe:
         _ = self.budget, self.gradient_rule
 
     @property
-    def architecture_name(self) -> str:
-        """The architecture, also where it was left to the data."""
-        if self.architecture is not None:
-            return self.architecture
-        if self.data == DIGITS:
-            return DIGITS_NET
-        return VGG_DVS if is_events(self.data) else VGG_SMALL
+    def title(self) -> str:
+        """What tables call the data set."""
+        return title(self.data)
 
     @property
     def budget(self) -> Budget:
@@ -150,12 +153,12 @@ class RobustRecipe:
         return HART(gamma=self.gamma) if self.rule == HART.name else get_rule(self.rule)
 
 
-def steps_of(recipe: RobustRecipe, input_shape: tuple[int, ...]) -> int:
+def steps_of(recipe: Recipe, input_shape: tuple[int, ...]) -> int:
     """Return T for inputs of a shape, (C, H, W) or (T, C, H, W)."""
     return input_shape[0] if len(input_shape) == 4 else recipe.time_steps
 
 
-def expected_shape(recipe: RobustRecipe) -> tuple[int, ...]:
+def expected_shape(recipe: Recipe) -> tuple[int, ...]:
     """Return the shape of one input, (C, H, W) or (T, C, H, W), before the data are loaded.
 
     Event frames are taken to have two polarities, as they nearly always do.
@@ -168,9 +171,9 @@ def expected_shape(recipe: RobustRecipe) -> tuple[int, ...]:
     return (recipe.time_steps, 2, side, side) if is_events(recipe.data) else (3, side, side)
 
 
-def check_architecture(recipe: RobustRecipe, input_shape: tuple[int, ...]) -> None:
+def check_architecture(recipe: Recipe, input_shape: tuple[int, ...]) -> None:
     """Raise TrainingError unless the recipe's network takes inputs of a shape, (C, H, W) or (T, C, H, W)."""
-    name, frames = recipe.architecture_name, len(input_shape) == 4
+    name, frames = recipe.architecture, len(input_shape) == 4
     if frames and name != VGG_DVS:
         raise TrainingError(f"{name} takes images, not event frames (T, C, H, W); leave the architecture out")
     if not frames and name == VGG_DVS:
@@ -179,7 +182,7 @@ def check_architecture(recipe: RobustRecipe, input_shape: tuple[int, ...]) -> No
         raise TrainingError(f"{name} takes images (1, 8, 8), not {input_shape}; leave the architecture out")
 
 
-def check_batches(recipe: RobustRecipe, input_shape: tuple[int, ...], samples: int | None = None) -> None:
+def check_batches(recipe: Recipe, input_shape: tuple[int, ...], samples: int | None = None) -> None:
     """Raise TrainingError if a batch would be one row, which batch norm refuses.
 
     Args:
@@ -196,7 +199,7 @@ def check_batches(recipe: RobustRecipe, input_shape: tuple[int, ...], samples: i
 
 
 def make_classifier(
-    recipe: RobustRecipe,
+    recipe: Recipe,
     input_shape: tuple[int, ...],
     nb_classes: int,
     device_type: str,
@@ -217,7 +220,7 @@ def make_classifier(
     """
     check_architecture(recipe, input_shape)
     options: dict[str, Any] = {"decay": recipe.decay, "reset": recipe.reset, "nb_classes": nb_classes}
-    name = recipe.architecture_name
+    name = recipe.architecture
     if name != VGG_DVS:
         options["time_steps"] = recipe.time_steps
     if name != DIGITS_NET:
@@ -230,7 +233,7 @@ def make_classifier(
         options["width"] = recipe.width
     # Convolutions, norms and pools are faster with the channels last. It is not so in the builders, since some of ART's
     # classes look at activations inside a network in ways that need the ordinary layout.
-    network = ARCHITECTURES[name](**options).to(memory_format=torch.channels_last)
+    network = ARCHITECTURES[str(name)](**options).to(memory_format=torch.channels_last)
     for module in network.modules():
         if isinstance(module, LIF):
             module.surrogate = SURROGATES[recipe.surrogate]()

@@ -27,10 +27,10 @@ from art_snn.training import checkpoints
 from art_snn.training.augmentation import augment
 from art_snn.training.checkpoints import Checkpoint
 from art_snn.training.losses import DEFENCES
-from art_snn.training.recipe import RobustRecipe, check_batches, make_classifier, steps_of
+from art_snn.training.recipe import Recipe, check_batches, make_classifier, steps_of
 
 
-def load_data(recipe: RobustRecipe, *, verbose: bool = False) -> Split:
+def load_data(recipe: Recipe, *, verbose: bool = False) -> Split:
     """Return the recipe's inputs and labels.
 
     Raises:
@@ -46,7 +46,7 @@ def load_data(recipe: RobustRecipe, *, verbose: bool = False) -> Split:
     )
 
 
-def load_trained(checkpoint: Checkpoint, *, device_type: str = "gpu") -> tuple[RobustRecipe, PyTorchSNNClassifier]:
+def load_trained(checkpoint: Checkpoint, *, device_type: str = "gpu") -> tuple[Recipe, PyTorchSNNClassifier]:
     """Return what a checkpoint was trained by, and its classifier, in evaluation mode.
 
     Raises:
@@ -64,19 +64,19 @@ def load_trained(checkpoint: Checkpoint, *, device_type: str = "gpu") -> tuple[R
     return recipe, classifier
 
 
-def recipe_of(checkpoint: Checkpoint) -> RobustRecipe:
+def recipe_of(checkpoint: Checkpoint) -> Recipe:
     """Return what a checkpoint was trained by.
 
     Raises:
         CheckpointError: It does not fit this version.
     """
     try:
-        return RobustRecipe(**checkpoint.recipe)
+        return Recipe(**checkpoint.recipe)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{checkpoint.path} does not fit this art_snn: {error}") from None
 
 
-def check_run(run: Path, recipe: RobustRecipe) -> Checkpoint | None:
+def resume_point(run: Path, recipe: Recipe) -> Checkpoint | None:
     """Return the newest checkpoint in a run's folder, or None if it has none.
 
     Raises:
@@ -86,15 +86,15 @@ def check_run(run: Path, recipe: RobustRecipe) -> Checkpoint | None:
         return None
     found = checkpoints.read_checkpoint(run)
     own = asdict(recipe)
-    there = {**asdict(RobustRecipe()), **found.recipe}  # settings that came later had their defaults
+    there = {**asdict(Recipe()), **found.recipe}  # settings that came later had their defaults
     other = [f"{name} is {there[name]!r} there and {own[name]!r} here" for name in own if there[name] != own[name]]
     if other:
         raise CheckpointError(f"{run} holds another training ({'; '.join(other)}); give another folder")
     return found
 
 
-def train_robustly(
-    recipe: RobustRecipe, data: Split, run: Path, *, device_type: str = "gpu", verbose: bool = False
+def train(
+    recipe: Recipe, data: Split, run: Path, *, device_type: str = "gpu", verbose: bool = False
 ) -> tuple[PyTorchSNNClassifier, list[dict[str, float]]]:
     """Train a network, or go on where a stopped training was; a checkpoint is written after every epoch.
 
@@ -117,7 +117,7 @@ def train_robustly(
         TrainingError: Inputs or labels do not fit the recipe, and nothing is written then; or the loss or the weights
             became NaN or inf, and the checkpoints of the epochs before are left as they are.
     """
-    check_run(run, recipe)
+    resume_point(run, recipe)
     with _own_generators(recipe.seed):
         classifier = _untrained(recipe, data, device_type)
         run.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ def train_robustly(
     return classifier, history
 
 
-def _untrained(recipe: RobustRecipe, data: Split, device_type: str) -> PyTorchSNNClassifier:
+def _untrained(recipe: Recipe, data: Split, device_type: str) -> PyTorchSNNClassifier:
     """Return the classifier to train; raise TrainingError if the data do not fit the recipe."""
     shape = tuple(data.x_train.shape[1:])
     nb_classes = int(np.concatenate([data.y_train, data.y_test]).max()) + 1
@@ -144,14 +144,14 @@ def _untrained(recipe: RobustRecipe, data: Split, device_type: str) -> PyTorchSN
         raise
     except ValueError as error:
         reason = " ".join(str(error).split())
-        raise TrainingError(f"{recipe.architecture_name} cannot be trained on inputs {shape}: {reason}") from None
+        raise TrainingError(f"{recipe.architecture} cannot be trained on inputs {shape}: {reason}") from None
 
 
 def _train(
-    classifier: PyTorchSNNClassifier, recipe: RobustRecipe, data: Split, run: Path, verbose: bool
+    classifier: PyTorchSNNClassifier, recipe: Recipe, data: Split, run: Path, verbose: bool
 ) -> list[dict[str, float]]:
     """Train for the epochs that are left, in a folder that is locked; return the history."""
-    found = check_run(run, recipe)
+    found = resume_point(run, recipe)
     checkpoints.clean(run)
     optimizer: Any = classifier.optimizer
     history: list[dict[str, float]] = []
@@ -192,7 +192,7 @@ def _train(
 
 
 def _epoch(
-    classifier: PyTorchSNNClassifier, recipe: RobustRecipe, data: Split, epoch: int, verbose: bool
+    classifier: PyTorchSNNClassifier, recipe: Recipe, data: Split, epoch: int, verbose: bool
 ) -> dict[str, float]:
     """Train for one epoch; return its entry in the history."""
     start = time.perf_counter()
@@ -224,7 +224,7 @@ def _epoch(
     }
 
 
-def _batches(recipe: RobustRecipe, data: Split) -> list[Tensor]:
+def _batches(recipe: Recipe, data: Split) -> list[Tensor]:
     """Draw the indices of an epoch's batches.
 
     At T=1, a last sample alone joins the batch before it: batch norm has no variance of one row.

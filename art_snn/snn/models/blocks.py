@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
-from art_snn.checks import check_classes
+from art_snn.checks import check_count
 from art_snn.snn.encoders import DirectEncoder
 from art_snn.snn.network import SpikingNetwork
 from art_snn.snn.neurons import LIF
@@ -12,11 +14,16 @@ from art_snn.snn.neurons import LIF
 
 def check_shape(nb_classes: int, in_channels: int, image_size: int, multiple: int) -> None:
     """Raise ValueError unless a network can be built for such inputs and outputs."""
-    check_classes(nb_classes)
-    if in_channels < 1:
-        raise ValueError(f"in_channels must be >= 1, got {in_channels!r}")
+    check_count("nb_classes", nb_classes, least=2)
+    check_count("in_channels", in_channels)
     if image_size < multiple or image_size % multiple:
         raise ValueError(f"image_size must be a multiple of {multiple}, got {image_size!r}")
+
+
+def check_channels(mean: Sequence[float], in_channels: int) -> None:
+    """Raise ValueError unless there is one mean a channel."""
+    if len(mean) != in_channels:
+        raise ValueError(f"mean and std need {in_channels} numbers, one a channel; got {len(mean)}")
 
 
 def conv_block(in_channels: int, out_channels: int, neuron: LIF, *, bias: bool) -> list[nn.Module]:

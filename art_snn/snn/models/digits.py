@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import nn
 
-from art_snn.checks import check_classes
+from art_snn.checks import check_count
 from art_snn.snn.dynamics import Reset
 from art_snn.snn.models.blocks import make_network
 from art_snn.snn.network import SpikingNetwork
@@ -38,7 +38,7 @@ def digits_net(
     Raises:
         ValueError: A value is out of its range.
     """
-    check_classes(nb_classes)
+    check_count("nb_classes", nb_classes, least=2)
     lif = partial(LIF, decay=decay, threshold=threshold, reset=reset)
     layers = [
         nn.Conv2d(1, 32, 3, padding=1, bias=False),

@@ -7,9 +7,8 @@ from functools import partial
 
 from torch import nn
 
-from art_snn.checks import check_channels
 from art_snn.snn.dynamics import Reset
-from art_snn.snn.models.blocks import check_shape, conv_block, make_network
+from art_snn.snn.models.blocks import check_channels, check_shape, conv_block, make_network
 from art_snn.snn.models.vgg import CIFAR10_MEAN, CIFAR10_STD
 from art_snn.snn.network import Normalize, Residual, SpikingNetwork
 from art_snn.snn.neurons import LIF

@@ -7,10 +7,10 @@ from functools import partial
 
 from torch import nn
 
-from art_snn.checks import check_channels, check_width
+from art_snn.checks import check_count
 from art_snn.snn.dynamics import Reset
 from art_snn.snn.encoders import EventFrameEncoder
-from art_snn.snn.models.blocks import check_shape, conv_block, make_network
+from art_snn.snn.models.blocks import check_channels, check_shape, conv_block, make_network
 from art_snn.snn.network import Normalize, SpikingNetwork
 from art_snn.snn.neurons import LIF
 
@@ -100,7 +100,7 @@ def vgg_small(
         ValueError: A value is out of its range.
     """
     check_shape(nb_classes, in_channels, image_size, 8)
-    check_width(width)
+    check_count("width", width)
     plan = (width, "A", 3 * width, "A", 6 * width, 6 * width, "A", 12 * width)
     features, channels = _features(
         plan, in_channels, partial(LIF, decay=decay, threshold=threshold, reset=reset), bias=False
@@ -141,7 +141,7 @@ def vgg_dvs(
         ValueError: A value is out of its range.
     """
     check_shape(nb_classes, in_channels, image_size, 16)
-    check_width(width)
+    check_count("width", width)
     w = width
     plan = (w, 2 * w, "A", 4 * w, 4 * w, "A", 8 * w, 8 * w, "A", 8 * w, 8 * w, "A")
     features, channels = _features(

@@ -1,0 +1,122 @@
+"""ART's gradient attacks as the SNN papers run them, and the control that does nothing but clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from art.attacks import EvasionAttack
+from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
+from art.estimators import BaseEstimator
+
+from art_snn.attacks.base import Attack
+from art_snn.attacks.registry import register_attack
+from art_snn.checks import check_count, check_positive
+
+# The papers' PGD on images: 7 steps of 2/255 at any eps, from the input itself.
+PAPER_STEP, PAPER_STEPS = 2 / 255, 7
+
+
+@register_attack
+@dataclass(frozen=True, kw_only=True)
+class FGSM(Attack):
+    """Fast gradient sign method: one step of eps.
+
+    Source: Goodfellow et al., "Explaining and Harnessing Adversarial Examples" (ICLR 2015).
+
+    Attributes:
+        eps: Largest change of an entry (L-infinity), in units of the input, > 0.
+    """
+
+    name: ClassVar[str] = "fgsm"
+    eps: float = 8 / 255
+
+    def __post_init__(self) -> None:
+        check_positive("eps", self.eps)
+
+    def make(self, classifier: BaseEstimator, *, batch_size: int = 128) -> EvasionAttack:
+        """Return ART's FastGradientMethod."""
+        return FastGradientMethod(classifier, eps=self.eps, batch_size=batch_size)
+
+
+@register_attack
+@dataclass(frozen=True, kw_only=True)
+class PGD(Attack):
+    """Projected gradient descent; as the SNN papers run it, 7 steps from the input itself.
+
+    Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks" (ICLR 2018).
+
+    Attributes:
+        eps: Largest change of an entry (L-infinity), in units of the input, > 0.
+        eps_step: Change of an entry in a step, > 0; None for eps / 4. The papers' is 2/255, at any eps.
+        steps: Number of steps, >= 1.
+        restarts: Random starts in the ball of eps, >= 0; 0 starts at the input.
+
+    Example:
+        >>> PGD(eps=0.1)
+        PGD(eps=0.1, eps_step=0.025, steps=7, restarts=0)
+    """
+
+    name: ClassVar[str] = "pgd"
+    eps: float = 8 / 255
+    eps_step: float | None = None
+    steps: int = PAPER_STEPS
+    restarts: int = 0
+
+    def __post_init__(self) -> None:
+        check_positive("eps", self.eps)
+        if self.eps_step is None:
+            object.__setattr__(self, "eps_step", self.eps / 4)
+        check_positive("eps_step", self.eps_step)  # type: ignore[arg-type]
+        check_count("steps", self.steps)
+        check_count("restarts", self.restarts, least=0)
+
+    def make(self, classifier: BaseEstimator, *, batch_size: int = 128) -> EvasionAttack:
+        """Return ART's ProjectedGradientDescent."""
+        return ProjectedGradientDescent(
+            classifier,
+            eps=self.eps,
+            eps_step=self.eps_step,
+            max_iter=self.steps,
+            num_random_init=self.restarts,
+            batch_size=batch_size,
+            verbose=False,
+        )
+
+
+@register_attack
+@dataclass(frozen=True, kw_only=True)
+class ClipOnly(Attack):
+    """The control of event data: clip the input to a range, and do nothing else.
+
+    Attributes:
+        low: Smallest value that is left.
+        high: Largest value that is left.
+    """
+
+    name: ClassVar[str] = "clip-only"
+    title: ClassVar[str] = "clip only"
+    eps: ClassVar[float] = 0.0  # type: ignore[misc]
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive("high - low", self.high - self.low)
+
+    def make(self, classifier: BaseEstimator, *, batch_size: int = 128) -> EvasionAttack:
+        """Return an attack of ART's interface that clips."""
+        return _Clip(classifier, self.low, self.high)
+
+
+class _Clip(EvasionAttack):
+    _estimator_requirements = (BaseEstimator,)
+
+    def __init__(self, estimator: BaseEstimator, low: float, high: float) -> None:
+        super().__init__(estimator=estimator)
+        self.low = low
+        self.high = high
+
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+        """Return the inputs, clipped."""
+        return np.clip(x, self.low, self.high)

@@ -1,0 +1,59 @@
+"""Attacks by name, and the place to register another."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+from art_snn.attacks.base import Attack
+from art_snn.checks import check_choice
+
+_ATTACKS: dict[str, type[Attack]] = {}
+
+_Attack = TypeVar("_Attack", bound=type[Attack])
+
+
+def register_attack(attack: _Attack) -> _Attack:
+    """Make an attack available by its ``name``; usable as a class decorator.
+
+    Args:
+        attack: A dataclass derived from `Attack`, with a class attribute ``name`` in lower case.
+
+    Raises:
+        TypeError: The class is no such attack.
+        ValueError: The name is missing, not in lower case, or another attack's.
+    """
+    if not (isinstance(attack, type) and issubclass(attack, Attack) and is_dataclass(attack)):
+        raise TypeError(f"an attack must be a dataclass derived from Attack, got {attack!r}")
+    if not attack.name or attack.name != attack.name.lower():
+        raise ValueError(f"{attack.__name__}.name must be a non-empty name in lower case, got {attack.name!r}")
+    known = _ATTACKS.get(attack.name)
+    if known is not None and known.__qualname__ != attack.__qualname__:
+        raise ValueError(f"the name {attack.name!r} is taken by {known.__name__}; choose another")
+    _ATTACKS[attack.name] = attack
+    return attack
+
+
+def attack_names() -> tuple[str, ...]:
+    """Return the names of all registered attacks, in the order of registration."""
+    return tuple(_ATTACKS)
+
+
+def make_attack(name: str, **settings: Any) -> Attack:
+    """Return an attack by its name; settings that it does not have are left out.
+
+    Args:
+        name: A registered name, upper or lower case.
+        **settings: Such as ``eps`` and ``eps_step``.
+
+    Raises:
+        ValueError: No attack has this name, or a setting is out of its range.
+
+    Example:
+        >>> make_attack("fgsm", eps=0.1, eps_step=0.025)
+        FGSM(eps=0.1)
+    """
+    check_choice("attack", name.lower(), _ATTACKS)
+    attack = _ATTACKS[name.lower()]
+    own = {field.name for field in fields(attack)}  # type: ignore[arg-type]
+    return attack(**{key: value for key, value in settings.items() if key in own})
