@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from art_snn import HART, GradientRuleModule
 from art_snn.classifier import pytorch as classifier
 from art_snn.engine import run as engine
-from art_snn.engine.run import unroll_rate
+from art_snn.engine.unrolling import unroll_rate
 
 RULE = HART(gamma=0.6)
 

@@ -26,10 +26,10 @@ from art_snn import (
     SpikingNetwork,
     UnsupportedModelError,
 )
+from art_snn.engine import recording, replaying
 from art_snn.engine import run as engine
 from art_snn.engine.recording import record
 from art_snn.engine.replaying import replay
-from art_snn.engine.run import recording, replaying
 from art_snn.engine.steps import is_time_blind
 from art_snn.engine.taps import tapped
 from art_snn.engine.unrolling import unroll_rate
@@ -585,7 +585,7 @@ def test_steps_that_are_weighted_are_unrolled_also_where_spikes_are_constant(pla
 
 
 def test_trial_is_made_once_and_again_when_a_layer_changes(monkeypatch):
-    from art_snn.engine.run import linearity
+    from art_snn.engine import linearity
 
     calls = []
     trial = linearity._try

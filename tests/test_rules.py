@@ -23,11 +23,10 @@ from art_snn import (
     PoissonEncoder,
     Residual,
     SpikingNetwork,
-    rules,
 )
-from art_snn.engine.run import unroll_rate
+from art_snn.engine.unrolling import unroll_rate
 from art_snn.errors import InexactReplayWarning
-from art_snn.rules import BPTR, CBA, HART, RGA, STBP, RateGradient, get_rule, register_rule
+from art_snn.rules import BPTR, CBA, HART, RGA, STBP, RateGradient, get_rule, register_rule, registry
 from art_snn.rules.base import GradientRule, LayerRecord, RateRule, TemporalRule
 from tests.reference import (
     RATE_RULES,
@@ -575,10 +574,10 @@ class TestWeightGradients:
 @pytest.fixture
 def _registry() -> Iterator[None]:
     """Take away what a test registers."""
-    before = dict(rules._RULES)
+    before = dict(registry._RULES)
     yield
-    rules._RULES.clear()
-    rules._RULES.update(before)
+    registry._RULES.clear()
+    registry._RULES.update(before)
 
 
 class TestRegistry:
@@ -659,4 +658,4 @@ class TestRegistry:
             get_rule("no_rule")
 
     def test_tests_leave_nothing_registered(self) -> None:
-        assert set(rules._RULES) == set(RULES)
+        assert set(registry._RULES) == set(RULES)

@@ -29,7 +29,7 @@ from tabulate import tabulate
 from torch import nn
 
 from art_snn import HART, PyTorchSNNClassifier, SpikingNetwork
-from art_snn.engine.run import unroll_rate
+from art_snn.engine.unrolling import unroll_rate
 from art_snn.snn.models import vgg11
 
 WAYS = ("no-grad forward", "predict (streamed)", "HART by replay", "HART unrolled", "STBP", "plain ART")
@@ -99,7 +99,7 @@ def measure_seconds(time_steps: int, batch: int, repeat: int) -> dict[str, float
 
 def firing_rates(network: SpikingNetwork, x: np.ndarray, y: np.ndarray) -> list[float]:
     """Return the mean firing rate of each spiking layer, to show that no layer is silent."""
-    from art_snn.engine.run import record
+    from art_snn.engine.recording import record
 
     with torch.no_grad():
         recording = record(network, network.encode(torch.from_numpy(x)))
