@@ -44,7 +44,7 @@ from art_snn.errors import TrainingError
 from tests.conftest import make_network
 
 
-def make(network: nn.Module | None = None, **options: object) -> PyTorchSNNClassifier:
+def small_classifier(network: nn.Module | None = None, **options: object) -> PyTorchSNNClassifier:
     if network is None:
         network, _ = make_network("plain")
     options = {"input_shape": (2, 8, 8), "nb_classes": 5, "device_type": "cpu", **options}
@@ -68,7 +68,7 @@ def body(*last: nn.Module, hidden: nn.Module | None = None) -> nn.Module:
 
 
 def test_predict_does_not_depend_on_the_batch_size(x):
-    classifier = make()
+    classifier = small_classifier()
     whole = classifier.predict(x)
     assert whole.dtype == np.float32
     np.testing.assert_allclose(classifier.predict(x, batch_size=1), whole, rtol=1e-5, atol=1e-6)
@@ -79,19 +79,19 @@ def test_predict_does_not_depend_on_the_batch_size(x):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int64, np.uint8])
 def test_other_number_types_are_cast(x, dtype):
-    classifier = make()
+    classifier = small_classifier()
     cast = (3 * x).astype(dtype)
     np.testing.assert_array_equal(classifier.predict(cast), classifier.predict(cast.astype(np.float32)))
     assert classifier.loss_gradient(cast, Y).dtype == np.float32
 
 
 def test_empty_batch(x):
-    classifier = make()
+    classifier = small_classifier()
     assert classifier.predict(x[:0]).shape == (0, 5)
 
 
 def test_predict_leaves_flags_alone(x):
-    classifier = make()
+    classifier = small_classifier()
     classifier.model.train()
     inner = classifier.predict(x)
     assert all(module.training for module in classifier.model.modules())
@@ -100,7 +100,7 @@ def test_predict_leaves_flags_alone(x):
 
 
 def test_postprocessing_is_applied(x):
-    rounded = make(postprocessing_defences=Rounded(decimals=1)).predict(x)
+    rounded = small_classifier(postprocessing_defences=Rounded(decimals=1)).predict(x)
     np.testing.assert_allclose(rounded, np.round(rounded, 1), atol=1e-6)
 
 
@@ -115,7 +115,7 @@ def rule_gradient(
 
 
 def test_class_gradient_of_all_one_and_several_classes(x):
-    classifier = make()
+    classifier = small_classifier()
     every = classifier.class_gradient(x)
     assert every.shape == (4, 5, 2, 8, 8)
     for k in range(5):
@@ -130,7 +130,7 @@ def test_class_gradient_of_all_one_and_several_classes(x):
 
 
 def test_labels_as_indices_one_hot_and_probabilities(x):
-    classifier = make()
+    classifier = small_classifier()
     rows = np.eye(5, dtype=np.float32)[Y]
     np.testing.assert_array_equal(classifier.loss_gradient(x, Y), classifier.loss_gradient(x, rows))
     soft = 0.9 * rows + 0.02
@@ -139,7 +139,7 @@ def test_labels_as_indices_one_hot_and_probabilities(x):
 
 
 def test_training_mode_gradient_is_the_networks_own(x):
-    classifier = make()
+    classifier = small_classifier()
     for module in classifier.model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = 0.0
@@ -153,8 +153,8 @@ def test_training_mode_gradient_is_the_networks_own(x):
 
 
 def test_defences_are_in_the_gradient(x):
-    shifted = make(preprocessing=(0.25, 2.0))
-    plain = make(shifted.model.network)
+    shifted = small_classifier(preprocessing=(0.25, 2.0))
+    plain = small_classifier(shifted.model.network)
     inner = (x - 0.25) / 2
     np.testing.assert_allclose(shifted.predict(x), plain.predict(inner), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(shifted.loss_gradient(x, Y), plain.loss_gradient(inner, Y) / 2, rtol=1e-4, atol=1e-8)
@@ -171,7 +171,7 @@ def test_defences_are_in_the_gradient(x):
     ids=["squeezing", "smoothing", "gaussian"],
 )
 def test_numpy_defences_work(x, defence):
-    classifier = make(preprocessing_defences=defence, clip_values=(0, 1))
+    classifier = small_classifier(preprocessing_defences=defence, clip_values=(0, 1))
     assert classifier.predict(x).shape == (4, 5)
     grad = classifier.loss_gradient(x, Y)
     assert grad.shape == x.shape
@@ -188,7 +188,7 @@ def squeezed(kind: str = "plain", **options: object) -> tuple[PyTorchSNNClassifi
     shape = tuple(inputs.shape[1:])
     defence = FeatureSqueezing(clip_values=(0, 1), bit_depth=3)
     options = {"clip_values": (0, 1), "preprocessing": (0.25, 2.0), **options}
-    return make(network, input_shape=shape, preprocessing_defences=defence, **options), inputs.clamp(0, 1)
+    return small_classifier(network, input_shape=shape, preprocessing_defences=defence, **options), inputs.clamp(0, 1)
 
 
 @pytest.mark.parametrize("kind", ["plain", "event-frame"])
@@ -232,8 +232,8 @@ def test_the_estimate_is_the_one_that_the_defence_gives(x):
         def estimate_gradient(self, x: np.ndarray, grad: np.ndarray) -> np.ndarray:
             return 2.0 * x.astype(np.float64) * grad
 
-    plain = make(preprocessing_defences=FeatureSqueezing((0, 1), bit_depth=3))
-    classifier = make(plain.model.network, preprocessing_defences=Doubling((0, 1), bit_depth=3))
+    plain = small_classifier(preprocessing_defences=FeatureSqueezing((0, 1), bit_depth=3))
+    classifier = small_classifier(plain.model.network, preprocessing_defences=Doubling((0, 1), bit_depth=3))
     leaf = torch.from_numpy(x).requires_grad_()
     (grad,) = torch.autograd.grad(classifier.compute_loss(leaf, Y, reduction="mean"), leaf, create_graph=True)
     assert grad.dtype == torch.float32
@@ -267,7 +267,7 @@ def test_attacks_through_autograd_work_behind_array_defences(x):
         DirectEncoder(time_steps=4), nn.Sequential(nn.Flatten(), nn.Linear(64, 16), LIF(decay=0.9), nn.Linear(16, 5))
     )
     defence = FeatureSqueezing(clip_values=(0, 1), bit_depth=5)
-    classifier = make(grey, input_shape=(1, 8, 8), clip_values=(0, 1), preprocessing_defences=defence)
+    classifier = small_classifier(grey, input_shape=(1, 8, 8), clip_values=(0, 1), preprocessing_defences=defence)
     graphite = GRAPHITEWhiteboxPyTorch(
         classifier, net_size=(8, 8), min_tr=1.0, num_xforms=2, step_size=0.05, steps=2, first_steps=3, blur_kernels=[0]
     )
@@ -275,7 +275,7 @@ def test_attacks_through_autograd_work_behind_array_defences(x):
 
 
 def test_loss_is_computed_without_and_with_a_graph(x):
-    classifier = make()
+    classifier = small_classifier()
     loss = classifier.loss
     z = torch.from_numpy(classifier.predict(x))
     expected = nn.functional.cross_entropy(z, torch.from_numpy(Y), reduction="none").numpy()
@@ -291,7 +291,7 @@ def test_loss_is_computed_without_and_with_a_graph(x):
 
 
 def test_all_zero_gradients_are_reported(x):
-    classifier = make(SpikingNetwork(DirectEncoder(time_steps=4), body(nn.Linear(16, 5))))
+    classifier = small_classifier(SpikingNetwork(DirectEncoder(time_steps=4), body(nn.Linear(16, 5))))
     classifier.gradient_rule = "bptr"
     with torch.no_grad():
         classifier.model.network.body[1].bias.fill_(-100.0)
@@ -318,7 +318,7 @@ def test_gradients_that_are_not_finite_are_not_passed_on(x):
 
 
 def test_activations_are_batch_first_means_over_time(x):
-    classifier = make()
+    classifier = small_classifier()
     names = classifier.layer_names
     assert names[0] == "network.body.0"
     assert len(names) == 12
@@ -345,7 +345,7 @@ def test_activations_are_batch_first_means_over_time(x):
 
 
 def test_custom_loss_gradient_takes_arrays_and_tensors(x):
-    classifier = make()
+    classifier = small_classifier()
     name = classifier.layer_names[-1]
     leaf = torch.from_numpy(x).requires_grad_()
     target = torch.from_numpy(classifier.predict(x[::-1].copy()))
@@ -362,7 +362,7 @@ def test_custom_loss_gradient_takes_arrays_and_tensors(x):
 
 @pytest.mark.filterwarnings("default")
 def test_fit_learns_and_ends_in_evaluation_mode(x, capfd):
-    classifier = make()
+    classifier = small_classifier()
     inputs, labels = np.tile(x, (8, 1, 1, 1)), np.tile(Y, 8)
     before = classifier.compute_loss(x, Y, reduction="mean")
     classifier.fit(inputs, labels, batch_size=10, nb_epochs=5, verbose=True)
@@ -372,7 +372,7 @@ def test_fit_learns_and_ends_in_evaluation_mode(x, capfd):
 
 
 def test_fit_takes_a_scheduler_and_drop_last(x):
-    classifier = make()
+    classifier = small_classifier()
     scheduler = torch.optim.lr_scheduler.StepLR(classifier.optimizer, step_size=1, gamma=0.1)
     classifier.fit(x, Y, batch_size=3, nb_epochs=2, drop_last=True, scheduler=scheduler)
     assert classifier.optimizer.param_groups[0]["lr"] == pytest.approx(1e-4)
@@ -383,7 +383,7 @@ def test_fit_without_optimizer_or_with_a_diverging_loss(x):
     classifier = PyTorchSNNClassifier(network, nn.CrossEntropyLoss(), (2, 8, 8), 5, device_type="cpu")
     with pytest.raises(ValueError, match="needs an optimizer"):
         classifier.fit(x, Y)
-    broken = make()
+    broken = small_classifier()
     with torch.no_grad():
         broken.model.network.body[-1].bias.fill_(float("nan"))
     with pytest.raises(ValueError, match="NaN or inf; lower the learning rate"):
@@ -397,7 +397,7 @@ def test_fit_generator_ends_in_evaluation_mode(x):
     rows = torch.eye(5)[Y]
     data = torch.utils.data.TensorDataset(torch.from_numpy(x), rows)
     generator = PyTorchDataGenerator(torch.utils.data.DataLoader(data, batch_size=2), size=4, batch_size=2)
-    classifier = make()
+    classifier = small_classifier()
     classifier.fit_generator(generator, nb_epochs=1)
     assert not classifier.model.training
     classifier.optimizer.param_groups[0]["lr"] = 1e36
@@ -413,7 +413,7 @@ def test_rule_is_the_last_keyword_and_a_parameter(x):
     import inspect
 
     assert list(inspect.signature(PyTorchSNNClassifier.__init__).parameters)[-1] == "gradient_rule"
-    classifier = make(gradient_rule=HART(gamma=0.7))
+    classifier = small_classifier(gradient_rule=HART(gamma=0.7))
     assert classifier.get_params()["gradient_rule"] == HART(gamma=0.7)
     hart = classifier.loss_gradient(x, Y)
     classifier.set_params(gradient_rule="stbp")
@@ -425,12 +425,12 @@ def test_rule_is_the_last_keyword_and_a_parameter(x):
 
 
 def test_all_parameters_may_be_set_to_themselves(x):
-    classifier = make(gradient_rule=HART(gamma=0.7))
+    classifier = small_classifier(gradient_rule=HART(gamma=0.7))
     before = classifier.predict(x)
     classifier.set_params(**classifier.get_params())
     np.testing.assert_array_equal(classifier.predict(x), before)
     assert classifier.gradient_rule == HART(gamma=0.7)
-    other = make(make_network("plain", seed=5)[0])
+    other = small_classifier(make_network("plain", seed=5)[0])
     classifier.set_params(model=other.model)
     np.testing.assert_array_equal(classifier.predict(x), other.predict(x))
     assert not classifier.model.training
@@ -446,7 +446,7 @@ def test_all_parameters_may_be_set_to_themselves(x):
 
 
 def test_clone_for_refitting_keeps_the_rule_and_not_the_weights(x):
-    classifier = make(gradient_rule=HART(gamma=0.7), clip_values=(0, 2))
+    classifier = small_classifier(gradient_rule=HART(gamma=0.7), clip_values=(0, 2))
     clone = classifier.clone_for_refitting()
     assert type(clone) is PyTorchSNNClassifier
     assert clone.gradient_rule == HART(gamma=0.7)
@@ -458,7 +458,7 @@ def test_clone_for_refitting_keeps_the_rule_and_not_the_weights(x):
 def test_a_wrapped_module_is_taken_apart():
     network, _ = make_network("plain")
     module = GradientRuleModule(network, "stbp")
-    classifier = make(module)
+    classifier = small_classifier(module)
     assert classifier.model.network is network
     assert module.rule == STBP()
 
@@ -472,7 +472,7 @@ def test_copies_are_whole_and_apart(copier, kind, tmp_path, monkeypatch):
     monkeypatch.setattr("art.config.ART_DATA_PATH", str(tmp_path))
     network, x = make_network(kind)
     x = x.numpy()
-    classifier = make(network, gradient_rule=HART(gamma=0.7))
+    classifier = small_classifier(network, gradient_rule=HART(gamma=0.7))
     classifier.fit(x, Y, nb_epochs=1)
     classifier.loss_gradient(x, Y)
     classifier.get_activations(x, 0)
@@ -489,21 +489,21 @@ def test_copies_are_whole_and_apart(copier, kind, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["snn.safetensors", "snn"])
 def test_saved_weights_come_back(x, tmp_path, name):
-    classifier = make()
+    classifier = small_classifier()
     classifier.save(name, path=str(tmp_path))
     file = tmp_path / (name if name.endswith("safetensors") else "snn.model")
     names = {p.name for p in tmp_path.iterdir()}
     assert names == ({"snn.safetensors"} if name.endswith("safetensors") else {"snn.model", "snn.optimizer"})
-    other = make(make_network("plain", seed=5)[0])
+    other = small_classifier(make_network("plain", seed=5)[0])
     assert not np.array_equal(other.predict(x), classifier.predict(x))
     other.load_state(file)
     np.testing.assert_array_equal(other.predict(x), classifier.predict(x))
 
 
 def test_wrong_files_change_nothing(x, tmp_path):
-    classifier = make()
+    classifier = small_classifier()
     before = classifier.predict(x)
-    make(make_network("residual")[0]).save("other.safetensors", path=str(tmp_path))
+    small_classifier(make_network("residual")[0]).save("other.safetensors", path=str(tmp_path))
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "other.safetensors").read_bytes()[:200])
     (tmp_path / "text.model").write_text("no weights")
     with pytest.raises(ValueError, match="weights of another network"):
@@ -538,7 +538,7 @@ BAD_INPUT = {
 
 @pytest.mark.parametrize(("spoil", "error", "message"), BAD_INPUT.values(), ids=BAD_INPUT)
 def test_bad_inputs_are_refused_and_the_classifier_goes_on(x, spoil, error, message):
-    classifier = make()
+    classifier = small_classifier()
     before = classifier.predict(x)
     bad = spoil(x)
     for call in (
@@ -564,7 +564,7 @@ BAD_LABELS = {
 
 @pytest.mark.parametrize(("y", "error", "message"), BAD_LABELS.values(), ids=BAD_LABELS)
 def test_bad_labels_are_refused(x, y, error, message):
-    classifier = make()
+    classifier = small_classifier()
     for call in (classifier.loss_gradient, classifier.compute_loss, classifier.fit):
         with pytest.raises(error, match=message):
             call(x, y)
@@ -585,7 +585,7 @@ def test_layers_inside_sequence_modules_are_batch_first():
 
     torch.manual_seed(0)
     network = SpikingNetwork(DirectEncoder(time_steps=6), nn.Sequential(nn.Flatten(), Block(), nn.Linear(16, 5)))
-    classifier = make(network)
+    classifier = small_classifier(network)
     x = np.random.default_rng(0).random((4, 2, 8, 8), dtype=np.float32)
     names = [name.removeprefix("network.body.") for name in classifier.layer_names]
     assert names == ["0", "1.fc", "1.neuron", "2"]
@@ -598,7 +598,7 @@ def test_layers_inside_sequence_modules_are_batch_first():
 
 
 def test_what_else_is_refused_or_works(x):
-    classifier = make()
+    classifier = small_classifier()
     with pytest.raises(ValueError, match="needs labels y"):
         classifier.loss_gradient(x, None)
     with pytest.raises(ValueError, match="make no batch of 10"):
@@ -625,7 +625,7 @@ def test_layers_that_work_in_place_leave_the_users_array_alone(x):
     network = SpikingNetwork(
         EventFrameEncoder(), nn.Sequential(nn.Hardtanh(0, 0.5, inplace=True), body(nn.Linear(16, 5)))
     )
-    classifier = make(network, input_shape=(1, 2, 8, 8), preprocessing=None)
+    classifier = small_classifier(network, input_shape=(1, 2, 8, 8), preprocessing=None)
     frames = x[:, None].copy()
     first = classifier.predict(frames)
     np.testing.assert_array_equal(frames, x[:, None])
@@ -633,7 +633,7 @@ def test_layers_that_work_in_place_leave_the_users_array_alone(x):
 
 
 def test_bad_counts_and_layers_are_refused(x):
-    classifier = make()
+    classifier = small_classifier()
     with pytest.raises(ValueError, match="batch_size must be a whole number >= 1, got 0"):
         classifier.predict(x, batch_size=0)
     with pytest.raises(ValueError, match="nb_epochs must be a whole number >= 1, got 0"):
@@ -645,7 +645,7 @@ def test_bad_counts_and_layers_are_refused(x):
 
 def test_event_frames_of_any_length_but_zero():
     network, x = make_network("event-frame")
-    classifier = make(network, input_shape=(5, 2, 8, 8))
+    classifier = small_classifier(network, input_shape=(5, 2, 8, 8))
     x = x.numpy()
     assert classifier.predict(x[:, :3]).shape == (4, 5)
     with pytest.raises(ValueError, match="time axis of x has length 0"):
@@ -670,7 +670,7 @@ def test_classes_that_art_lacks_are_passed_over(monkeypatch):
         ("art.attacks.moved", "SquareAttack"): guard._always("it has moved"),
     }
     monkeypatch.setattr(guard, "REFUSED", {**missing, **guard.REFUSED})
-    classifier = make(make_network("event-frame")[0], input_shape=(5, 2, 8, 8))
+    classifier = small_classifier(make_network("event-frame")[0], input_shape=(5, 2, 8, 8))
     classifier = pickle.loads(pickle.dumps(classifier))
     with pytest.raises(UnsupportedInputError, match="SquareAttack cannot take event frames"):
         SquareAttack(classifier)
@@ -697,8 +697,8 @@ WRAPPERS = {
 
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 def test_event_frames_are_seen_through_arts_wrappers(wrap):
-    events = make(make_network("event-frame")[0], input_shape=(5, 2, 8, 8), clip_values=(0.0, 2.0))
-    images = make(clip_values=(0.0, 2.0))
+    events = small_classifier(make_network("event-frame")[0], input_shape=(5, 2, 8, 8), clip_values=(0.0, 2.0))
+    images = small_classifier(clip_values=(0.0, 2.0))
     for classifier, expected in ((events, True), (images, False)):
         wrapped = wrap(classifier)
         assert guard.takes_event_frames(wrapped) is expected
@@ -771,7 +771,7 @@ def test_all_reasons_come_at_once():
 
 
 def test_a_model_left_in_double_later_is_refused_and_usable_again(x):
-    classifier = make()
+    classifier = small_classifier()
     before = classifier.predict(x)
     classifier.model.double()
     for call in (classifier.predict, lambda v: classifier.loss_gradient(v, Y)):
@@ -794,14 +794,14 @@ BAD_OPTIONS = {
 @pytest.mark.parametrize(("options", "message"), BAD_OPTIONS.values(), ids=BAD_OPTIONS)
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        make(**options)
+        small_classifier(**options)
 
 
 def test_missing_gpu_is_logged(caplog):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with caplog.at_level(logging.WARNING):
-        assert make(device_type="gpu").device == torch.device("cpu")
+        assert small_classifier(device_type="gpu").device == torch.device("cpu")
     assert "torch finds no GPU" in caplog.text
 
 
@@ -809,7 +809,7 @@ def test_construction_leaves_flags_generators_and_hooks_alone():
     network, _ = make_network("poisson")
     state = network.encoder.generator.get_state()
     rng = torch.get_rng_state()
-    make(network)
+    small_classifier(network)
     assert torch.equal(network.encoder.generator.get_state(), state)
     assert torch.equal(torch.get_rng_state(), rng)
     assert not any(module._forward_hooks for module in network.modules())
@@ -817,7 +817,7 @@ def test_construction_leaves_flags_generators_and_hooks_alone():
 
 def test_a_new_classifier_is_in_evaluation_mode():
     network, _ = make_network("plain")
-    assert not make(network.train()).model.training
+    assert not small_classifier(network.train()).model.training
 
 
 def test_import_needs_no_torchvision():

@@ -12,7 +12,7 @@ from art_snn.snn.readers import spiking_layers
 from tests.conftest import make_network
 
 KINDS = ("plain", "residual", "event-frame", "poisson")
-RULES = rule_names()
+RULE_NAMES = rule_names()
 
 
 def snapshot(module: nn.Module) -> dict[str, object]:
@@ -50,7 +50,7 @@ def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture(params=RULES)
+@pytest.fixture(params=RULE_NAMES)
 def module(request: pytest.FixtureRequest, kind: str) -> tuple[GradientRuleModule, Tensor]:
     network, x = make_network(kind, dtype=torch.float64)
     return GradientRuleModule(network, request.param).eval(), x
@@ -150,7 +150,7 @@ def test_parameters_stay_in_the_graph(module):
 
 def test_classifier_gives_the_modules_gradient(kind, request):
     network, x = make_network(kind)
-    for rule in RULES:
+    for rule in RULE_NAMES:
         classifier = PyTorchSNNClassifier(
             network, nn.CrossEntropyLoss(), tuple(x.shape[1:]), 5, device_type="cpu", gradient_rule=rule
         )

@@ -47,7 +47,7 @@ def recording(generator: np.random.Generator, side: int, events: int) -> np.ndar
     return found
 
 
-def make(count: int = 20, side: int = 34, *, classes: int = 2) -> list[tuple[np.ndarray, int]]:
+def some_recordings(count: int = 20, side: int = 34, *, classes: int = 2) -> list[tuple[np.ndarray, int]]:
     generator = np.random.default_rng(0)
     return [(recording(generator, side, int(generator.integers(40, 90))), i % classes) for i in range(count)]
 
@@ -59,7 +59,7 @@ class Tonic(list):
 
 
 def make_npz(path: Path, **changes: np.ndarray) -> Path:
-    events, labels = zip(*make(), strict=True)
+    events, labels = zip(*some_recordings(), strict=True)
     joined = np.concatenate(events)
     arrays = {
         "x": joined["x"].astype(np.uint8),
@@ -78,7 +78,7 @@ def make_npz(path: Path, **changes: np.ndarray) -> Path:
 
 def write_nmnist(folder: Path) -> None:
     """Write recordings as N-MNIST's files: 40 bits an event, and an overflow event at each 2**13 us."""
-    for i, (events, label) in enumerate(make()):
+    for i, (events, label) in enumerate(some_recordings()):
         file = folder / ("Test" if i >= 16 else "Train") / str(label) / f"{i:05}.bin"
         file.parent.mkdir(parents=True, exist_ok=True)
         out, passed = bytearray(), 0
@@ -109,7 +109,7 @@ def test_three_sources_give_the_same_recordings(tmp_path):
     from_files, from_archive = read_nmnist(tmp_path), read_npz(make_npz(tmp_path / "events.npz"))
     order = [*range(0, 16, 2), *range(1, 16, 2), *range(16, 20, 2), *range(17, 20, 2)]  # files come by class
     train_first = sorted(range(20), key=lambda i: (i < 16, i % 2, i))  # "Test" sorts before "Train"
-    from_library = from_tonic(Tonic(make()), is_test=None)
+    from_library = from_tonic(Tonic(some_recordings()), is_test=None)
     assert order != train_first
     assert list(from_files.labels) == [i % 2 for i in train_first]
     assert list(from_files.is_test) == [i >= 16 for i in train_first]
@@ -120,12 +120,12 @@ def test_three_sources_give_the_same_recordings(tmp_path):
             for name in ("x", "y", "p", "t"):
                 np.testing.assert_array_equal(getattr(from_files, name)[a], getattr(other, name)[b])
     assert from_library.is_test is None
-    assert list(from_tonic(Tonic(make(2)), is_test=True).is_test) == [True, True]
+    assert list(from_tonic(Tonic(some_recordings(2)), is_test=True).is_test) == [True, True]
 
 
 @pytest.mark.parametrize("is_test", [None, True])
 def test_written_recordings_are_read_again(tmp_path, is_test):
-    recordings = from_tonic(Tonic(make()), is_test=is_test)
+    recordings = from_tonic(Tonic(some_recordings()), is_test=is_test)
     file = tmp_path / "new" / "events.npz"
     write_npz(recordings, file)
     write_npz(recordings, file)
@@ -140,7 +140,7 @@ def test_written_recordings_are_read_again(tmp_path, is_test):
 
 
 def test_a_stopped_writing_leaves_the_older_archive(tmp_path, monkeypatch):
-    recordings, file = from_tonic(Tonic(make())), tmp_path / "events.npz"
+    recordings, file = from_tonic(Tonic(some_recordings())), tmp_path / "events.npz"
     write_npz(recordings, file)
     before = file.read_bytes()
 
@@ -170,7 +170,7 @@ def test_tonic_reads_the_same_files(tmp_path):
 @pytest.mark.parametrize("split_by", ["number", "time"])
 @pytest.mark.parametrize("time_steps", [1, 4, 10])
 def test_frames_are_counts_of_events(split_by, time_steps):
-    items = make(70)  # more than are resized at once
+    items = some_recordings(70)  # more than are resized at once
     frames = to_frames(from_tonic(Tonic(items)), time_steps=time_steps, split_by=split_by)
     assert frames.shape == (70, time_steps, 2, 34, 34)
     assert frames.dtype == np.float32
@@ -179,7 +179,7 @@ def test_frames_are_counts_of_events(split_by, time_steps):
 
 
 def test_resized_frames_keep_the_places_of_events():
-    items = make(3)
+    items = some_recordings(3)
     recordings = from_tonic(Tonic(items))
     plain, larger = (to_frames(recordings, time_steps=2, image_size=size) for size in (34, 68))
     assert larger.shape == (3, 2, 2, 68, 68)
@@ -274,7 +274,7 @@ def test_loading_holds_neither_frames_nor_wide_events(tmp_path, monkeypatch):
 
 
 def test_late_and_negative_times_are_kept():
-    items = make(4)
+    items = some_recordings(4)
     items[1][0]["t"] += 2**40
     items[2][0]["t"] -= 10**6
     found = from_tonic(Tonic(items))
@@ -462,15 +462,15 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     with pytest.raises(DataError, match=r"Tonic\[0\] has no events with x, y, t, p"):
         from_tonic(Tonic([(np.zeros((3, 4)), 0)]))
     with pytest.raises(DataError, match=r"Tonic\[1\] holds no event"):
-        from_tonic(Tonic([*make(1), (np.zeros(0, EVENTS), 0)]))
+        from_tonic(Tonic([*some_recordings(1), (np.zeros(0, EVENTS), 0)]))
     with pytest.raises(DataError, match=r"Tonic\[0\] has x=\d+, outside 0 to 33"):
-        from_tonic(Tonic(make(1, side=500)))
+        from_tonic(Tonic(some_recordings(1, side=500)))
     with pytest.raises(DataError, match=r"Tonic\[0\] has x of dtype float64; whole numbers are needed"):
         from_tonic(Tonic([(np.zeros(3, [(name, float) for name in "xytp"]), 0)]))
     for label in (-1, None, "nine"):
         with pytest.raises(DataError, match=rf"Tonic\[0\] has the label {label!r}; a whole number >= 0 is needed"):
-            from_tonic(Tonic([(make(1)[0][0], label)]))
-    sizeless = Tonic(make(1))
+            from_tonic(Tonic([(some_recordings(1)[0][0], label)]))
+    sizeless = Tonic(some_recordings(1))
     sizeless.sensor_size = None
     with pytest.raises(DataError, match="Tonic: sensor_size is None; width, height"):
         from_tonic(sizeless)
@@ -488,7 +488,7 @@ def test_missing_and_damaged_files_are_named(tmp_path):
 )
 def test_bad_frame_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        to_frames(from_tonic(Tonic(make(1))), **{"time_steps": 2, **options})
+        to_frames(from_tonic(Tonic(some_recordings(1))), **{"time_steps": 2, **options})
 
 
 # --- splits and augmentation -----------------------------------------------------------------------------------------

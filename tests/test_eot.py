@@ -19,7 +19,7 @@ Y = np.array([0, 1, 2, 4])
 K = 5
 
 
-def make(kind: str = "poisson", **options: object) -> tuple[PyTorchSNNClassifier, np.ndarray]:
+def noisy_classifier(kind: str = "poisson", **options: object) -> tuple[PyTorchSNNClassifier, np.ndarray]:
     network, x = make_network(kind)
     shape = tuple(x.shape[1:])
     return PyTorchSNNClassifier(network, nn.CrossEntropyLoss(), shape, 5, device_type="cpu", **options), x.numpy()
@@ -31,8 +31,8 @@ def generator(classifier: PyTorchSNNClassifier) -> torch.Generator:
 
 @pytest.mark.parametrize("rule", ["hart", "stbp", "cba"])
 def test_loss_gradient_is_the_mean_of_the_gradients_of_successive_encodings(rule):
-    one, x = make(gradient_rule=rule)
-    many, _ = make(gradient_rule=rule, eot_samples=K)
+    one, x = noisy_classifier(gradient_rule=rule)
+    many, _ = noisy_classifier(gradient_rule=rule, eot_samples=K)
     singles = np.stack([one.loss_gradient(x, Y) for _ in range(K)]).astype(np.float64)
     assert np.abs(singles.std(0)).max() > 0
     np.testing.assert_allclose(many.loss_gradient(x, Y), singles.mean(0), rtol=1e-4, atol=1e-7)
@@ -40,12 +40,12 @@ def test_loss_gradient_is_the_mean_of_the_gradients_of_successive_encodings(rule
 
 
 def test_class_gradient_and_graph_are_those_of_the_mean_logits():
-    one, x = make()
-    many, _ = make(eot_samples=K)
+    one, x = noisy_classifier()
+    many, _ = noisy_classifier(eot_samples=K)
     singles = np.stack([one.class_gradient(x) for _ in range(K)]).astype(np.float64)
     np.testing.assert_allclose(many.class_gradient(x), singles.mean(0), rtol=1e-4, atol=1e-6)
-    one, _ = make()
-    many, _ = make(eot_samples=K)
+    one, _ = noisy_classifier()
+    many, _ = noisy_classifier(eot_samples=K)
     leaf = torch.from_numpy(x).requires_grad_()
     expected = torch.stack([one.model(leaf) for _ in range(K)]).mean(0)
     found = many.model(leaf)
@@ -57,8 +57,8 @@ def test_class_gradient_and_graph_are_those_of_the_mean_logits():
 
 @pytest.mark.parametrize("tensor", [False, True])
 def test_compute_loss_is_the_mean_loss(tensor):
-    one, x = make()
-    many, _ = make(eot_samples=K)
+    one, x = noisy_classifier()
+    many, _ = noisy_classifier(eot_samples=K)
     inputs = torch.from_numpy(x).requires_grad_() if tensor else x
     labels = torch.from_numpy(Y) if tensor else Y
     singles = np.stack([one.compute_loss(x, Y) for _ in range(K)])
@@ -71,8 +71,8 @@ def test_compute_loss_is_the_mean_loss(tensor):
 
 
 def test_layers_are_averaged_with_their_graph():
-    one, x = make()
-    many, _ = make(eot_samples=K)
+    one, x = noisy_classifier()
+    many, _ = noisy_classifier(eot_samples=K)
     layer = one.layer_names[3]
     leaf = torch.from_numpy(x).requires_grad_()
     singles = torch.stack([one.get_activations(leaf, layer, framework=True) for _ in range(K)]).mean(0)
@@ -85,7 +85,7 @@ def test_layers_are_averaged_with_their_graph():
 
 def test_averaging_takes_noise_off_the_gradient():
     def spread(samples: int) -> float:
-        classifier, x = make(eot_samples=samples)
+        classifier, x = noisy_classifier(eot_samples=samples)
         return float(np.stack([classifier.loss_gradient(x, Y) for _ in range(30)]).std(0).mean())
 
     # 16 independent samples have a standard error of a quarter.
@@ -93,13 +93,13 @@ def test_averaging_takes_noise_off_the_gradient():
 
 
 def test_predictions_are_single_runs():
-    one, x = make()
-    many, _ = make(eot_samples=K)
+    one, x = noisy_classifier()
+    many, _ = noisy_classifier(eot_samples=K)
     np.testing.assert_array_equal(one.predict(x), many.predict(x))
 
 
 def test_common_random_numbers_make_runs_alike():
-    classifier, x = make(eot_samples=3)
+    classifier, x = noisy_classifier(eot_samples=3)
     before = generator(classifier).get_state()
     with classifier.common_random_numbers():
         first = classifier.predict(x), classifier.loss_gradient(x, Y), classifier.compute_loss(x, Y)
@@ -113,7 +113,7 @@ def test_common_random_numbers_make_runs_alike():
 
 
 def test_common_random_numbers_end_with_an_exception_and_nest():
-    classifier, x = make()
+    classifier, x = noisy_classifier()
     with pytest.raises(ValueError, match="x has shape"), classifier.common_random_numbers():
         classifier.predict(x[:, :1])
     assert not np.array_equal(classifier.predict(x), classifier.predict(x))
@@ -126,7 +126,7 @@ def test_common_random_numbers_end_with_an_exception_and_nest():
 
 @pytest.mark.parametrize("tensor", [False, True])
 def test_common_random_numbers_are_for_layers_too(tensor):
-    classifier, x = make()
+    classifier, x = noisy_classifier()
 
     def layer(name: int) -> np.ndarray:
         if tensor:
@@ -208,8 +208,8 @@ def test_samples_are_a_parameter_of_the_estimator():
 @pytest.mark.parametrize("value", [0, -1, 2.0, True, "3"])
 def test_bad_numbers_of_samples(value):
     with pytest.raises(ValueError, match="eot_samples must be a whole number >= 1, got"):
-        make(eot_samples=value)
-    classifier, x = make()
+        noisy_classifier(eot_samples=value)
+    classifier, x = noisy_classifier()
     with pytest.raises(ValueError, match="eot_samples"):
         classifier.eot_samples = value
     assert classifier.eot_samples == 1

@@ -23,7 +23,7 @@ from tests.conftest import make_network
 Y = np.array([0, 1, 2, 4])
 
 
-def make(**options: object) -> tuple[PyTorchSNNClassifier, np.ndarray]:
+def event_classifier(**options: object) -> tuple[PyTorchSNNClassifier, np.ndarray]:
     network, x = make_network("event-frame")
     options = {"device_type": "cpu", "clip_values": (0.0, 1.0), **options}
     return PyTorchSNNClassifier(network, nn.CrossEntropyLoss(), tuple(x.shape[1:]), 5, **options), x.numpy().clip(0, 1)
@@ -46,8 +46,8 @@ def test_what_would_misread_frames_is_refused(defence):
     name = type(defence).__name__
     for option in ("preprocessing_defences", "preprocessing"):
         with pytest.raises(UnsupportedInputError, match=f"{name} cannot take event frames"):
-            make(**{option: defence})
-    classifier, x = make()
+            event_classifier(**{option: defence})
+    classifier, x = event_classifier()
     before = classifier.predict(x)
     with pytest.raises(UnsupportedInputError, match=f"{name} cannot take event frames"):
         classifier.set_params(preprocessing_defences=[defence])
@@ -56,7 +56,7 @@ def test_what_would_misread_frames_is_refused(defence):
 
 
 def test_wrapped_defence_is_the_defence_on_swapped_axes():
-    classifier, x = make()
+    classifier, x = event_classifier()
     plain = JpegCompression((0.0, 1.0), quality=30, channels_first=True, apply_predict=True)
     expected = np.swapaxes(plain(np.swapaxes(x, 1, 2))[0], 1, 2)
     np.testing.assert_array_equal(for_event_frames(plain)(x)[0], expected)
@@ -72,8 +72,8 @@ def test_wrapped_defence_estimates_gradients_of_all_classes():
         def estimate_gradient(self, x: np.ndarray, grad: np.ndarray) -> np.ndarray:
             return grad * np.float32([1, 3])[:, None, None, None]  # (N, C, T, H, W) or (N, K, C, T, H, W)
 
-    classifier, x = make(preprocessing_defences=for_event_frames(Weighted((0.0, 1.0), bit_depth=4)))
-    plain, _ = make(preprocessing_defences=FeatureSqueezing((0.0, 1.0), bit_depth=4))
+    classifier, x = event_classifier(preprocessing_defences=for_event_frames(Weighted((0.0, 1.0), bit_depth=4)))
+    plain, _ = event_classifier(preprocessing_defences=FeatureSqueezing((0.0, 1.0), bit_depth=4))
     weight = np.float32([1, 3])[:, None, None]
     np.testing.assert_allclose(classifier.loss_gradient(x, Y), weight * plain.loss_gradient(x, Y), rtol=1e-5)
     np.testing.assert_allclose(classifier.class_gradient(x), weight * plain.class_gradient(x), rtol=1e-5)
@@ -94,7 +94,7 @@ def test_wrapped_defence_on_tensors_keeps_the_graph():
     assert (found[:, :, 0] == found[:, :, 1]).all()  # both polarities of a frame lose the same pixels
     (grad,) = torch.autograd.grad(found.sum(), frames)
     assert torch.equal(grad, (found != 0).float())
-    classifier, x = make(preprocessing_defences=wrapped)
+    classifier, x = event_classifier(preprocessing_defences=wrapped)
     assert classifier.all_framework_preprocessing
     assert np.abs(classifier.loss_gradient(x, Y)).max() > 0
 
@@ -145,10 +145,10 @@ def per_channel(x: np.ndarray, mean: np.ndarray = MEAN, std: np.ndarray = STD) -
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
 @pytest.mark.parametrize("late", [False, True], ids=["constructor", "set_params"])
 def test_one_mean_a_channel_is_on_the_channels(route, late):
-    classifier, frames = make(**({} if late else route()))
+    classifier, frames = event_classifier(**({} if late else route()))
     if late:
         classifier.set_params(**route())
-    plain, _ = make(preprocessing=None)
+    plain, _ = event_classifier(preprocessing=None)
     divisor = STD[:, None, None]
     for n, t in ((3, 5), (3, 2), (2, 5), (2, 2)):  # C is 2, too
         x, y = frames[:n, :t], Y[:n]
@@ -188,7 +188,7 @@ def test_copies_keep_the_mean_on_the_channels(late, copier):
 
 
 def test_attacks_that_rebuild_a_plain_classifier_keep_the_mean_on_the_channels():
-    classifier, x = make(preprocessing=(MEAN, STD))
+    classifier, x = event_classifier(preprocessing=(MEAN, STD))
     attack = AutoProjectedGradientDescent(classifier, loss_type="cross_entropy", max_iter=1, verbose=False)
     assert attack.estimator is not classifier
     x = x[:2, :2]
@@ -199,7 +199,7 @@ def test_attacks_that_rebuild_a_plain_classifier_keep_the_mean_on_the_channels()
 
 
 def test_means_of_other_shapes():
-    plain, x = make(preprocessing=None)
+    plain, x = event_classifier(preprocessing=None)
     array = np.random.default_rng(0).random((2, 8, 8), dtype=np.float32)
     for mean, std, inner in (
         (0.2, 2.0, (x - 0.2) / 2),
@@ -209,10 +209,10 @@ def test_means_of_other_shapes():
         (array, STD, (x - array) / STD[:, None, None]),
         (MEAN[:, None, None], STD[:, None, None], per_channel(x)),
     ):
-        found = make(preprocessing=(mean, std))[0].predict(x)
+        found = event_classifier(preprocessing=(mean, std))[0].predict(x)
         np.testing.assert_allclose(found, plain.predict(inner), rtol=1e-5, atol=1e-6)
     given = StandardisationMeanStd(MEAN, STD)
-    make(preprocessing=given)
+    event_classifier(preprocessing=given)
     assert given.mean.shape == (2,)  # the caller's own is left alone
 
 
@@ -229,15 +229,15 @@ def test_means_of_other_shapes():
     ids=["other", "frames", "samples", "columns", "array", "matrix"],
 )
 def test_means_that_are_not_one_a_channel_are_refused(mean, message):
-    classifier, x = make(preprocessing=(MEAN, STD))
+    classifier, x = event_classifier(preprocessing=(MEAN, STD))
     before = classifier.predict(x)
     for given in ((mean, 1.0), (mean, np.ones_like(mean)), StandardisationMeanStd(mean, np.ones_like(mean))):
         with pytest.raises(ValueError, match=message):
-            make(preprocessing=given)
+            event_classifier(preprocessing=given)
         with pytest.raises(ValueError, match=message):
             classifier.set_params(preprocessing=given)
     with pytest.raises(ValueError, match="std of 3 values"):
-        make(preprocessing=(0.0, np.ones(3)))
+        event_classifier(preprocessing=(0.0, np.ones(3)))
     np.testing.assert_array_equal(classifier.predict(x), before)
 
 
@@ -276,8 +276,10 @@ def test_a_pair_set_later_stays_in_the_graph():
     with pytest.raises(ValueError, match=r"preprocessing must be a pair \(mean, std\), got 1 values"):
         classifier.set_params(preprocessing=(0.25,))
     with pytest.raises(ValueError, match=r"preprocessing must be a pair \(mean, std\), got 3 values"):
-        make(preprocessing=(0.0, 1.0, 2.0))
-    squeezed, _ = make(preprocessing_defences=FeatureSqueezing((0.0, 1.0), bit_depth=3), preprocessing=(MEAN, STD))
+        event_classifier(preprocessing=(0.0, 1.0, 2.0))
+    squeezed, _ = event_classifier(
+        preprocessing_defences=FeatureSqueezing((0.0, 1.0), bit_depth=3), preprocessing=(MEAN, STD)
+    )
     assert not squeezed.all_framework_preprocessing
     plain = PyTorchSNNClassifier(network, nn.CrossEntropyLoss(), (2, 8, 8), 5, preprocessing=None, device_type="cpu")
     x = x.numpy()

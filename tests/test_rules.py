@@ -40,7 +40,7 @@ from tests.reference import (
     weight_gradients,
 )
 
-RULES: dict[str, Callable[..., GradientRule]] = {
+RULE_CLASSES: dict[str, Callable[..., GradientRule]] = {
     "hart": HART,
     "stbp": STBP,
     "rga": RGA,
@@ -132,7 +132,7 @@ def max_pool_body(neuron: NeuronFactory) -> nn.Sequential:
     )
 
 
-def make_network(
+def firing_network(
     encoder: nn.Module, neuron: NeuronFactory, *, body: Callable[[NeuronFactory], nn.Sequential] = residual_body
 ) -> SpikingNetwork:
     """Return a float32 network in evaluation mode whose neurons fire in every layer, at every threshold used here."""
@@ -181,14 +181,14 @@ def draw_for_float32(network: SpikingNetwork, shape: tuple[int, ...], **cba: Any
 @cache
 def direct_case(decay: float, reset: str, time_steps: int) -> tuple[SpikingNetwork, Tensor]:
     """Return a network with direct encoding, and a batch for it; both shared between tests, and in float32."""
-    network = make_network(DirectEncoder(time_steps=time_steps), neuron_of(decay, reset))
+    network = firing_network(DirectEncoder(time_steps=time_steps), neuron_of(decay, reset))
     return network, draw_for_float32(network, (BATCH, 2, 8, 8))
 
 
 @cache
 def event_case(decay: float, reset: str, time_steps: int) -> tuple[SpikingNetwork, Tensor]:
     """Return a network for event frames, and a batch for it; both shared between tests, and in float32."""
-    network = make_network(EventFrameEncoder(), neuron_of(decay, reset))
+    network = firing_network(EventFrameEncoder(), neuron_of(decay, reset))
     return network, draw_for_float32(network, (BATCH, time_steps, 2, 8, 8))
 
 
@@ -202,7 +202,7 @@ THRESHOLDS: dict[str, NeuronFactory] = {
 @cache
 def threshold_case(thresholds: str) -> tuple[SpikingNetwork, Tensor]:
     """Return a network with other thresholds than 1, and a batch for it; both shared between tests, and in float32."""
-    network = make_network(DirectEncoder(time_steps=4), THRESHOLDS[thresholds])
+    network = firing_network(DirectEncoder(time_steps=4), THRESHOLDS[thresholds])
     return network, draw_for_float32(network, (BATCH, 2, 8, 8))
 
 
@@ -246,7 +246,7 @@ def assert_matches_reference(
         dtype: What the package computes in; the reference computes in float64.
         **hyper: The rule's hyperparameters.
     """
-    module = GradientRuleModule(copy.deepcopy(network).to(dtype), RULES[rule](**hyper)).eval()
+    module = GradientRuleModule(copy.deepcopy(network).to(dtype), RULE_CLASSES[rule](**hyper)).eval()
     logits, gradient = gradient_of(module, x.to(dtype))
 
     x_seq = network.encode(x.double())
@@ -291,7 +291,7 @@ class TestEverySetting:
         assert rate_magnification(traces) < MAGNIFICATION
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-    @pytest.mark.parametrize("rule", list(RULES))
+    @pytest.mark.parametrize("rule", list(RULE_CLASSES))
     def test_rule_equals_reference(
         self, rule: str, reset: str, decay: float, time_steps: int, dtype: torch.dtype
     ) -> None:
@@ -314,7 +314,7 @@ class TestEverySetting:
     def test_unrolled_form_equals_reference(self, rule: str, reset: str, decay: float, time_steps: int) -> None:
         network, x = direct_case(decay, reset, time_steps)
         doubled, x = copy.deepcopy(network).double(), x.double()
-        logits, gradient = gradient_of(lambda x: unroll_rate(doubled, doubled.encode(x), RULES[rule]()), x)
+        logits, gradient = gradient_of(lambda x: unroll_rate(doubled, doubled.encode(x), RULE_CLASSES[rule]()), x)
 
         x_seq = network.encode(x)
         expected_logits, _ = forward(network, x_seq)
@@ -333,12 +333,12 @@ class TestEverySetting:
         assert error(replayed_logits, unrolled_logits) <= TOLERANCE[dtype]
         assert error(replayed, unrolled) <= TOLERANCE[dtype]
 
-    @pytest.mark.parametrize("rule", list(RULES))
+    @pytest.mark.parametrize("rule", list(RULE_CLASSES))
     def test_attack_logits_are_the_logits_except_for_cba(
         self, rule: str, reset: str, decay: float, time_steps: int
     ) -> None:
         network, x = direct_case(decay, reset, time_steps)
-        module = GradientRuleModule(copy.deepcopy(network).double(), RULES[rule]()).eval()
+        module = GradientRuleModule(copy.deepcopy(network).double(), RULE_CLASSES[rule]()).eval()
         x = x.double()
         logits, gradient = gradient_of(module, x)
         attack_logits, attack_gradient = gradient_of(module.attack_logits, x)
@@ -379,7 +379,7 @@ class TestHyperparameters:
     def test_stbp_ignores_what_the_neurons_do_in_training(self) -> None:
         """A neuron's own surrogate and detached reset are for training alone."""
         network, x = direct_case(0.9, "soft", 4)
-        other = make_network(
+        other = firing_network(
             DirectEncoder(time_steps=4),
             same_neuron(decay=0.9, reset="soft", surrogate=torch.zeros_like, detach_reset=True),
         )
@@ -429,7 +429,7 @@ class TestNeurons:
     """Thresholds other than 1, and layers that differ from one another."""
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-    @pytest.mark.parametrize("rule", list(RULES))
+    @pytest.mark.parametrize("rule", list(RULE_CLASSES))
     @pytest.mark.parametrize("thresholds", list(THRESHOLDS))
     def test_thresholds(self, thresholds: str, rule: str, dtype: torch.dtype) -> None:
         network, x = threshold_case(thresholds)
@@ -441,7 +441,9 @@ class TestNeurons:
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
     @pytest.mark.parametrize("time_steps", [1, 4])
     @pytest.mark.parametrize(
-        ("rule", "hyper"), [*((rule, {}) for rule in RULES), ("cba", {"activation": "relu"})], ids=[*RULES, "cba-relu"]
+        ("rule", "hyper"),
+        [*((rule, {}) for rule in RULE_CLASSES), ("cba", {"activation": "relu"})],
+        ids=[*RULE_CLASSES, "cba-relu"],
     )
     def test_currents_on_the_steps_of_the_rules(
         self, rule: str, hyper: dict[str, Any], time_steps: int, dtype: torch.dtype
@@ -468,7 +470,7 @@ class TestEncoders:
     """Inputs that differ between time-steps."""
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-    @pytest.mark.parametrize("rule", list(RULES))
+    @pytest.mark.parametrize("rule", list(RULE_CLASSES))
     @pytest.mark.parametrize(
         ("decay", "reset", "time_steps"), [(0.5, "hard", 1), (0.5, "hard", 4), (0.9, "soft", 4), (1.0, "soft", 5)]
     )
@@ -482,23 +484,23 @@ class TestEncoders:
             same_in_every_frame = torch.equal(gradient, gradient[:, :1].expand_as(gradient))
             assert same_in_every_frame == (rule != "stbp")
 
-    @pytest.mark.parametrize("rule", list(RULES))
+    @pytest.mark.parametrize("rule", list(RULE_CLASSES))
     def test_event_counts(self, rule: str) -> None:
-        network = make_network(EventFrameEncoder(), mixed_neuron)
+        network = firing_network(EventFrameEncoder(), mixed_neuron)
         x = torch.poisson(draw((BATCH, 6, 2, 8, 8), 11), generator=torch.Generator().manual_seed(12))
         assert x.max() > 1
         _, traces = forward(network, network.encode(x.double()))
         assert_every_layer_fires(traces)
         assert_matches_reference(network, x, rule)
 
-    @pytest.mark.parametrize("rule", list(RULES))
+    @pytest.mark.parametrize("rule", list(RULE_CLASSES))
     @pytest.mark.parametrize("reset", ["hard", "soft"])
     def test_poisson(self, rule: str, reset: str) -> None:
         """Both passes of a rule see one sample; the gradient is the intensity's, and 0 where that is none."""
 
         def poisson_network() -> SpikingNetwork:
             encoder = PoissonEncoder(time_steps=6, generator=torch.Generator())
-            return make_network(encoder, neuron_of(0.9, reset)).double()
+            return firing_network(encoder, neuron_of(0.9, reset)).double()
 
         x = draw((BATCH, 2, 8, 8), 5).double() * 1.2 - 0.1
         inside = (x >= 0) & (x <= 1)
@@ -511,7 +513,7 @@ class TestEncoders:
         assert_every_layer_fires(traces)
         expected = input_gradient(network, x_seq, loss_gradient(expected_logits), rule).sum(0) * inside
 
-        module = GradientRuleModule(poisson_network(), RULES[rule]()).eval()
+        module = GradientRuleModule(poisson_network(), RULE_CLASSES[rule]()).eval()
         module.network.encoder.generator.manual_seed(123)
         logits, gradient = gradient_of(module, x)
         assert error(logits, expected_logits) <= TOLERANCE[torch.float64]
@@ -526,7 +528,7 @@ class TestMaxPool:
     @pytest.mark.parametrize(("decay", "reset"), [(0.5, "hard"), (0.9, "hard"), (1.0, "soft")])
     def test_rate_rules_warn_and_are_unrolled(self, rule: str, decay: float, reset: str, event_frames: bool) -> None:
         encoder = EventFrameEncoder() if event_frames else DirectEncoder(time_steps=4)
-        network = make_network(encoder, neuron_of(decay, reset), body=max_pool_body)
+        network = firing_network(encoder, neuron_of(decay, reset), body=max_pool_body)
         x = draw((BATCH, 4, 2, 8, 8) if event_frames else (BATCH, 2, 8, 8), 3)
         _, traces = forward(network, network.encode(x.double()))
         assert_every_layer_fires(traces)
@@ -535,12 +537,12 @@ class TestMaxPool:
 
     @pytest.mark.parametrize("rule", ["stbp", "cba"])
     def test_other_rules_need_no_warning(self, rule: str) -> None:
-        network = make_network(DirectEncoder(time_steps=4), neuron_of(0.9, "hard"), body=max_pool_body)
+        network = firing_network(DirectEncoder(time_steps=4), neuron_of(0.9, "hard"), body=max_pool_body)
         assert_matches_reference(network, draw((BATCH, 2, 8, 8), 3), rule)
 
-    @pytest.mark.parametrize("rule", list(RULES))
+    @pytest.mark.parametrize("rule", list(RULE_CLASSES))
     def test_one_step_is_replayed_exactly(self, rule: str) -> None:
-        network = make_network(DirectEncoder(time_steps=1), neuron_of(0.9, "hard"), body=max_pool_body)
+        network = firing_network(DirectEncoder(time_steps=1), neuron_of(0.9, "hard"), body=max_pool_body)
         assert_matches_reference(network, draw((BATCH, 2, 8, 8), 3), rule)
 
 
@@ -583,7 +585,7 @@ def _registry() -> Iterator[None]:
 class TestRegistry:
     """Rules by name, and rules of the user's own."""
 
-    @pytest.mark.parametrize(("name", "rule"), list(RULES.items()))
+    @pytest.mark.parametrize(("name", "rule"), list(RULE_CLASSES.items()))
     def test_rules_by_name(self, name: str, rule: Callable[..., GradientRule]) -> None:
         assert get_rule(name) == rule()
         assert type(get_rule(name)) is rule
@@ -658,4 +660,4 @@ class TestRegistry:
             get_rule("no_rule")
 
     def test_tests_leave_nothing_registered(self) -> None:
-        assert set(registry._RULES) == set(RULES)
+        assert set(registry._RULES) == set(RULE_CLASSES)

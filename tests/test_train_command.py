@@ -50,7 +50,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def command(out: Path, *more: str, defence: str = "fbf", epochs: int = 3) -> list[str]:
+def train_command(out: Path, *more: str, defence: str = "fbf", epochs: int = 3) -> list[str]:
     return [
         *("train", "--out", str(out), "--defence", defence, "--epochs", str(epochs)),
         *("--time-steps", "2", "--batch-size", "32", "--device", "cpu", "--quiet", *more),
@@ -222,13 +222,13 @@ def run_process(tmp_path: Path, place: str, when: int, arguments: list[str]) -> 
 )
 def test_killed_training_loses_at_most_an_epoch(tmp_path, few, place, when, left):
     out = tmp_path / "run"
-    code = run_process(tmp_path, place, when, command(out))
+    code = run_process(tmp_path, place, when, train_command(out))
     assert code == -signal.SIGKILL
     newest = checkpoints.newest(out)
     assert (newest is None) == (left == 0)
     if newest is not None:
         assert checkpoints.read_checkpoint(out).epoch == left
-    assert main(command(out)) == 0
+    assert main(train_command(out)) == 0
     assert [path.name for path in out.glob(".*")] == [checkpoints.LOCK]
     recipe = RobustRecipe(**TINY)
     train_robustly(recipe, few, tmp_path / "whole", device_type="cpu")
@@ -239,7 +239,7 @@ def test_killed_training_loses_at_most_an_epoch(tmp_path, few, place, when, left
 def test_training_killed_at_random_moments(tmp_path, few):
     script = make_script(tmp_path)
     out = tmp_path / "run"
-    arguments = command(out, epochs=12)
+    arguments = train_command(out, epochs=12)
     last = 0
     generator = np.random.default_rng(0)
     for _ in range(6):
@@ -264,10 +264,10 @@ def test_two_trainings_do_not_share_a_folder(tmp_path, few, capsys):
     half = out / ".epoch-of-the-other"
     half.mkdir()
     with checkpoints.locked(out):
-        assert main(command(out)) == 2
+        assert main(train_command(out)) == 2
         assert f"another process trains in {out}; wait for it" in capsys.readouterr().err
         assert half.is_dir()
-    assert main(command(out)) == 0
+    assert main(train_command(out)) == 0
     assert not half.exists()
     with checkpoints.locked(out):  # the training has let go of it
         pass
@@ -278,12 +278,12 @@ def test_two_trainings_do_not_share_a_folder(tmp_path, few, capsys):
 
 def test_command_trains_goes_on_and_is_evaluated(tmp_path, few, capsys):
     out, table = tmp_path / "run", tmp_path / "rows.json"
-    assert main(command(out, epochs=2)) == 0
+    assert main(train_command(out, epochs=2)) == 0
     printed = capsys.readouterr().out
     assert "clean accuracy" in printed
     assert "robust accuracy" in printed
     assert f"next: art-snn evaluate --checkpoint {out}" in printed
-    assert main(command(out, epochs=2)) == 0
+    assert main(train_command(out, epochs=2)) == 0
     assert "is trained already: 2 of 2 epochs" in capsys.readouterr().out
     for path in (out, out / "epoch-0001"):
         evaluate = ["evaluate", "--checkpoint", str(path), "--rules", "hart,cba", "--attacks", "fgsm", "--quiet"]
@@ -302,7 +302,7 @@ def test_user_may_stop_it(tmp_path, few, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(robust_training, "_epoch", stop)
-    assert main(command(tmp_path / "run")) == 130
+    assert main(train_command(tmp_path / "run")) == 130
     assert "the same command goes on after the last epoch" in capsys.readouterr().out
 
 
@@ -335,7 +335,7 @@ def test_user_may_stop_it(tmp_path, few, capsys, monkeypatch):
 def test_bad_options_end_at_once(tmp_path, capsys, more, message):
     out = tmp_path / "run"
     try:
-        code = main(command(out, *more))
+        code = main(train_command(out, *more))
     except SystemExit as exit_:
         code = exit_.code
     error = capsys.readouterr().err
@@ -357,7 +357,7 @@ def test_architectures_for_other_data_are_refused_before_they_are_loaded(tmp_pat
     (tmp_path / "images").mkdir()
     (tmp_path / "events.npz").touch()
     out = tmp_path / "run"
-    assert main(command(out, "--data", str(tmp_path / data), "--architecture", architecture)) == 2
+    assert main(train_command(out, "--data", str(tmp_path / data), "--architecture", architecture)) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -385,7 +385,7 @@ def test_data_that_cannot_be_trained_on_leave_no_folder(tmp_path, few, monkeypat
     part = few.x_train[:1], np.array([label])
     monkeypatch.setattr(sets, "load_digits", lambda: Split(*part, *part))
     out = tmp_path / "run"
-    assert main(command(out, *more)) == 2
+    assert main(train_command(out, *more)) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -396,7 +396,7 @@ def test_classes_may_be_among_the_test_samples_only(tmp_path, few, monkeypatch):
     known = few.y_train < 5
     data = few._replace(x_train=few.x_train[known], y_train=few.y_train[known])
     monkeypatch.setattr(sets, "load_digits", lambda: data)
-    assert main(command(tmp_path / "run", defence="none", epochs=1)) == 0
+    assert main(train_command(tmp_path / "run", defence="none", epochs=1)) == 0
     assert checkpoints.read_checkpoint(tmp_path / "run").extra["nb_classes"] == 10
 
 
@@ -412,7 +412,9 @@ def test_lone_last_sample_joins_the_batch_before_it_where_batch_norm_refuses_it(
     assert sizes(frames, time_steps=1, batch_size=95) == [95, 1]
     drawn = torch.cat(robust_training._batches(RobustRecipe(time_steps=1, batch_size=19), few))
     assert sorted(drawn.tolist()) == list(range(IMAGES))
-    assert main(command(tmp_path / "run", "--time-steps", "1", "--batch-size", "95", defence="none", epochs=1)) == 0
+    assert (
+        main(train_command(tmp_path / "run", "--time-steps", "1", "--batch-size", "95", defence="none", epochs=1)) == 0
+    )
 
 
 # --- divergence ------------------------------------------------------------------------------------------------------
@@ -427,7 +429,7 @@ def losing(classifier, *args):
 def test_diverged_training_is_an_error_in_one_line(tmp_path, few, capsys, monkeypatch, defence, what):
     monkeypatch.setitem(DEFENCES, "losing", losing)
     out = tmp_path / "run"
-    assert main(command(out, "--optimizer", "sgd", "--lr", "1e30", defence=defence)) == 2
+    assert main(train_command(out, "--optimizer", "sgd", "--lr", "1e30", defence=defence)) == 2
     printed, error = capsys.readouterr()
     assert f"in epoch 1, the {what} became NaN or inf; lower the learning rate, lr=1e+30" in error
     assert error.count("\n") == 1
@@ -480,7 +482,7 @@ def test_fit_says_that_weights_diverged_though_the_loss_is_finite(few):
 
 def test_evaluation_takes_the_gamma_of_the_training(tmp_path, few):
     out, table = tmp_path / "run", tmp_path / "rows.json"
-    assert main(command(out, "--gamma", "1.5", epochs=1)) == 0
+    assert main(train_command(out, "--gamma", "1.5", epochs=1)) == 0
     for more, gamma, chosen in (([], 1.5, "by default, not tuned"), (["--gamma", "2"], 2.0, "given, not tuned")):
         evaluate = ["evaluate", "--checkpoint", str(out), "--rules", "hart", "--attacks", "fgsm", "--quiet"]
         assert main([*evaluate, "--device", "cpu", "--json", str(table), *more]) == 0
@@ -492,14 +494,14 @@ def test_evaluation_takes_the_gamma_of_the_training(tmp_path, few):
 
 def test_folder_of_another_training_is_left_alone(tmp_path, few, capsys):
     out = tmp_path / "run"
-    assert main(command(out, epochs=1)) == 0
+    assert main(train_command(out, epochs=1)) == 0
     before = weights(out)
-    assert main(command(out, epochs=1, defence="none")) == 2
+    assert main(train_command(out, epochs=1, defence="none")) == 2
     assert "holds another training (defence is 'fbf' there and 'none' here)" in capsys.readouterr().err
     assert same(weights(out), before)
     file = tmp_path / "file"
     file.write_text("")
-    assert main(command(file)) == 2
+    assert main(train_command(file)) == 2
     assert "is a file; name a folder" in capsys.readouterr().err
 
 
@@ -514,14 +516,14 @@ def test_folder_of_another_training_is_left_alone(tmp_path, few, capsys):
 )
 def test_damaged_checkpoints_are_named(tmp_path, few, capsys, name, text, message):
     out = tmp_path / "run"
-    assert main(command(out, epochs=1)) == 0
+    assert main(train_command(out, epochs=1)) == 0
     path = out / "epoch-0001" / name
     if text is None:
         path.unlink()
     else:
         path.write_bytes(text)
     capsys.readouterr()
-    for arguments in (command(out, epochs=1), ["evaluate", "--checkpoint", str(out), "--device", "cpu"]):
+    for arguments in (train_command(out, epochs=1), ["evaluate", "--checkpoint", str(out), "--device", "cpu"]):
         assert main(arguments) == 2
         error = capsys.readouterr().err
         assert message in error
@@ -548,7 +550,7 @@ def test_checkpoint_of_another_network_is_refused(tmp_path, few):
 # --- folders of images -----------------------------------------------------------------------------------------------
 
 
-def make_images(folder: Path, classes: dict[str, int], size: int = 16) -> None:
+def make_shades(folder: Path, classes: dict[str, int], size: int = 16) -> None:
     image = pytest.importorskip("PIL.Image")
     generator = np.random.default_rng(0)
     for shade, (name, count) in enumerate(classes.items()):
@@ -571,7 +573,7 @@ def test_folder_is_loaded_split_and_trained_on(tmp_path, torchvision, capsys):
     from art_snn.data.folders import load_image_folder
 
     flat, parted = tmp_path / "flat", tmp_path / "parted"
-    make_images(flat, {"dark": 20, "light": 20})
+    make_shades(flat, {"dark": 20, "light": 20})
     split, names = load_image_folder(flat, image_size=8)
     assert names == ["dark", "light"]
     assert split.x_train.shape == (32, 3, 8, 8)
@@ -582,12 +584,12 @@ def test_folder_is_loaded_split_and_trained_on(tmp_path, torchvision, capsys):
     assert split.x_train[split.y_train == 1].mean() > split.x_train[split.y_train == 0].mean() + 0.3
     again, _ = load_image_folder(flat, image_size=8)
     assert all(np.array_equal(a, b) for a, b in zip(split, again, strict=True))
-    make_images(parted / "train", {"dark": 12, "light": 9})
-    make_images(parted / "test", {"dark": 3, "light": 4})
+    make_shades(parted / "train", {"dark": 12, "light": 9})
+    make_shades(parted / "test", {"dark": 3, "light": 4})
     split, _ = load_image_folder(parted, image_size=16)
     assert (len(split.x_train), len(split.x_test)) == (21, 7)
     out = tmp_path / "run"
-    assert main(command(out, "--data", str(parted), "--image-size", "16", epochs=2)) == 0
+    assert main(train_command(out, "--data", str(parted), "--image-size", "16", epochs=2)) == 0
     assert "7 test images" in capsys.readouterr().out
     assert main(["evaluate", "--checkpoint", str(out), "--attacks", "fgsm", "--device", "cpu", "--quiet"]) == 0
     assert "parted SNN (fbf" in capsys.readouterr().out
@@ -595,28 +597,28 @@ def test_folder_is_loaded_split_and_trained_on(tmp_path, torchvision, capsys):
 
 def test_bad_folders_are_named(tmp_path, torchvision, capsys):
     def message(data: Path) -> str:
-        assert main(command(tmp_path / "run", "--data", str(data), "--image-size", "8")) == 2
+        assert main(train_command(tmp_path / "run", "--data", str(data), "--image-size", "8")) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         return error
 
     one = tmp_path / "one"
-    make_images(one, {"alone": 3})
+    make_shades(one, {"alone": 3})
     assert "has 1 class; two or more are needed" in message(one)
     small = tmp_path / "small"
-    make_images(small, {"a": 2, "b": 2})
+    make_shades(small, {"a": 2, "b": 2})
     assert "has too few images to split" in message(small)
     half = tmp_path / "half"
-    make_images(half / "train", {"a": 2, "b": 2})
+    make_shades(half / "train", {"a": 2, "b": 2})
     assert "test' is missing" in message(half)
-    make_images(half / "test", {"a": 2, "c": 2})
+    make_shades(half / "test", {"a": 2, "c": 2})
     assert "have not the same classes; only in one: b, c" in message(half)
     empty = tmp_path / "empty"
-    make_images(empty, {"a": 6, "b": 6})
+    make_shades(empty, {"a": 6, "b": 6})
     (empty / "c").mkdir()
     assert "c" in message(empty)
     damaged = tmp_path / "damaged"
-    make_images(damaged, {"a": 6, "b": 6})
+    make_shades(damaged, {"a": 6, "b": 6})
     (damaged / "b" / "003.png").write_bytes(b"no image")
     assert str(Path("b") / "003.png") + " is no readable image" in message(damaged)
     assert not (tmp_path / "run").exists()

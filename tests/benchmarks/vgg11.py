@@ -35,7 +35,7 @@ from art_snn.snn.models import vgg11
 WAYS = ("no-grad forward", "predict (streamed)", "HART by replay", "HART unrolled", "STBP", "plain ART")
 
 
-def make_network(time_steps: int) -> SpikingNetwork:
+def papers_network(time_steps: int) -> SpikingNetwork:
     """Build VGG-11 with random weights and batch norm statistics with which its layers fire."""
     torch.manual_seed(0)
     network = vgg11(time_steps=time_steps)
@@ -83,7 +83,7 @@ def make_data(batch: int) -> tuple[np.ndarray, np.ndarray]:
 
 def measure_seconds(time_steps: int, batch: int, repeat: int) -> dict[str, float]:
     """Return the least time of each way; the ways take turns."""
-    network = make_network(time_steps)
+    network = papers_network(time_steps)
     ways = make_ways(network, *make_data(batch))
     best = dict.fromkeys(ways, float("inf"))
     for turn in range(repeat + 1):  # the first turn warms up
@@ -113,8 +113,8 @@ def resident() -> int:
 
 def measure_memory_here(way: str, time_steps: int, batch: int) -> int:
     """Return the memory in bytes that a way takes on top of the network, in this process."""
-    ways = make_ways(make_network(time_steps), *make_data(batch))
-    make_ways(make_network(1), *make_data(2))[WAYS[0]]()  # load what the first call loads
+    ways = make_ways(papers_network(time_steps), *make_data(batch))
+    make_ways(papers_network(1), *make_data(2))[WAYS[0]]()  # load what the first call loads
     before, peak, done = resident(), 0, threading.Event()
 
     def watch() -> None:
