@@ -1,4 +1,4 @@
-"""Each defence against its formula."""
+"""Each loss of robust training against its formula."""
 
 from __future__ import annotations
 

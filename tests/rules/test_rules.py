@@ -1,4 +1,4 @@
-"""Every gradient rule, compared with the float64 reference in `reference.py`."""
+"""Every gradient rule, compared with the float64 reference in `tests/reference.py`."""
 
 from __future__ import annotations
 
