@@ -1,4 +1,4 @@
-"""The papers' networks: shapes, sizes counted by hand, bad options."""
+"""The networks that the package builds: shapes, sizes counted by hand, layers, bad options."""
 
 from __future__ import annotations
 
@@ -14,6 +14,41 @@ from art_snn import BPTR, CBA, HART, LIF, STBP, GradientRuleModule, InexactRepla
 from art_snn.files import load_weights, save_weights
 from art_snn.snn.models import digits_net, resnet17, vgg11, vgg_dvs, vgg_small
 from tests import reference
+
+
+@pytest.mark.parametrize(
+    ("build", "parameters", "shape"), [(digits_net, 53_226, (1, 8, 8)), (vgg11, 61_377_034, (3, 32, 32))]
+)
+def test_builders_have_the_size_that_they_say(build, parameters, shape):
+    network = build(time_steps=2)
+    assert sum(p.numel() for p in network.parameters()) == parameters
+    assert f"{parameters:,}" in build.__doc__
+    with torch.no_grad():
+        assert network.eval()(torch.rand(1, *shape)).shape == (1, 10)
+
+
+def test_vgg11_has_the_papers_layers():
+    widths = [m.out_channels for m in vgg11().modules() if isinstance(m, nn.Conv2d)]
+    assert widths == [64, 128, 256, 512, 512, 512, 512, 512]
+    assert [m.out_features for m in vgg11(nb_classes=100).modules() if isinstance(m, nn.Linear)] == [4096, 4096, 100]
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: vgg11(nb_classes=1), "nb_classes must be >= 2, got 1"),
+        (lambda: digits_net(nb_classes=0), "nb_classes must be >= 2, got 0"),
+        (lambda: vgg11(image_size=30), "multiple of 8, got 30"),
+        (lambda: vgg11(in_channels=1), "need 1 numbers"),
+        (lambda: vgg11(decay=2.0), "got 2.0"),
+        (lambda: digits_net(time_steps=0), "got 0"),
+        (lambda: digits_net(threshold=0.0), "threshold"),
+        (lambda: digits_net(reset="x"), "reset"),
+    ],
+)
+def test_bad_arguments_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
 
 
 def conv(inside: int, outside: int, *, bias: bool, kernel: int = 3) -> int:

@@ -1,4 +1,6 @@
-"""Containers, normalisation, builders."""
+"""Containers of layers, normalisation, and layers applied to sequences."""
+
+from __future__ import annotations
 
 from collections import OrderedDict
 
@@ -7,9 +9,7 @@ import torch
 from torch import nn
 
 from art_snn import LIF, DirectEncoder, Normalize, Residual, SpikingNetwork, SpikingSequential
-from art_snn.engine.steps import is_time_blind
-from art_snn.snn.models import digits_net, vgg11
-from art_snn.snn.network import as_sequence
+from art_snn.snn.network import as_sequence, over_time
 
 
 def test_network_equals_a_loop_over_steps():
@@ -55,57 +55,42 @@ def test_normalize_is_the_formula():
         Normalize((0.0, 1.0), (1.0,))
 
 
-def test_time_blindness():
-    assert is_time_blind(vgg11().eval().body)
-    assert not is_time_blind(vgg11().train().body)  # batch norm sees which rows share a batch
-    assert not is_time_blind(SpikingSequential(nn.BatchNorm2d(2, track_running_stats=False).eval(), LIF()))
-    assert is_time_blind(SpikingSequential(Residual(nn.Sequential(nn.Conv2d(1, 1, 1), LIF())), LIF()))
-
-    class Own(nn.Conv2d):
-        """A convolution of the user's own; who knows what it does."""
-
-    assert not is_time_blind(SpikingSequential(Own(1, 1, 1), LIF()))
-    assert not is_time_blind(SpikingSequential(nn.LSTM(3, 3), LIF()))
-    assert not is_time_blind(SpikingSequential(nn.MultiheadAttention(4, 2), LIF()))
-
-
-@pytest.mark.parametrize(
-    ("build", "parameters", "shape"), [(digits_net, 53_226, (1, 8, 8)), (vgg11, 61_377_034, (3, 32, 32))]
-)
-def test_builders_have_the_size_that_they_say(build, parameters, shape):
-    network = build(time_steps=2)
-    assert sum(p.numel() for p in network.parameters()) == parameters
-    assert f"{parameters:,}" in build.__doc__
-    with torch.no_grad():
-        assert network.eval()(torch.rand(1, *shape)).shape == (1, 10)
-
-
-def test_vgg11_has_the_papers_layers():
-    widths = [m.out_channels for m in vgg11().modules() if isinstance(m, nn.Conv2d)]
-    assert widths == [64, 128, 256, 512, 512, 512, 512, 512]
-    assert [m.out_features for m in vgg11(nb_classes=100).modules() if isinstance(m, nn.Linear)] == [4096, 4096, 100]
-
-
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (lambda: vgg11(nb_classes=1), "nb_classes must be >= 2, got 1"),
-        (lambda: digits_net(nb_classes=0), "nb_classes must be >= 2, got 0"),
-        (lambda: vgg11(image_size=30), "multiple of 8, got 30"),
-        (lambda: vgg11(in_channels=1), "need 1 numbers"),
-        (lambda: vgg11(decay=2.0), "got 2.0"),
-        (lambda: digits_net(time_steps=0), "got 0"),
-        (lambda: digits_net(threshold=0.0), "threshold"),
-        (lambda: digits_net(reset="x"), "reset"),
-    ],
-)
-def test_bad_arguments_are_refused(build, message):
-    with pytest.raises(ValueError, match=message):
-        build()
-
-
 def test_network_refuses_what_is_no_module():
     with pytest.raises(TypeError, match=r"encoder must be a torch\.nn\.Module, got int"):
         SpikingNetwork(8, nn.Linear(2, 2))
     with pytest.raises(TypeError, match="body must be"):
         SpikingNetwork(DirectEncoder(time_steps=2), [nn.Linear(2, 2)])
+
+
+def test_broadcast_sequence_goes_through_a_layer_once():
+    rows = []
+    layer = nn.Linear(3, 4)
+    layer.register_forward_hook(lambda module, args, output: rows.append(len(output)))
+    x_seq = torch.rand(2, 3).expand(5, 2, 3)
+    out = over_time(layer, x_seq)
+    assert rows == [2]
+    assert out.shape == (5, 2, 4)
+    torch.testing.assert_close(out, over_time(layer, x_seq.contiguous()))
+
+
+def test_batch_norm_in_training_counts_every_step():
+    x_seq = torch.rand(2, 3, 4, 4).expand(5, 2, 3, 4, 4)
+    one, other = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+    over_time(one, x_seq)
+    over_time(other, x_seq.contiguous())
+    torch.testing.assert_close(one.running_var, other.running_var)
+
+
+def test_residual_without_neurons_is_a_sequence_module():
+    torch.manual_seed(0)
+    branch = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1))
+    x_seq = torch.rand(3, 4, 2, 5, 5)
+    out = SpikingSequential(Residual(branch), LIF())(x_seq)
+    assert out.shape == x_seq.shape
+
+
+def test_nested_residual_without_neurons_gets_its_sequence():
+    torch.manual_seed(0)
+    inner = nn.Sequential(Residual(nn.Conv2d(2, 2, 3, padding=1)))
+    network = SpikingNetwork(DirectEncoder(time_steps=4), nn.Sequential(inner, LIF(), nn.Flatten(), nn.Linear(32, 3)))
+    assert network(torch.rand(3, 2, 4, 4)).shape == (3, 3)
