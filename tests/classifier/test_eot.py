@@ -13,9 +13,9 @@ from art.attacks.evasion import ProjectedGradientDescent
 from torch import nn
 
 from art_snn import GradientRuleModule, GradientWarning, PoissonEncoder, PyTorchSNNClassifier
+from tests.classifier.classifiers import Y
 from tests.conftest import make_network
 
-Y = np.array([0, 1, 2, 4])
 K = 5
 
 

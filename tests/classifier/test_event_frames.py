@@ -18,9 +18,8 @@ from torch import nn
 
 from art_snn import PyTorchSNNClassifier, UnsupportedInputError, for_event_frames
 from art_snn.classifier import event_frames as preprocessing
+from tests.classifier.classifiers import Y
 from tests.conftest import make_network
-
-Y = np.array([0, 1, 2, 4])
 
 
 def event_classifier(**options: object) -> tuple[PyTorchSNNClassifier, np.ndarray]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from art_snn import EventFrameEncoder, PyTorchSNNClassifier
 from art_snn.classifier.inputs import check_input, check_labels, one_hot
+from tests.classifier.classifiers import Y, small_classifier
+from tests.conftest import make_network
 
 
 def test_what_is_no_array_is_refused():
@@ -21,3 +25,109 @@ def test_one_hot_of_indices_columns_and_rows():
     for y in (np.array([2, 0]), np.array([[2], [0]]), torch.tensor([2, 0]), expected, torch.from_numpy(expected)):
         np.testing.assert_array_equal(one_hot(y, 2, 3), expected)
         assert one_hot(y, 2, 3).dtype == np.float32
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+BAD_INPUT = {
+    "rank": (lambda x: x[0], ValueError, r"x has shape \(2, 8, 8\), expected \(N, 2, 8, 8\)"),
+    "channels": (lambda x: x[:, :1], ValueError, r"x has shape \(4, 1, 8, 8\), expected \(N, 2, 8, 8\)"),
+    "size": (lambda x: x[..., :7], ValueError, r"x has shape \(4, 2, 8, 7\)"),
+    "nan": (
+        lambda x: np.where(x == x[2, 1, 3, 3], np.nan, x),
+        ValueError,
+        r"NaN or inf in 1 of 4 samples, .* sample 2",
+    ),
+    "inf": (
+        lambda x: np.where(x == x[3, 1, 3, 3], np.inf, x),
+        ValueError,
+        r"NaN or inf in 1 of 4 samples, .* sample 3",
+    ),
+    "strings": (lambda x: x.astype(str), TypeError, "x must hold numbers"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "error", "message"), BAD_INPUT.values(), ids=BAD_INPUT)
+def test_bad_inputs_are_refused_and_the_classifier_goes_on(x, spoil, error, message):
+    classifier = small_classifier()
+    before = classifier.predict(x)
+    bad = spoil(x)
+    for call in (
+        classifier.predict,
+        lambda v: classifier.loss_gradient(v, Y),
+        classifier.class_gradient,
+        lambda v: classifier.compute_loss(v, Y),
+        lambda v: classifier.fit(v, Y),
+        lambda v: classifier.get_activations(v, 0),
+    ):
+        with pytest.raises(error, match=message):
+            call(bad)
+    np.testing.assert_array_equal(classifier.predict(x), before)
+
+
+BAD_LABELS = {
+    "too large": (np.array([0, 1, 2, 5]), ValueError, r"labels must be classes in 0 to 4 \(nb_classes=5\), got 5"),
+    "negative": (np.array([0, -1, 2, 4]), ValueError, "got -1"),
+    "too few": (np.array([0, 1]), ValueError, "2 labels for 4 samples"),
+    "columns": (np.eye(6)[:4], ValueError, r"y has shape \(4, 6\)"),
+}
+
+
+@pytest.mark.parametrize(("y", "error", "message"), BAD_LABELS.values(), ids=BAD_LABELS)
+def test_bad_labels_are_refused(x, y, error, message):
+    classifier = small_classifier()
+    for call in (classifier.loss_gradient, classifier.compute_loss, classifier.fit):
+        with pytest.raises(error, match=message):
+            call(x, y)
+    for label in (5, -1, np.array([0, 1, 2, 9])):
+        with pytest.raises(ValueError, match="labels must be classes in 0 to 4"):
+            classifier.class_gradient(x, label=label)
+    assert np.abs(classifier.loss_gradient(x, Y)).max() > 0
+
+
+def test_what_else_is_refused_or_works(x):
+    classifier = small_classifier()
+    with pytest.raises(ValueError, match="needs labels y"):
+        classifier.loss_gradient(x, None)
+    with pytest.raises(ValueError, match="make no batch of 10"):
+        classifier.fit(x, Y, batch_size=10, drop_last=True)
+    with pytest.raises(ValueError, match="0 samples make no batch"):
+        classifier.fit(x[:0], Y[:0])
+    with pytest.raises(ValueError, match=r"labels must be classes .* got 0.5"):
+        classifier.loss_gradient(x, Y * 0.5 + 0.5)
+    with pytest.raises(ValueError, match="y holds NaN"):
+        classifier.loss_gradient(x, np.full((4, 5), np.nan, dtype=np.float32))
+    assert classifier.loss_gradient(x[:0], Y[:0]).shape == (0, 2, 8, 8)
+    assert classifier.class_gradient(x[:0]).shape == (0, 5, 2, 8, 8)
+    expected = classifier.loss_gradient(x, Y)
+    with torch.no_grad():
+        np.testing.assert_array_equal(classifier.loss_gradient(x, Y), expected)
+    with pytest.raises(ValueError, match="needs a loss with a reduction"):
+        PyTorchSNNClassifier(
+            make_network("plain")[0], nn.functional.cross_entropy, (2, 8, 8), 5, device_type="cpu"
+        ).compute_loss(x, Y)
+    assert not hasattr(nn.functional.cross_entropy, "reduction")
+
+
+def test_bad_counts_and_layers_are_refused(x):
+    classifier = small_classifier()
+    with pytest.raises(ValueError, match="batch_size must be a whole number >= 1, got 0"):
+        classifier.predict(x, batch_size=0)
+    with pytest.raises(ValueError, match="nb_epochs must be a whole number >= 1, got 0"):
+        classifier.fit(x, Y, nb_epochs=0)
+    for layer in (99, "nope", None, -13):
+        with pytest.raises(ValueError, match="layer must be an index below 12"):
+            classifier.get_activations(x, layer)
+
+
+def test_event_frames_of_any_length_but_zero():
+    network, x = make_network("event-frame")
+    classifier = small_classifier(network, input_shape=(5, 2, 8, 8))
+    x = x.numpy()
+    assert classifier.predict(x[:, :3]).shape == (4, 5)
+    with pytest.raises(ValueError, match="time axis of x has length 0"):
+        classifier.predict(x[:, :0])
+    with pytest.raises(ValueError, match=r"expected \(N, T, 2, 8, 8\)"):
+        classifier.predict(x[:, :, :1])
+    with pytest.raises(ValueError, match="length 0"):
+        EventFrameEncoder()(torch.zeros(2, 0, 3))

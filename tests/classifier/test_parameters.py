@@ -1,0 +1,97 @@
+"""The rule and ART's other parameters: set, cloned, refused."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from art_snn import HART, STBP, GradientRuleModule, PyTorchSNNClassifier, UnsupportedModelError
+from tests.classifier.classifiers import Y, small_classifier, snn
+from tests.conftest import make_network
+
+
+def test_rule_is_the_last_keyword_and_a_parameter(x):
+    import inspect
+
+    assert list(inspect.signature(PyTorchSNNClassifier.__init__).parameters)[-1] == "gradient_rule"
+    classifier = small_classifier(gradient_rule=HART(gamma=0.7))
+    assert classifier.get_params()["gradient_rule"] == HART(gamma=0.7)
+    hart = classifier.loss_gradient(x, Y)
+    classifier.set_params(gradient_rule="stbp")
+    assert classifier.gradient_rule == STBP()
+    assert np.abs(classifier.loss_gradient(x, Y) - hart).max() > 0
+    with pytest.raises(ValueError, match="unknown gradient rule 'nope'"):
+        classifier.set_params(gradient_rule="nope")
+    assert classifier.gradient_rule == STBP()
+
+
+def test_all_parameters_may_be_set_to_themselves(x):
+    classifier = small_classifier(gradient_rule=HART(gamma=0.7))
+    before = classifier.predict(x)
+    classifier.set_params(**classifier.get_params())
+    np.testing.assert_array_equal(classifier.predict(x), before)
+    assert classifier.gradient_rule == HART(gamma=0.7)
+    other = small_classifier(make_network("plain", seed=5)[0])
+    classifier.set_params(model=other.model)
+    np.testing.assert_array_equal(classifier.predict(x), other.predict(x))
+    assert not classifier.model.training
+    with pytest.raises(TypeError, match="must be a GradientRuleModule, got Linear"):
+        classifier.set_params(model=nn.Linear(2, 2))
+    with pytest.raises(UnsupportedModelError, match=r"shape \(2, 7\)"):
+        classifier.set_params(model=GradientRuleModule(snn(nn.Linear(16, 7))))
+    np.testing.assert_array_equal(classifier.predict(x), other.predict(x))
+    classifier.set_params(model=GradientRuleModule(make_network("plain", seed=6)[0]))
+    before = classifier.predict(x)
+    classifier.fit(x, Y, nb_epochs=1)
+    assert not np.array_equal(classifier.predict(x), before)
+
+
+def test_clone_for_refitting_keeps_the_rule_and_not_the_weights(x):
+    classifier = small_classifier(gradient_rule=HART(gamma=0.7), clip_values=(0, 2))
+    clone = classifier.clone_for_refitting()
+    assert type(clone) is PyTorchSNNClassifier
+    assert clone.gradient_rule == HART(gamma=0.7)
+    assert tuple(clone.clip_values) == (0, 2)
+    assert not np.array_equal(clone.predict(x), classifier.predict(x))
+    clone.fit(x, Y, nb_epochs=1)
+
+
+def test_a_wrapped_module_is_taken_apart():
+    network, _ = make_network("plain")
+    module = GradientRuleModule(network, "stbp")
+    classifier = small_classifier(module)
+    assert classifier.model.network is network
+    assert module.rule == STBP()
+
+
+BAD_OPTIONS = {
+    "device": ({"device_type": "tpu"}, "device_type must be 'gpu' or 'cpu', got 'tpu'"),
+    "classes": ({"nb_classes": 0}, "nb_classes must be a whole number >= 1, got 0"),
+    "amp": ({"use_amp": True}, "apex"),
+    "channels": ({"channels_first": False}, "transpose inputs"),
+    "rule": ({"gradient_rule": "hrat"}, "unknown gradient rule 'hrat'"),
+    "clip": ({"clip_values": (1, 0)}, "min >= max"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS.values(), ids=BAD_OPTIONS)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        small_classifier(**options)
+
+
+def test_missing_gpu_is_logged(caplog):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with caplog.at_level(logging.WARNING):
+        assert small_classifier(device_type="gpu").device == torch.device("cpu")
+    assert "torch finds no GPU" in caplog.text
+
+
+def test_a_new_classifier_is_in_evaluation_mode():
+    network, _ = make_network("plain")
+    assert not small_classifier(network.train()).model.training

@@ -1,0 +1,11 @@
+"""What importing the package loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_import_needs_no_torchvision():
+    code = "import sys, art_snn; sys.exit('torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
