@@ -1,9 +1,10 @@
-"""Networks and a trained classifier that several test files share."""
+"""Networks, data, a trained classifier and a command line that tests of several folders share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,10 +20,11 @@ from art_snn import (
     Residual,
     SpikingNetwork,
 )
-from art_snn.data import Split, load_digits
+from art_snn.data import Split, load_digits, sets
 from art_snn.training.digits import DigitsRecipe, trained_digits_classifier
 
 TIME_STEPS = 5
+IMAGES = 96
 
 
 def make_body(neuron: Callable[[], nn.Module], *, residual: bool = False, pool: nn.Module | None = None) -> nn.Module:
@@ -85,6 +87,22 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def digits() -> Split:
     return load_digits()
+
+
+@pytest.fixture
+def few(monkeypatch) -> Split:
+    """Few digits, so that an epoch takes a moment."""
+    full = load_digits()
+    data = Split(full.x_train[:IMAGES], full.y_train[:IMAGES], full.x_test[:64], full.y_test[:64])
+    monkeypatch.setattr(sets, "load_digits", lambda: data)
+    return data
+
+
+def train_command(out: Path, *more: str, defence: str = "fbf", epochs: int = 3) -> list[str]:
+    return [
+        *("train", "--out", str(out), "--defence", defence, "--epochs", str(epochs)),
+        *("--time-steps", "2", "--batch-size", "32", "--device", "cpu", "--quiet", *more),
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from art_snn import PyTorchSNNClassifier
+from art_snn.data import Split
 from art_snn.errors import TrainingError
+from art_snn.snn.models import digits_net
 from tests.classifier.classifiers import Y, small_classifier
 from tests.conftest import make_network
 
@@ -57,3 +59,21 @@ def test_fit_generator_ends_in_evaluation_mode(x):
     with pytest.raises(TrainingError, match="NaN or inf; lower the learning rate, lr=1e"):
         classifier.fit_generator(generator, nb_epochs=3)
     assert not classifier.model.training
+
+
+def make_fitted(few: Split, lr: float) -> PyTorchSNNClassifier:
+    network = digits_net(time_steps=2)
+    network.register_buffer("mask", torch.tensor([0.0, -torch.inf]))  # as attention has them
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr)
+    classifier = PyTorchSNNClassifier(
+        network, torch.nn.CrossEntropyLoss(), (1, 8, 8), 10, optimizer=optimizer, device_type="cpu"
+    )
+    classifier.fit(few.x_train, few.y_train, batch_size=32, nb_epochs=2)
+    return classifier
+
+
+def test_fit_says_that_weights_diverged_though_the_loss_is_finite(few):
+    torch.manual_seed(0)
+    with pytest.raises(TrainingError, match=r"in epoch 1, the weights became NaN or inf; lower .*, lr=1e\+30"):
+        make_fitted(few, 1e30)
+    assert not make_fitted(few, 1e-3).model.training

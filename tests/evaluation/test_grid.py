@@ -1,10 +1,8 @@
-"""Grids of experiments: rows, kills, several processes, bad files."""
+"""Grids of experiments: rows, plans, kills, several processes."""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -19,8 +17,6 @@ import numpy as np
 import pytest
 
 from art_snn.data import load_digits
-from art_snn.data.split import Split
-from art_snn.errors import CheckpointError, DataError, ResultsError
 from art_snn.evaluation import cells as cells_module
 from art_snn.evaluation import evaluate_rules, grid, tune_gamma
 from art_snn.evaluation.cells import CLIP_ONLY, Cell, run_cell
@@ -32,27 +28,9 @@ from art_snn.rules import HART
 from art_snn.training.checkpoints import read_checkpoint
 from art_snn.training.recipe import RobustRecipe
 from art_snn.training.run import load_trained, train_robustly
+from tests.evaluation.plans import plan
 
 VARYING = ("seconds", "attack_seconds")
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> tuple[Path, Path]:
-    """Two small networks on digits, from two seeds."""
-    folder = tmp_path_factory.mktemp("runs")
-    data = load_digits()
-    part = Split(data.x_train[:400], data.y_train[:400], data.x_test[:100], data.y_test[:100])
-    found = []
-    for seed in (0, 1):
-        recipe = RobustRecipe(defence="none", epochs=2, time_steps=2, seed=seed)
-        train_robustly(recipe, part, folder / str(seed), device_type="cpu")
-        found.append(folder / str(seed))
-    return found[0], found[1]
-
-
-def plan(runs: tuple[Path, Path], **options) -> GridPlan:
-    defaults = {"rules": ("hart", "bptr"), "eps": (0.1,), "samples": 30, "tuning_samples": 20}
-    return GridPlan(targets=[runs[0]], sources=[runs[1]], **{**defaults, **options})
 
 
 def fixed(rows: list[dict]) -> list[dict]:
@@ -348,193 +326,12 @@ def test_threads_do_not_disturb_one_another(tmp_path):
     assert fixed(rows) == fixed(expected)
 
 
-# --- the store -------------------------------------------------------------------------------------------------------
-
-
-def test_claims_are_exclusive_and_taken_over_when_abandoned(tmp_path, monkeypatch):
-    first, second = ResultStore(tmp_path / "r.sqlite"), ResultStore(tmp_path / "r.sqlite")
-    keys = ["a", "b", "c"]
-    assert first.claim(keys) == "a"
-    assert second.claim(keys) == "b"
-    assert second.finish("b", {"value": 1})
-    assert not first.finish("b", {"value": 2})
-    assert first.rows() == [{"value": 1}]
-    assert second.missing(keys) == ["a", "c"]
-    assert second.claim(["a", "b"]) is None
-    monkeypatch.setattr("art_snn.evaluation.store.STALE_S", -1.0)
-    assert second.claim(["a", "b"]) == "a"
-    monkeypatch.undo()
-    second.release()
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    ghost = ResultStore(tmp_path / "r.sqlite")
-    ghost.owner = f"{ghost.owner.split(':')[0]}:{int(dead.stdout)}:x"
-    assert ghost.claim(["c"]) == "c"
-    assert first.claim(["c"]) == "c"
-    elsewhere = ResultStore(tmp_path / "r.sqlite")
-    elsewhere.owner = f"another-host:{int(dead.stdout)}:x"
-    assert elsewhere.claim(["d"]) == "d"
-    assert first.claim(["d"]) is None
-
-
-def renewed(path: Path) -> float:
-    db = sqlite3.connect(path)
-    (when,) = db.execute("SELECT renewed FROM claims").fetchone()
-    db.close()
-    return when
-
-
-def test_claims_are_renewed_and_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("art_snn.evaluation.store._RENEW_S", 0.05)
-    store, other = ResultStore(tmp_path / "r.sqlite"), ResultStore(tmp_path / "r.sqlite")
-
-    def fail_while_renewing() -> None:
-        with store.renewing():
-            store.claim(["a"])
-            before = renewed(store.path)
-            time.sleep(0.3)
-            assert renewed(store.path) > before
-            assert other.claim(["a"]) is None
-            raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError, match="stop"):
-        fail_while_renewing()
-    assert other.claim(["a"]) == "a"
-
-
-def test_bad_results_files_are_named(tmp_path):
-    (tmp_path / "text.sqlite").write_text("no database" * 100)
-    with pytest.raises(ResultsError, match=r"text.sqlite is no results file, or damaged"):
-        ResultStore(tmp_path / "text.sqlite")
-    with sqlite3.connect(tmp_path / "other.sqlite") as db:
-        db.execute("PRAGMA user_version = 7")
-    db.close()
-    with pytest.raises(ResultsError, match="has schema 7, and this art_snn reads schema 1; name another file"):
-        ResultStore(tmp_path / "other.sqlite")
-    with pytest.raises(ResultsError, match="is a folder"):
-        ResultStore(tmp_path)
-    with sqlite3.connect(tmp_path / "foreign.sqlite") as db:
-        db.execute("CREATE TABLE mine (x)")
-    db.close()
-    with pytest.raises(ResultsError, match="has schema 0"):
-        ResultStore(tmp_path / "foreign.sqlite")
-    with pytest.raises(OSError, match=r"Not a directory|File exists"):
-        ResultStore(tmp_path / "text.sqlite" / "results.sqlite")
-    with pytest.raises(ResultsError, match=r"text.sqlite is no results file, or damaged"):
-        read_rows(tmp_path / "text.sqlite")
-    with pytest.raises(ResultsError, match="has schema 0"):
-        read_rows(tmp_path / "foreign.sqlite")
-    with pytest.raises(OSError, match="unable to open"):
-        read_rows(tmp_path / "none.sqlite")
-    assert not (tmp_path / "none.sqlite").exists()
-
-
-def test_rows_are_read_where_nothing_can_be_written(tmp_path):
-    store = ResultStore(tmp_path / "odd name?#%.sqlite")
-    store.finish("a", {"n": 1})
-    store.path.chmod(0o400)
-    tmp_path.chmod(0o500)
-    try:
-        assert read_rows(store.path) == [{"n": 1}]
-    finally:
-        tmp_path.chmod(0o700)
-
-
 # --- cells and plans -------------------------------------------------------------------------------------------------
-
-
-def test_changed_and_unfit_checkpoints_are_refused(runs, tmp_path):
-    (cell, *_) = make_cells(plan(runs), tmp_path)
-    changed = type(cell)(**{**vars(cell), "target_sha256": "0" * 64, "source_sha256": "0" * 64})
-    with pytest.raises(ValueError, match="has changed: its weights are"):
-        run_cell(changed)
-    with pytest.raises(CheckpointError, match="no checkpoint"):
-        make_cells(plan((tmp_path / "nothing", runs[1])), tmp_path)
-    other = tmp_path / "small"
-    data = load_digits()
-    small = Split(*(a[:32, :, :, :8] if a.ndim == 4 else a[:32] for a in data))
-    wide = Split(*(np.repeat(a, 3, 1) if a.ndim == 4 else a for a in small))
-    recipe = RobustRecipe(
-        defence="none", epochs=1, time_steps=1, architecture="vgg_small", width=1, data="digits", image_size=8
-    )
-    train_robustly(recipe, wide, other, device_type="cpu")
-    with pytest.raises(CheckpointError, match=r"takes inputs \[3, 8, 8\], and .* takes inputs \[1, 8, 8\]"):
-        make_cells(plan((runs[0], other)), tmp_path)
-    few = Split(*(a[part] for a, part in zip(data, [data.y_train < 4] * 2 + [data.y_test < 4] * 2, strict=True)))
-    train_robustly(RobustRecipe(defence="none", epochs=1, time_steps=2), few, tmp_path / "few", device_type="cpu")
-    with pytest.raises(CheckpointError, match=r"few has 4 classes, and .* has 10 classes"):
-        make_cells(plan((runs[0], tmp_path / "few")), tmp_path)
-    later = next(runs[0].glob("epoch-*")).name
-    shutil.copytree(runs[0], tmp_path / "later")
-    meta = tmp_path / "later" / later / "checkpoint.json"
-    found = json.loads(meta.read_text())
-    found["recipe"]["warp"] = 9
-    meta.write_text(json.dumps(found))
-    with pytest.raises(CheckpointError, match=r"does not fit this art_snn: .*warp"):
-        make_cells(plan((tmp_path / "later", runs[1])), tmp_path)
-
-
-@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 and no more", "other", "short", "version"])
-def test_damaged_samples_are_named(runs, tmp_path, content):
-    (cell, *_) = make_cells(plan(runs), tmp_path)
-    file = Path(cell.samples)
-    if content == "other":
-        np.savez(file, mine=np.zeros(3))
-    elif content == "version":  # of the ZIP format, which is none that there is
-        whole = bytearray(file.read_bytes())
-        whole[whole.index(b"PK\x01\x02") + 6] = 78
-        file.write_bytes(whole)
-    else:
-        file.write_bytes(file.read_bytes()[:-500] if content == "short" else content)
-    with pytest.raises(DataError, match=r"samples-\w+.npz is damaged: .*; delete it, and it is made again") as error:
-        make_cells(plan(runs), tmp_path)
-    assert "\n" not in str(error.value)
-    file.unlink()
-    make_cells(plan(runs, samples=40), tmp_path)[0]
-    other = make_cells(plan(runs, samples=40), tmp_path)[0].samples
-    Path(other).rename(file)
-    with pytest.raises(DataError, match="has changed: its samples are"):
-        run_cell(cell)
-
-
-def test_zero_gradients_are_looked_for_in_all_classes(runs, tmp_path, monkeypatch):
-    (cell, *_) = make_cells(plan(runs), tmp_path)
-    with np.load(cell.samples) as archive:
-        arrays = dict(archive)
-    order = np.argsort(arrays["y"], kind="stable")  # class by class, as folders of images come
-    arrays |= {"x": arrays["x"][order], "y": arrays["y"][order]}
-    file = tmp_path / "sorted.npz"
-    np.savez(file, **arrays)
-    seen = []
-
-    def zeros(_: object, x: np.ndarray, y: np.ndarray, __: int) -> float:
-        seen.append(y)
-        return 0.25
-
-    monkeypatch.setattr(cells_module, "ZERO_GRADIENT_SAMPLES", 10)
-    monkeypatch.setattr(cells_module, "zero_gradients", zeros)
-    cell = type(cell)(**{**vars(cell), "samples": str(file), "samples_sha256": cells_module.read_samples(file)[1]})
-    assert run_cell(cell)["zero_gradients"] == 0.25
-    assert np.bincount(seen[0], minlength=10).max() <= 2
-    assert len(np.unique(seen[0])) >= 9
-
-
-def test_stopped_trainings_are_refused_and_rows_say_how_long_they_were(runs, tmp_path):
-    stopped = tmp_path / "stopped"
-    shutil.copytree(runs[0] / "epoch-0001", stopped / "epoch-0001")
-    for pair in ((stopped, runs[1]), (runs[1], stopped)):
-        with pytest.raises(CheckpointError, match=r"epoch-0001 is trained for 1 of 2 epochs; go on with it first$"):
-            make_cells(plan(pair), tmp_path / "samples")
-    assert not (tmp_path / "samples").exists()
-    (cell, *_) = make_cells(plan(runs, rules=("rate",), attacks=("fgsm",)), tmp_path)
-    digest = cells_module.weights_digest(read_checkpoint(stopped))
-    own = {"target": str(stopped), "source": str(stopped), "target_sha256": digest, "source_sha256": digest}
-    assert run_cell(cell)["epochs"] == 2
-    assert run_cell(type(cell)(**{**vars(cell), **own}))["epochs"] == 1
 
 
 def test_event_grids_report_what_clipping_alone_does(tmp_path, monkeypatch):
     monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
-    from tests.test_data import make_npz
+    from tests.data.archives import make_npz
 
     recipe = RobustRecipe(
         data=str(make_npz(tmp_path / "events.npz")), defence="none", epochs=1, time_steps=2, image_size=16, width=1

@@ -1,0 +1,139 @@
+"""``art-snn train``."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from art_snn.__main__ import main
+from art_snn.data import Split, sets
+from art_snn.training import checkpoints
+from art_snn.training import run as robust_training
+from art_snn.training.losses import DEFENCES, none
+from tests.conftest import train_command
+
+
+def test_command_trains_goes_on_and_is_evaluated(tmp_path, few, capsys):
+    out, table = tmp_path / "run", tmp_path / "rows.json"
+    assert main(train_command(out, epochs=2)) == 0
+    printed = capsys.readouterr().out
+    assert "clean accuracy" in printed
+    assert "robust accuracy" in printed
+    assert f"next: art-snn evaluate --checkpoint {out}" in printed
+    assert main(train_command(out, epochs=2)) == 0
+    assert "is trained already: 2 of 2 epochs" in capsys.readouterr().out
+    for path in (out, out / "epoch-0001"):
+        evaluate = ["evaluate", "--checkpoint", str(path), "--rules", "hart,cba", "--attacks", "fgsm", "--quiet"]
+        assert main([*evaluate, "--device", "cpu", "--json", str(table)]) == 0
+        assert "digits SNN (fbf, eps 0.1" in capsys.readouterr().out
+        document = json.loads(table.read_text())
+        assert document["settings"]["defence"] == "fbf"
+        assert document["settings"]["trained_epochs"] == (2 if path == out else 1)
+        classifier = robust_training.load_trained(checkpoints.read_checkpoint(path), device_type="cpu")[1]
+        expected = float((classifier.predict(few.x_test).argmax(1) == few.y_test).mean())
+        assert document["rows"][0]["clean_accuracy"] == pytest.approx(expected)
+
+
+def test_user_may_stop_it(tmp_path, few, capsys, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(robust_training, "_epoch", stop)
+    assert main(train_command(tmp_path / "run")) == 130
+    assert "the same command goes on after the last epoch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--defence", "cw"], "unknown defence 'cw'; known: none, fgsm, madry-pgd, trades, fbf"),
+        (["--eps", "0"], "eps must be a finite number > 0, got 0"),
+        (["--eps", "much"], "'much' is not a number"),
+        (["--epochs", "0"], "epochs must be a whole number >= 1, got 0"),
+        (["--lr", "-1"], "lr must be a finite number > 0, got -1"),
+        (["--decay", "1.5"], "1.5"),
+        (["--rule", "best"], "unknown gradient rule"),
+        (["--gamma", "0"], "gamma"),
+        (["--seed", "-1"], "seed must be in 0 to"),
+        (["--optimizer", "lion"], "unknown optimizer 'lion'; known: adam, sgd"),
+        (["--augmentation", "blur"], "unknown augmentation 'blur'; known: none, crop, crop-flip"),
+        (["--architecture", "vgg19"], "unknown architecture 'vgg19'; known: digits_net, vgg_small, vgg11, resnet17"),
+        (["--weight-decay", "-1"], "weight_decay must be a finite number >= 0, got -1.0"),
+        (["--width", "4"], "digits_net has no width to choose, got width=4"),
+        (["--architecture", "vgg_small", "--width", "0"], "width must be a whole number >= 1, got 0"),
+        (["--architecture", "vgg_dvs"], "vgg_dvs takes event frames, not images (1, 8, 8); leave the architecture out"),
+        (["--time-steps", "1", "--batch-size", "1"], "batch norm needs two samples at T=1, got batch_size=1; raise it"),
+        (["--test-share", "1"], "test_share must be in (0, 1), got 1.0"),
+        (["--split-by", "space"], "unknown split_by 'space'; known: number, time"),
+        (["--data", "no/such/folder"], "--data 'no/such/folder' is neither 'digits', 'cifar10'"),
+        (["--device", "tpu"], "--device must be 'gpu' or 'cpu', got 'tpu'"),
+    ],
+)
+def test_bad_options_end_at_once(tmp_path, capsys, more, message):
+    out = tmp_path / "run"
+    try:
+        code = main(train_command(out, *more))
+    except SystemExit as exit_:
+        code = exit_.code
+    error = capsys.readouterr().err
+    assert code == 2
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "data", "message"),
+    [
+        ("digits_net", "images", "digits_net takes images (1, 8, 8), not (3, 32, 32); leave the architecture out"),
+        ("vgg_dvs", "images", "vgg_dvs takes event frames, not images (3, 32, 32)"),
+        ("resnet17", "events.npz", "resnet17 takes images, not event frames (T, C, H, W)"),
+    ],
+)
+def test_architectures_for_other_data_are_refused_before_they_are_loaded(tmp_path, capsys, architecture, data, message):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "events.npz").touch()
+    out = tmp_path / "run"
+    assert main(train_command(out, "--data", str(tmp_path / data), "--architecture", architecture)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("label", "more", "message"),
+    [
+        (0, [], "digits_net cannot be trained on inputs (1, 8, 8): nb_classes must be >= 2, got 1"),
+        (-1, [], "labels must be classes in 0 to"),
+        (1, ["--time-steps", "1"], "batch norm needs two samples at T=1, got 1 training sample"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_leave_no_folder(tmp_path, few, monkeypatch, capsys, label, more, message):
+    part = few.x_train[:1], np.array([label])
+    monkeypatch.setattr(sets, "load_digits", lambda: Split(*part, *part))
+    out = tmp_path / "run"
+    assert main(train_command(out, *more)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def losing(classifier, *args):
+    loss, logits = none(classifier, *args)
+    return loss * float("nan"), logits
+
+
+@pytest.mark.parametrize(("defence", "what"), [("fgsm", "weights"), ("losing", "training loss")])
+def test_diverged_training_is_an_error_in_one_line(tmp_path, few, capsys, monkeypatch, defence, what):
+    monkeypatch.setitem(DEFENCES, "losing", losing)
+    out = tmp_path / "run"
+    assert main(train_command(out, "--optimizer", "sgd", "--lr", "1e30", defence=defence)) == 2
+    printed, error = capsys.readouterr()
+    assert f"in epoch 1, the {what} became NaN or inf; lower the learning rate, lr=1e+30" in error
+    assert error.count("\n") == 1
+    assert "accuracy" not in printed
+    assert checkpoints.newest(out) is None

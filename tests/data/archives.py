@@ -1,0 +1,61 @@
+"""Event recordings, and the files that hold them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+EVENTS = np.dtype([("x", "<i2"), ("y", "<i2"), ("t", "<i8"), ("p", "<i1")])
+
+
+def recording(generator: np.random.Generator, side: int, events: int) -> np.ndarray:
+    found = np.empty(events, EVENTS)
+    found["x"], found["y"] = generator.integers(0, side, (2, events))
+    found["p"] = generator.integers(0, 2, events)
+    found["t"] = np.sort(generator.integers(0, 300_000, events))
+    return found
+
+
+def some_recordings(count: int = 20, side: int = 34, *, classes: int = 2) -> list[tuple[np.ndarray, int]]:
+    generator = np.random.default_rng(0)
+    return [(recording(generator, side, int(generator.integers(40, 90))), i % classes) for i in range(count)]
+
+
+class Tonic(list):
+    """What a data set of tonic looks like."""
+
+    sensor_size = (34, 34, 2)
+
+
+def make_npz(path: Path, **changes: np.ndarray) -> Path:
+    events, labels = zip(*some_recordings(), strict=True)
+    joined = np.concatenate(events)
+    arrays = {
+        "x": joined["x"].astype(np.uint8),
+        "y": joined["y"].astype(np.uint8),
+        "p": joined["p"].astype(np.uint8),
+        "t_us": joined["t"].astype(np.uint32),
+        "offsets": np.concatenate([[0], np.cumsum([len(part) for part in events])]),
+        "labels": np.array(labels, dtype=np.uint8),
+        "is_test": (np.arange(len(labels)) >= 16).astype(np.uint8),
+        "sensor_size": np.array([34, 34, 2]),
+        **changes,
+    }
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return path
+
+
+def write_nmnist(folder: Path) -> None:
+    """Write recordings as N-MNIST's files: 40 bits an event, and an overflow event at each 2**13 us."""
+    for i, (events, label) in enumerate(some_recordings()):
+        file = folder / ("Test" if i >= 16 else "Train") / str(label) / f"{i:05}.bin"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        out, passed = bytearray(), 0
+        for x, y, t, p in events.tolist():
+            while t - passed >= 2**13:
+                out += bytes([245, 240, 0, 0, 0])
+                passed += 2**13
+            left = t - passed
+            out += bytes([x, y, (p << 7) | (left >> 16), (left >> 8) & 255, left & 255])
+        file.write_bytes(out)

@@ -1,0 +1,111 @@
+"""Cells of a grid: checkpoints, samples, zero gradients."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from art_snn.data import load_digits
+from art_snn.data.split import Split
+from art_snn.errors import CheckpointError, DataError
+from art_snn.evaluation import cells as cells_module
+from art_snn.evaluation.cells import run_cell
+from art_snn.evaluation.grid import make_cells
+from art_snn.training.checkpoints import read_checkpoint
+from art_snn.training.recipe import RobustRecipe
+from art_snn.training.run import train_robustly
+from tests.evaluation.plans import plan
+
+
+def test_changed_and_unfit_checkpoints_are_refused(runs, tmp_path):
+    (cell, *_) = make_cells(plan(runs), tmp_path)
+    changed = type(cell)(**{**vars(cell), "target_sha256": "0" * 64, "source_sha256": "0" * 64})
+    with pytest.raises(ValueError, match="has changed: its weights are"):
+        run_cell(changed)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        make_cells(plan((tmp_path / "nothing", runs[1])), tmp_path)
+    other = tmp_path / "small"
+    data = load_digits()
+    small = Split(*(a[:32, :, :, :8] if a.ndim == 4 else a[:32] for a in data))
+    wide = Split(*(np.repeat(a, 3, 1) if a.ndim == 4 else a for a in small))
+    recipe = RobustRecipe(
+        defence="none", epochs=1, time_steps=1, architecture="vgg_small", width=1, data="digits", image_size=8
+    )
+    train_robustly(recipe, wide, other, device_type="cpu")
+    with pytest.raises(CheckpointError, match=r"takes inputs \[3, 8, 8\], and .* takes inputs \[1, 8, 8\]"):
+        make_cells(plan((runs[0], other)), tmp_path)
+    few = Split(*(a[part] for a, part in zip(data, [data.y_train < 4] * 2 + [data.y_test < 4] * 2, strict=True)))
+    train_robustly(RobustRecipe(defence="none", epochs=1, time_steps=2), few, tmp_path / "few", device_type="cpu")
+    with pytest.raises(CheckpointError, match=r"few has 4 classes, and .* has 10 classes"):
+        make_cells(plan((runs[0], tmp_path / "few")), tmp_path)
+    later = next(runs[0].glob("epoch-*")).name
+    shutil.copytree(runs[0], tmp_path / "later")
+    meta = tmp_path / "later" / later / "checkpoint.json"
+    found = json.loads(meta.read_text())
+    found["recipe"]["warp"] = 9
+    meta.write_text(json.dumps(found))
+    with pytest.raises(CheckpointError, match=r"does not fit this art_snn: .*warp"):
+        make_cells(plan((tmp_path / "later", runs[1])), tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 and no more", "other", "short", "version"])
+def test_damaged_samples_are_named(runs, tmp_path, content):
+    (cell, *_) = make_cells(plan(runs), tmp_path)
+    file = Path(cell.samples)
+    if content == "other":
+        np.savez(file, mine=np.zeros(3))
+    elif content == "version":  # of the ZIP format, which is none that there is
+        whole = bytearray(file.read_bytes())
+        whole[whole.index(b"PK\x01\x02") + 6] = 78
+        file.write_bytes(whole)
+    else:
+        file.write_bytes(file.read_bytes()[:-500] if content == "short" else content)
+    with pytest.raises(DataError, match=r"samples-\w+.npz is damaged: .*; delete it, and it is made again") as error:
+        make_cells(plan(runs), tmp_path)
+    assert "\n" not in str(error.value)
+    file.unlink()
+    make_cells(plan(runs, samples=40), tmp_path)[0]
+    other = make_cells(plan(runs, samples=40), tmp_path)[0].samples
+    Path(other).rename(file)
+    with pytest.raises(DataError, match="has changed: its samples are"):
+        run_cell(cell)
+
+
+def test_zero_gradients_are_looked_for_in_all_classes(runs, tmp_path, monkeypatch):
+    (cell, *_) = make_cells(plan(runs), tmp_path)
+    with np.load(cell.samples) as archive:
+        arrays = dict(archive)
+    order = np.argsort(arrays["y"], kind="stable")  # class by class, as folders of images come
+    arrays |= {"x": arrays["x"][order], "y": arrays["y"][order]}
+    file = tmp_path / "sorted.npz"
+    np.savez(file, **arrays)
+    seen = []
+
+    def zeros(_: object, x: np.ndarray, y: np.ndarray, __: int) -> float:
+        seen.append(y)
+        return 0.25
+
+    monkeypatch.setattr(cells_module, "ZERO_GRADIENT_SAMPLES", 10)
+    monkeypatch.setattr(cells_module, "zero_gradients", zeros)
+    cell = type(cell)(**{**vars(cell), "samples": str(file), "samples_sha256": cells_module.read_samples(file)[1]})
+    assert run_cell(cell)["zero_gradients"] == 0.25
+    assert np.bincount(seen[0], minlength=10).max() <= 2
+    assert len(np.unique(seen[0])) >= 9
+
+
+def test_stopped_trainings_are_refused_and_rows_say_how_long_they_were(runs, tmp_path):
+    stopped = tmp_path / "stopped"
+    shutil.copytree(runs[0] / "epoch-0001", stopped / "epoch-0001")
+    for pair in ((stopped, runs[1]), (runs[1], stopped)):
+        with pytest.raises(CheckpointError, match=r"epoch-0001 is trained for 1 of 2 epochs; go on with it first$"):
+            make_cells(plan(pair), tmp_path / "samples")
+    assert not (tmp_path / "samples").exists()
+    (cell, *_) = make_cells(plan(runs, rules=("rate",), attacks=("fgsm",)), tmp_path)
+    digest = cells_module.weights_digest(read_checkpoint(stopped))
+    own = {"target": str(stopped), "source": str(stopped), "target_sha256": digest, "source_sha256": digest}
+    assert run_cell(cell)["epochs"] == 2
+    assert run_cell(type(cell)(**{**vars(cell), **own}))["epochs"] == 1

@@ -1,0 +1,245 @@
+"""Robust training: resuming, kills, batches, divergence."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from art_snn.__main__ import main
+from art_snn.data import Split, sets
+from art_snn.errors import TrainingError
+from art_snn.training import checkpoints
+from art_snn.training import run as robust_training
+from art_snn.training.losses import DEFENCES, none
+from art_snn.training.recipe import RobustRecipe
+from art_snn.training.run import train_robustly
+from tests.conftest import IMAGES, train_command
+from tests.training.runs import TINY, same, weights
+
+# --- resuming --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"defence": "fbf"},
+        {"defence": "madry-pgd"},
+        {
+            "defence": "none",
+            "optimizer": "sgd",
+            "lr": 0.05,
+            "weight_decay": 5e-4,
+            "augmentation": "crop-flip-cutout",
+            "mixed_precision": True,
+        },
+    ],
+)
+def test_stopped_training_ends_with_the_same_weights(tmp_path, few, options, monkeypatch):
+    recipe = RobustRecipe(**{**TINY, **options})
+    _, history = train_robustly(recipe, few, tmp_path / "whole", device_type="cpu")
+    epoch = robust_training._epoch
+
+    def stop_in_the_last(*args):
+        if args[3] == 2:
+            raise KeyboardInterrupt
+        return epoch(*args)
+
+    monkeypatch.setattr(robust_training, "_epoch", stop_in_the_last)
+    with pytest.raises(KeyboardInterrupt):
+        train_robustly(recipe, few, tmp_path / "stopped", device_type="cpu")
+    monkeypatch.setattr(robust_training, "_epoch", epoch)
+    torch.rand(7)
+    np.random.rand(7)
+    classifier, again = train_robustly(recipe, few, tmp_path / "stopped", device_type="cpu")
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
+    assert [entry["loss"] for entry in again] == [entry["loss"] for entry in history]
+    assert not classifier.model.training
+    assert [path.name for path in sorted((tmp_path / "stopped").glob("[!.]*"))] == ["epoch-0002", "epoch-0003"]
+
+
+def test_other_seeds_give_other_weights_and_the_global_generators_are_left_alone(tmp_path, few):
+    torch.manual_seed(5)
+    np.random.seed(5)
+    expected = torch.rand(3), np.random.rand(3)
+    torch.manual_seed(5)
+    np.random.seed(5)
+    for seed in (0, 1):
+        train_robustly(
+            RobustRecipe(**{**TINY, "epochs": 1, "seed": seed}), few, tmp_path / str(seed), device_type="cpu"
+        )
+    assert not same(weights(tmp_path / "0"), weights(tmp_path / "1"))
+    assert torch.equal(torch.rand(3), expected[0])
+    np.testing.assert_array_equal(np.random.rand(3), expected[1])
+
+
+# --- kills -----------------------------------------------------------------------------------------------------------
+
+_SCRIPT = """
+import os, signal, sys
+import torch
+from art_snn.training import checkpoints, run as robust_training
+from art_snn.__main__ import main
+from art_snn.data import Split, load_digits, sets
+
+torch.set_num_threads({threads})  # sums are the same bit by bit with as many threads only
+full = load_digits()
+data = Split(full.x_train[:{images}], full.y_train[:{images}], full.x_test[:64], full.y_test[:64])
+sets.load_digits = lambda: data
+name, when = sys.argv[1], int(sys.argv[2])
+calls = 0
+
+def dying(inner):
+    def wrapped(*args, **kwargs):
+        global calls
+        calls += 1
+        if calls == when:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return inner(*args, **kwargs)
+    return wrapped
+
+if name:
+    module = robust_training if hasattr(robust_training, name) else checkpoints
+    setattr(module, name, dying(getattr(module, name)))
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+def make_script(tmp_path: Path) -> Path:
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT.format(images=IMAGES, threads=torch.get_num_threads()))
+    return script
+
+
+def run_process(tmp_path: Path, place: str, when: int, arguments: list[str]) -> int:
+    script = make_script(tmp_path)
+    done = subprocess.run(
+        [sys.executable, str(script), place, str(when), *arguments], capture_output=True, text=True, check=False
+    )
+    return done.returncode
+
+
+# Where a process dies: in an epoch, before and after the weights of a checkpoint, while checksums or the disk are
+# waited for, and between a checkpoint and the removal of the old one.
+@pytest.mark.parametrize(
+    ("place", "when", "left"),
+    [
+        ("_epoch", 2, 1),
+        ("save_weights", 2, 1),
+        pytest.param("save_file", 2, 1, marks=pytest.mark.slow),
+        pytest.param("_digest", 4, 1, marks=pytest.mark.slow),
+        pytest.param("_sync", 7, 1, marks=pytest.mark.slow),
+        ("_folders", 4, 3),
+        pytest.param("_sync", 3, 0, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_training_loses_at_most_an_epoch(tmp_path, few, place, when, left):
+    out = tmp_path / "run"
+    code = run_process(tmp_path, place, when, train_command(out))
+    assert code == -signal.SIGKILL
+    newest = checkpoints.newest(out)
+    assert (newest is None) == (left == 0)
+    if newest is not None:
+        assert checkpoints.read_checkpoint(out).epoch == left
+    assert main(train_command(out)) == 0
+    assert [path.name for path in out.glob(".*")] == [checkpoints.LOCK]
+    recipe = RobustRecipe(**TINY)
+    train_robustly(recipe, few, tmp_path / "whole", device_type="cpu")
+    assert same(weights(out), weights(tmp_path / "whole"))
+
+
+@pytest.mark.slow
+def test_training_killed_at_random_moments(tmp_path, few):
+    script = make_script(tmp_path)
+    out = tmp_path / "run"
+    arguments = train_command(out, epochs=12)
+    last = 0
+    generator = np.random.default_rng(0)
+    for _ in range(6):
+        process = subprocess.Popen([sys.executable, str(script), "", "0", *arguments], stdout=subprocess.DEVNULL)
+        begin = time.monotonic()
+        while not (out.is_dir() and checkpoints.newest(out)) and time.monotonic() - begin < 60:
+            time.sleep(0.05)
+        time.sleep(float(generator.uniform(0, 6)))
+        process.kill()
+        process.wait()
+        epoch = checkpoints.read_checkpoint(out).epoch
+        assert epoch >= last
+        last = epoch
+    assert main(arguments) == 0
+    train_robustly(RobustRecipe(**{**TINY, "epochs": 12}), few, tmp_path / "whole", device_type="cpu")
+    assert same(weights(out), weights(tmp_path / "whole"))
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path, few, capsys):
+    out = tmp_path / "run"
+    out.mkdir()
+    half = out / ".epoch-of-the-other"
+    half.mkdir()
+    with checkpoints.locked(out):
+        assert main(train_command(out)) == 2
+        assert f"another process trains in {out}; wait for it" in capsys.readouterr().err
+        assert half.is_dir()
+    assert main(train_command(out)) == 0
+    assert not half.exists()
+    with checkpoints.locked(out):  # the training has let go of it
+        pass
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_classes_may_be_among_the_test_samples_only(tmp_path, few, monkeypatch):
+    known = few.y_train < 5
+    data = few._replace(x_train=few.x_train[known], y_train=few.y_train[known])
+    monkeypatch.setattr(sets, "load_digits", lambda: data)
+    assert main(train_command(tmp_path / "run", defence="none", epochs=1)) == 0
+    assert checkpoints.read_checkpoint(tmp_path / "run").extra["nb_classes"] == 10
+
+
+def test_lone_last_sample_joins_the_batch_before_it_where_batch_norm_refuses_it(tmp_path, few):
+    def sizes(data: Split, **options: int) -> list[int]:
+        return [len(index) for index in robust_training._batches(RobustRecipe(**options), data)]
+
+    assert sizes(few, time_steps=1, batch_size=95) == [96]
+    assert sizes(few, time_steps=1, batch_size=19) == [19, 19, 19, 19, 20]
+    assert sizes(few, time_steps=1, batch_size=94) == [94, 2]
+    assert sizes(few, time_steps=2, batch_size=95) == [95, 1]
+    frames = few._replace(x_train=np.repeat(few.x_train[:, None], 3, axis=1))
+    assert sizes(frames, time_steps=1, batch_size=95) == [95, 1]
+    drawn = torch.cat(robust_training._batches(RobustRecipe(time_steps=1, batch_size=19), few))
+    assert sorted(drawn.tolist()) == list(range(IMAGES))
+    assert (
+        main(train_command(tmp_path / "run", "--time-steps", "1", "--batch-size", "95", defence="none", epochs=1)) == 0
+    )
+
+
+# --- divergence ------------------------------------------------------------------------------------------------------
+
+
+def test_checkpoints_before_a_divergence_stay(tmp_path, few, monkeypatch):
+    calls = []
+
+    def breaking(classifier, *args):
+        loss, logits = none(classifier, *args)
+        calls.append(loss)
+        if len(calls) == 4:  # the first of the second epoch
+            classifier.model.network.body[0].weight.data[0] = float("nan")
+        return loss, logits
+
+    recipe, run = RobustRecipe(**{**TINY, "defence": "none"}), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setitem(DEFENCES, "none", breaking)
+        with pytest.raises(TrainingError, match=r"in epoch 2, the weights became NaN or inf; .* lr=0.002"):
+            train_robustly(recipe, few, run, device_type="cpu")
+    assert len(calls) == 6  # the loss stays finite
+    assert checkpoints.read_checkpoint(run).epoch == 1
+    train_robustly(recipe, few, run, device_type="cpu")
+    train_robustly(recipe, few, tmp_path / "whole", device_type="cpu")
+    assert same(weights(run), weights(tmp_path / "whole"))
