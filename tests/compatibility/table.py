@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import torch
 from art.estimators.classification import PyTorchClassifier
 
 # Where an attack can take its gradient from.
@@ -21,6 +22,8 @@ MODEL = "model"
 PATHS = (LOSS, CLASS, CUSTOM, LAYER, FRAMEWORK, MODEL)
 
 SOURCE = "https://github.com/Trusted-AI/adversarial-robustness-toolbox/blob/1.20.1/art"
+
+QUIET: dict[str, Any] = {"verbose": False}
 
 WORKS = "works"
 REFUSED = "refused"
@@ -182,3 +185,13 @@ class Case:
         if robust is not None:
             left = self.accuracy(examples, y)
             assert left <= robust, f"{left:.3f} of the answers are left, more than {robust:g}"
+
+
+def moved(case: Case, work: Any) -> None:
+    """Assert that ``work`` changes the weights, and leaves them finite."""
+    before = [parameter.detach().clone() for parameter in case.classifier.model.parameters()]
+    work()
+    after = list(case.classifier.model.parameters())
+    assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    assert all(torch.isfinite(parameter).all() for parameter in after)
+    case.classifier.model.eval()

@@ -10,7 +10,7 @@ import pytest
 from art.attacks import evasion as art
 from art.attacks.attack import EvasionAttack
 
-from tests.compatibility import evasion, others
+from tests.compatibility import black_box, evasion
 from tests.compatibility.table import WORKS, Case, Item
 from tests.compatibility.test_compatibility import Make, rows, seeded, skip_without_packages
 
@@ -24,7 +24,7 @@ def nudged(x: np.ndarray) -> np.ndarray:
 
 
 def has_effect(item: Item) -> bool:
-    return item.family in (evasion.FAMILY, others.BLACK) and not item.no_effect
+    return item.family in (evasion.FAMILY, black_box.FAMILY) and not item.no_effect
 
 
 @pytest.mark.parametrize(
