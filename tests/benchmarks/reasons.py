@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from art_snn.data import stratified_part
 from art_snn.engine import run as engine
+from art_snn.evaluation.legacy import ATTACKS, make_pgd
 from art_snn.evaluation.metrics import accuracy, attack_success_rate
-from art_snn.evaluation.outcomes import ATTACKS, make_pgd
 from art_snn.evaluation.retention import SMALLEST_CURRENT, _within_bins, temporal_retention
 from art_snn.evaluation.store import read_rows
 from art_snn.rules import CBA

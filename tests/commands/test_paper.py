@@ -14,7 +14,7 @@ from art_snn.commands import paper as paper_command
 from art_snn.data import load_digits
 from art_snn.evaluation.store import ResultStore
 from art_snn.paper.experiments import Experiment, experiments
-from art_snn.training.recipe import RobustRecipe
+from art_snn.training.recipe import Recipe
 
 
 def test_killed_worker_is_one_line(monkeypatch, tmp_path, capsys):
@@ -45,7 +45,7 @@ def test_paper_gives_names_to_images_and_recordings(tmp_path, monkeypatch):
 
 
 def test_paper_tries_networks_before_it_writes(tmp_path, monkeypatch, capsys):
-    wrong = Experiment(name="one", recipe=RobustRecipe(architecture="vgg_dvs", time_steps=2))
+    wrong = Experiment(name="one", recipe=Recipe(architecture="vgg_dvs", time_steps=2))
     monkeypatch.setattr(paper_command, "experiments", lambda *_, **__: [wrong])
     assert main(["paper", "--data", "digits", "--out", str(tmp_path / "out"), "--quiet"]) == 2
     error = capsys.readouterr().err

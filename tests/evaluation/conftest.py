@@ -8,8 +8,8 @@ import pytest
 
 from art_snn.data import load_digits
 from art_snn.data.split import Split
-from art_snn.training.recipe import RobustRecipe
-from art_snn.training.run import train_robustly
+from art_snn.training.recipe import Recipe
+from art_snn.training.run import train
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def runs(tmp_path_factory) -> tuple[Path, Path]:
     part = Split(data.x_train[:400], data.y_train[:400], data.x_test[:100], data.y_test[:100])
     found = []
     for seed in (0, 1):
-        recipe = RobustRecipe(defence="none", epochs=2, time_steps=2, seed=seed)
-        train_robustly(recipe, part, folder / str(seed), device_type="cpu")
+        recipe = Recipe(defence="none", epochs=2, time_steps=2, seed=seed)
+        train(recipe, part, folder / str(seed), device_type="cpu")
         found.append(folder / str(seed))
     return found[0], found[1]

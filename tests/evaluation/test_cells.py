@@ -16,8 +16,8 @@ from art_snn.evaluation import cells as cells_module
 from art_snn.evaluation.cells import run_cell
 from art_snn.evaluation.grid import make_cells
 from art_snn.training.checkpoints import read_checkpoint
-from art_snn.training.recipe import RobustRecipe
-from art_snn.training.run import train_robustly
+from art_snn.training.recipe import Recipe
+from art_snn.training.run import train
 from tests.evaluation.plans import plan
 
 
@@ -32,14 +32,14 @@ def test_changed_and_unfit_checkpoints_are_refused(runs, tmp_path):
     data = load_digits()
     small = Split(*(a[:32, :, :, :8] if a.ndim == 4 else a[:32] for a in data))
     wide = Split(*(np.repeat(a, 3, 1) if a.ndim == 4 else a for a in small))
-    recipe = RobustRecipe(
+    recipe = Recipe(
         defence="none", epochs=1, time_steps=1, architecture="vgg_small", width=1, data="digits", image_size=8
     )
-    train_robustly(recipe, wide, other, device_type="cpu")
+    train(recipe, wide, other, device_type="cpu")
     with pytest.raises(CheckpointError, match=r"takes inputs \[3, 8, 8\], and .* takes inputs \[1, 8, 8\]"):
         make_cells(plan((runs[0], other)), tmp_path)
     few = Split(*(a[part] for a, part in zip(data, [data.y_train < 4] * 2 + [data.y_test < 4] * 2, strict=True)))
-    train_robustly(RobustRecipe(defence="none", epochs=1, time_steps=2), few, tmp_path / "few", device_type="cpu")
+    train(Recipe(defence="none", epochs=1, time_steps=2), few, tmp_path / "few", device_type="cpu")
     with pytest.raises(CheckpointError, match=r"few has 4 classes, and .* has 10 classes"):
         make_cells(plan((runs[0], tmp_path / "few")), tmp_path)
     later = next(runs[0].glob("epoch-*")).name

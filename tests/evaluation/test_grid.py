@@ -21,13 +21,13 @@ from art_snn.evaluation import cells as cells_module
 from art_snn.evaluation import evaluate_rules, grid, tune_gamma
 from art_snn.evaluation.cells import CLIP_ONLY, Cell, run_cell
 from art_snn.evaluation.grid import GridPlan, choose_samples, make_cells, run_grid
+from art_snn.evaluation.legacy import make_pgd, through
 from art_snn.evaluation.metrics import attack_success_rate
-from art_snn.evaluation.outcomes import make_pgd, through
 from art_snn.evaluation.store import ResultStore, read_rows
 from art_snn.rules import HART
 from art_snn.training.checkpoints import read_checkpoint
-from art_snn.training.recipe import RobustRecipe
-from art_snn.training.run import load_trained, train_robustly
+from art_snn.training.recipe import Recipe
+from art_snn.training.run import load_trained, train
 from tests.evaluation.plans import plan
 
 VARYING = ("seconds", "attack_seconds")
@@ -312,8 +312,8 @@ def test_backends_without_generators_run_as_many_cells_at_a_time_as_there_are_wo
 
 @pytest.mark.slow
 def test_threads_do_not_disturb_one_another(tmp_path):
-    recipe = RobustRecipe(defence="none", epochs=10, time_steps=4)
-    train_robustly(recipe, load_digits(), tmp_path / "run", device_type="cpu")
+    recipe = Recipe(defence="none", epochs=10, time_steps=4)
+    train(recipe, load_digits(), tmp_path / "run", device_type="cpu")
     rules = ("cba", "hart", "bptr", "stbp")
     cells = make_cells(
         GridPlan(targets=[tmp_path / "run"], rules=rules, eps=(0.1, 0.2), samples=100, tuning_samples=20, gamma=1.0),
@@ -333,13 +333,13 @@ def test_event_grids_report_what_clipping_alone_does(tmp_path, monkeypatch):
     monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
     from tests.data.archives import make_npz
 
-    recipe = RobustRecipe(
+    recipe = Recipe(
         data=str(make_npz(tmp_path / "events.npz")), defence="none", epochs=1, time_steps=2, image_size=16, width=1
     )
     from art_snn.training.run import load_data
 
     data = load_data(recipe)
-    classifier, _ = train_robustly(recipe, data, tmp_path / "run", device_type="cpu")
+    classifier, _ = train(recipe, data, tmp_path / "run", device_type="cpu")
     assert classifier.clip_values[1] == data.x_train.max()
     events = GridPlan(targets=[tmp_path / "run"], rules=("bptr",), attacks=("fgsm",), samples=4, tuning_samples=4)
     rows = run_grid(make_cells(events, tmp_path), tmp_path / "results.sqlite")

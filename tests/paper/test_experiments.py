@@ -11,7 +11,7 @@ from art_snn.paper import experiments as paper
 from art_snn.paper.experiments import Experiment, experiments, plans, train_all
 from art_snn.paper.published import hart_iclr2024
 from art_snn.training import checkpoints
-from art_snn.training.recipe import RobustRecipe
+from art_snn.training.recipe import Recipe
 
 
 def test_small_and_full_sizes_are_the_papers_settings():
@@ -24,7 +24,7 @@ def test_small_and_full_sizes_are_the_papers_settings():
     robust = experiments("small", images="cifar10", robust=True)[-1].recipe
     assert (robust.defence, robust.eps, robust.decay) == ("fgsm", 2.55 / 255, 0.9)
     full = experiments("full", images="cifar10")
-    have = {(one.recipe.architecture_name, one.recipe.time_steps, one.recipe.decay, one.recipe.defence) for one in full}
+    have = {(one.recipe.architecture, one.recipe.time_steps, one.recipe.decay, one.recipe.defence) for one in full}
     for number in hart_iclr2024():
         if number.dataset == "CIFAR-10" and number.table > 1:
             defence = "fgsm" if number.robust_target else "none"
@@ -40,7 +40,7 @@ def test_networks_that_another_process_trains_are_left_to_it(tmp_path, monkeypat
     data = Split(full.x_train[:32], full.y_train[:32], full.x_test[:16], full.y_test[:16])
     loaded = []
     monkeypatch.setattr(paper, "load_data", lambda recipe, **_: loaded.append(recipe.seed) or data)
-    one = Experiment(name="one", recipe=RobustRecipe(defence="none", epochs=1, time_steps=2))
+    one = Experiment(name="one", recipe=Recipe(defence="none", epochs=1, time_steps=2))
     (tmp_path / "one").mkdir()
     other = ExitStack()
     other.enter_context(checkpoints.locked(tmp_path / "one"))

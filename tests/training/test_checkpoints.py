@@ -9,8 +9,8 @@ from art_snn.__main__ import main
 from art_snn.errors import CheckpointError
 from art_snn.snn.models import vgg_small
 from art_snn.training import checkpoints
-from art_snn.training.recipe import RobustRecipe
-from art_snn.training.run import train_robustly
+from art_snn.training.recipe import Recipe
+from art_snn.training.run import train
 from tests.conftest import train_command
 from tests.training.runs import TINY, same, weights
 
@@ -55,8 +55,8 @@ def test_damaged_checkpoints_are_named(tmp_path, few, capsys, name, text, messag
 
 
 def test_checkpoint_of_another_network_is_refused(tmp_path, few):
-    recipe = RobustRecipe(**{**TINY, "epochs": 1})
-    train_robustly(recipe, few, tmp_path / "run", device_type="cpu")
+    recipe = Recipe(**{**TINY, "epochs": 1})
+    train(recipe, few, tmp_path / "run", device_type="cpu")
     found = checkpoints.read_checkpoint(tmp_path / "run")
     other = vgg_small(in_channels=1, image_size=8)
     with pytest.raises(CheckpointError, match="holds the weights of another network"):

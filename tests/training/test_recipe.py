@@ -9,8 +9,8 @@ import torch
 from art_snn import LIF
 from art_snn.errors import TrainingError
 from art_snn.snn.surrogates import ATan, Sigmoid, Triangle
-from art_snn.training.recipe import RobustRecipe, make_classifier
-from art_snn.training.run import train_robustly
+from art_snn.training.recipe import Recipe, make_classifier
+from art_snn.training.run import train
 from tests.training.runs import TINY
 
 
@@ -34,13 +34,13 @@ def test_recipe_reaches_optimizer_precision_and_network(few, tmp_path, monkeypat
         {"weight_decay": 0.1},
         {"surrogate": "atan"},
     ):
-        recipe = RobustRecipe(**{**TINY, "epochs": 1, "defence": "none", **options})
-        classifier, _ = train_robustly(recipe, few, tmp_path / str(len(weights)), device_type="cpu")
+        recipe = Recipe(**{**TINY, "epochs": 1, "defence": "none", **options})
+        classifier, _ = train(recipe, few, tmp_path / str(len(weights)), device_type="cpu")
         weights.append(next(classifier.model.parameters()).detach().clone())
     assert set(seen) == {torch.float32}
     assert all(not torch.equal(weights[0], other) for other in weights[1:])
     classifier = recipes.make_classifier(
-        RobustRecipe(architecture="resnet17", optimizer="sgd", weight_decay=0.25), (3, 8, 8), 4, "cpu"
+        Recipe(architecture="resnet17", optimizer="sgd", weight_decay=0.25), (3, 8, 8), 4, "cpu"
     )
     assert classifier.optimizer.defaults["momentum"] == 0.9
     assert classifier.optimizer.defaults["weight_decay"] == 0.25
@@ -49,21 +49,21 @@ def test_recipe_reaches_optimizer_precision_and_network(few, tmp_path, monkeypat
     assert all(one.weight.is_contiguous(memory_format=torch.channels_last) for one in convolutions)
     mean = [0.4914, 0.4822, 0.4465]
     assert classifier.model.network.body[0].mean.flatten().tolist() == pytest.approx(mean)
-    hundred = recipes.make_classifier(RobustRecipe(architecture="resnet17", data="cifar100"), (3, 32, 32), 100, "cpu")
+    hundred = recipes.make_classifier(Recipe(architecture="resnet17", data="cifar100"), (3, 32, 32), 100, "cpu")
     assert hundred.model.network.body[0].mean.flatten().tolist() == pytest.approx([0.5071, 0.4865, 0.4409])
     for name, slope in (("triangle", Triangle()), ("atan", ATan()), ("sigmoid", Sigmoid())):
-        own = recipes.make_classifier(RobustRecipe(surrogate=name), (1, 8, 8), 10, "cpu")
+        own = recipes.make_classifier(Recipe(surrogate=name), (1, 8, 8), 10, "cpu")
         assert {module.surrogate for module in own.model.modules() if isinstance(module, LIF)} == {slope}
     with pytest.raises(ValueError, match="unknown surrogate 'step'; known: triangle, atan, sigmoid"):
-        RobustRecipe(surrogate="step")
+        Recipe(surrogate="step")
     assert classifier.nb_classes == 4
     with pytest.raises(TrainingError, match=r"vgg_dvs takes event frames, not images \(3, 8, 8\)"):
-        recipes.make_classifier(RobustRecipe(architecture="vgg_dvs"), (3, 8, 8), 4, "cpu")
+        recipes.make_classifier(Recipe(architecture="vgg_dvs"), (3, 8, 8), 4, "cpu")
 
 
 @pytest.mark.parametrize("architecture", ["vgg11", "resnet17"])
 def test_papers_networks_take_other_numbers_of_channels(architecture):
-    recipe = RobustRecipe(architecture=architecture, time_steps=2)
+    recipe = Recipe(architecture=architecture, time_steps=2)
     for channels, mean in ((1, 0.5), (3, 0.4914)):
         classifier = make_classifier(recipe, (channels, 8, 8), 4, "cpu")
         assert classifier.model.network.body[0].mean.flatten()[0] == pytest.approx(mean)

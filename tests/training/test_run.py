@@ -18,8 +18,8 @@ from art_snn.errors import TrainingError
 from art_snn.training import checkpoints
 from art_snn.training import run as robust_training
 from art_snn.training.losses import DEFENCES, none
-from art_snn.training.recipe import RobustRecipe
-from art_snn.training.run import train_robustly
+from art_snn.training.recipe import Recipe
+from art_snn.training.run import train
 from tests.conftest import IMAGES, train_command
 from tests.training.runs import TINY, same, weights
 
@@ -42,8 +42,8 @@ from tests.training.runs import TINY, same, weights
     ],
 )
 def test_stopped_training_ends_with_the_same_weights(tmp_path, few, options, monkeypatch):
-    recipe = RobustRecipe(**{**TINY, **options})
-    _, history = train_robustly(recipe, few, tmp_path / "whole", device_type="cpu")
+    recipe = Recipe(**{**TINY, **options})
+    _, history = train(recipe, few, tmp_path / "whole", device_type="cpu")
     epoch = robust_training._epoch
 
     def stop_in_the_last(*args):
@@ -53,11 +53,11 @@ def test_stopped_training_ends_with_the_same_weights(tmp_path, few, options, mon
 
     monkeypatch.setattr(robust_training, "_epoch", stop_in_the_last)
     with pytest.raises(KeyboardInterrupt):
-        train_robustly(recipe, few, tmp_path / "stopped", device_type="cpu")
+        train(recipe, few, tmp_path / "stopped", device_type="cpu")
     monkeypatch.setattr(robust_training, "_epoch", epoch)
     torch.rand(7)
     np.random.rand(7)
-    classifier, again = train_robustly(recipe, few, tmp_path / "stopped", device_type="cpu")
+    classifier, again = train(recipe, few, tmp_path / "stopped", device_type="cpu")
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
     assert [entry["loss"] for entry in again] == [entry["loss"] for entry in history]
     assert not classifier.model.training
@@ -71,9 +71,7 @@ def test_other_seeds_give_other_weights_and_the_global_generators_are_left_alone
     torch.manual_seed(5)
     np.random.seed(5)
     for seed in (0, 1):
-        train_robustly(
-            RobustRecipe(**{**TINY, "epochs": 1, "seed": seed}), few, tmp_path / str(seed), device_type="cpu"
-        )
+        train(Recipe(**{**TINY, "epochs": 1, "seed": seed}), few, tmp_path / str(seed), device_type="cpu")
     assert not same(weights(tmp_path / "0"), weights(tmp_path / "1"))
     assert torch.equal(torch.rand(3), expected[0])
     np.testing.assert_array_equal(np.random.rand(3), expected[1])
@@ -149,8 +147,8 @@ def test_killed_training_loses_at_most_an_epoch(tmp_path, few, place, when, left
         assert checkpoints.read_checkpoint(out).epoch == left
     assert main(train_command(out)) == 0
     assert [path.name for path in out.glob(".*")] == [checkpoints.LOCK]
-    recipe = RobustRecipe(**TINY)
-    train_robustly(recipe, few, tmp_path / "whole", device_type="cpu")
+    recipe = Recipe(**TINY)
+    train(recipe, few, tmp_path / "whole", device_type="cpu")
     assert same(weights(out), weights(tmp_path / "whole"))
 
 
@@ -173,7 +171,7 @@ def test_training_killed_at_random_moments(tmp_path, few):
         assert epoch >= last
         last = epoch
     assert main(arguments) == 0
-    train_robustly(RobustRecipe(**{**TINY, "epochs": 12}), few, tmp_path / "whole", device_type="cpu")
+    train(Recipe(**{**TINY, "epochs": 12}), few, tmp_path / "whole", device_type="cpu")
     assert same(weights(out), weights(tmp_path / "whole"))
 
 
@@ -205,7 +203,7 @@ def test_classes_may_be_among_the_test_samples_only(tmp_path, few, monkeypatch):
 
 def test_lone_last_sample_joins_the_batch_before_it_where_batch_norm_refuses_it(tmp_path, few):
     def sizes(data: Split, **options: int) -> list[int]:
-        return [len(index) for index in robust_training._batches(RobustRecipe(**options), data)]
+        return [len(index) for index in robust_training._batches(Recipe(**options), data)]
 
     assert sizes(few, time_steps=1, batch_size=95) == [96]
     assert sizes(few, time_steps=1, batch_size=19) == [19, 19, 19, 19, 20]
@@ -213,7 +211,7 @@ def test_lone_last_sample_joins_the_batch_before_it_where_batch_norm_refuses_it(
     assert sizes(few, time_steps=2, batch_size=95) == [95, 1]
     frames = few._replace(x_train=np.repeat(few.x_train[:, None], 3, axis=1))
     assert sizes(frames, time_steps=1, batch_size=95) == [95, 1]
-    drawn = torch.cat(robust_training._batches(RobustRecipe(time_steps=1, batch_size=19), few))
+    drawn = torch.cat(robust_training._batches(Recipe(time_steps=1, batch_size=19), few))
     assert sorted(drawn.tolist()) == list(range(IMAGES))
     assert (
         main(train_command(tmp_path / "run", "--time-steps", "1", "--batch-size", "95", defence="none", epochs=1)) == 0
@@ -233,13 +231,13 @@ def test_checkpoints_before_a_divergence_stay(tmp_path, few, monkeypatch):
             classifier.model.network.body[0].weight.data[0] = float("nan")
         return loss, logits
 
-    recipe, run = RobustRecipe(**{**TINY, "defence": "none"}), tmp_path / "run"
+    recipe, run = Recipe(**{**TINY, "defence": "none"}), tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setitem(DEFENCES, "none", breaking)
         with pytest.raises(TrainingError, match=r"in epoch 2, the weights became NaN or inf; .* lr=0.002"):
-            train_robustly(recipe, few, run, device_type="cpu")
+            train(recipe, few, run, device_type="cpu")
     assert len(calls) == 6  # the loss stays finite
     assert checkpoints.read_checkpoint(run).epoch == 1
-    train_robustly(recipe, few, run, device_type="cpu")
-    train_robustly(recipe, few, tmp_path / "whole", device_type="cpu")
+    train(recipe, few, run, device_type="cpu")
+    train(recipe, few, tmp_path / "whole", device_type="cpu")
     assert same(weights(run), weights(tmp_path / "whole"))
