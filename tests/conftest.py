@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from art_snn import (
     SpikingNetwork,
 )
 from art_snn.data import Split, load_digits, sets
-from art_snn.training.digits import DigitsRecipe, trained_digits_classifier
+from art_snn.training import DIGITS_RECIPE, train_cached
 
 TIME_STEPS = 5
 IMAGES = 96
@@ -109,8 +110,7 @@ def train_command(out: Path, *more: str, defence: str = "fbf", epochs: int = 3) 
 def _trained(digits: Split, tmp_path_factory: pytest.TempPathFactory) -> PyTorchSNNClassifier:
     with pytest.MonkeyPatch.context() as patch, one_thread():
         patch.setenv("ART_SNN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        recipe = DigitsRecipe(epochs=4, time_steps=4)
-        return trained_digits_classifier(recipe, digits, device_type="cpu")[0]
+        return train_cached(replace(DIGITS_RECIPE, epochs=4, time_steps=4), digits, device_type="cpu")[0]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,8 +31,8 @@ from art_snn.evaluation.report import plot, text_table, write_csv, write_json
 from art_snn.rules import HART, get_rule, rule_names
 from art_snn.rules.base import GradientRule
 from art_snn.training.checkpoints import read_checkpoint
-from art_snn.training.digits import DigitsRecipe, trained_digits_classifier
-from art_snn.training.run import load_data, load_trained
+from art_snn.training.recipe import DIGITS_RECIPE, Recipe
+from art_snn.training.run import load_data, load_trained, train_cached
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 # Settings of the network, which a checkpoint has already.
@@ -63,7 +63,7 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
     add = parser.add_argument
     own: Any = {"default": argparse.SUPPRESS}
-    recipe = DigitsRecipe()
+    recipe = DIGITS_RECIPE
     add("--checkpoint", type=Path, metavar="FOLDER", help="evaluate this run, or checkpoint, of art-snn train")
     add("--rules", default=",".join(rule_names()), help="gradient rules, separated by commas")
     add("--attacks", default=",".join(ATTACKS), help="attacks, separated by commas")
@@ -134,16 +134,16 @@ def _rules(chosen: Sequence[str], gamma: float) -> list[GradientRule]:
     return [hart if name == hart.name else get_rule(name) for name in chosen]
 
 
-def _recipe(options: argparse.Namespace) -> DigitsRecipe:
-    return DigitsRecipe(**{name: getattr(options, name) for name in NETWORK if hasattr(options, name)})
+def _recipe(options: argparse.Namespace) -> Recipe:
+    return replace(DIGITS_RECIPE, **{name: getattr(options, name) for name in NETWORK if hasattr(options, name)})
 
 
 def _from_cache(options: argparse.Namespace, verbose: bool) -> _Target:
     recipe, data = _recipe(options), load_digits()
-    classifier, cached = trained_digits_classifier(recipe, data, device_type=options.device, verbose=verbose)
+    classifier, cached = train_cached(recipe, data, device_type=options.device, verbose=verbose)
     shape = f"T={recipe.time_steps}, lambda={recipe.decay:g}, {recipe.reset} reset"
     source = "from the cache" if cached else "trained now"
-    settings = {"data": "scikit-learn digits, test split", **asdict(recipe)}
+    settings = asdict(recipe)
     title = f"digits, {shape.replace('lambda', 'λ')}"
     return _Target(
         classifier, data, settings, f"digits SNN ({source}): {shape}, seed {recipe.seed}", title, HART().gamma

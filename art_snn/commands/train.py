@@ -7,8 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from art.attacks.evasion import ProjectedGradientDescent
-
+from art_snn.attacks import PGD
 from art_snn.commands.options import OneLineParser, add_device, check_device, check_folder, number, whole
 from art_snn.data import Split, stratified_part
 from art_snn.data.sets import DIGITS, is_events, resolved
@@ -106,9 +105,7 @@ def run(options: argparse.Namespace) -> int:
 def _report(recipe: Recipe, classifier: Any, data: Split) -> None:
     part = stratified_part(data.y_test, REPORTED)
     x, y = data.x_test[part], data.y_test[part]
-    attack = ProjectedGradientDescent(
-        classifier, eps=recipe.eps, eps_step=recipe.eps / 4, max_iter=STEPS, batch_size=128, verbose=False
-    )
+    attack = PGD(eps=recipe.eps, steps=STEPS).make(classifier)
     print(f"clean accuracy  {accuracy(classifier.predict(x), y)}")
     print(
         f"robust accuracy {accuracy(classifier.predict(attack.generate(x, y)), y)}  (PGD, {STEPS} steps, "

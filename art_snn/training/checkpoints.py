@@ -127,19 +127,26 @@ def clean(run: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def clear(run: Path) -> None:
+    """Remove a run's checkpoints."""
+    for path in _folders(run):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 @contextmanager
-def locked(run: Path) -> Iterator[None]:
+def locked(run: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep a run's folder to this process inside the block; the lock goes with the process, also when it is killed.
 
     Args:
         run: Folder of the training; it has to exist.
+        wait: Wait for another process that has it.
 
     Raises:
         BusyError: Another process has it.
     """
     lock = FileLock(run / LOCK)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(blocking=wait)
     except Timeout:
         raise BusyError(f"another process trains in {run}; wait for it, or give another folder") from None
     try:

@@ -1,7 +1,7 @@
 """Training losses that make a network robust, on one batch.
 
 Adversarial examples come from ART's attacks on the classifier in evaluation mode, so through its gradient rule; the
-loss is taken in training mode, through the neurons' surrogate slopes. ART's own trainers cannot stop and go on: they
+loss is taken in training mode, through the neurons' surrogate slopes. ART's own trainers cannot be resumed: they
 have no hook at the end of an epoch, and its FBF trains in evaluation mode.
 """
 
@@ -12,14 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
 from torch import Tensor, nn
 
+from art_snn.attacks import FGSM, PGD
+from art_snn.checks import check_count, check_positive
 from art_snn.classifier.pytorch import PyTorchSNNClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class LossSettings:
     """What the attacks of a training may do, and how exactly its losses are computed.
 
     Attributes:
@@ -38,71 +39,71 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name in ("eps", "eps_step", "beta"):
-            value = getattr(self, name)
-            if not 0 < value < float("inf"):
-                raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
-        if isinstance(self.max_iter, bool) or not isinstance(self.max_iter, int) or self.max_iter < 1:
-            raise ValueError(f"max_iter must be a whole number >= 1, got {self.max_iter!r}")
+            check_positive(name, getattr(self, name))
+        check_count("max_iter", self.max_iter)
 
 
-Defence = Callable[[PyTorchSNNClassifier, np.ndarray, np.ndarray, Budget], tuple[Tensor, Tensor]]
+Defence = Callable[[PyTorchSNNClassifier, np.ndarray, np.ndarray, LossSettings], tuple[Tensor, Tensor]]
 
 
-def none(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, budget: Budget) -> tuple[Tensor, Tensor]:
+def clean(
+    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings
+) -> tuple[Tensor, Tensor]:
     """Return loss and logits of the clean inputs: no defence."""
-    return _cross_entropy(classifier, x, y, budget)
+    return _cross_entropy(classifier, x, y, settings)
 
 
-def fgsm(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, budget: Budget) -> tuple[Tensor, Tensor]:
+def fgsm(
+    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings
+) -> tuple[Tensor, Tensor]:
     """Return loss and logits of FGSM's examples alone (Goodfellow et al., ICLR 2015)."""
-    return _cross_entropy(classifier, FastGradientMethod(classifier, eps=budget.eps).generate(x, y), y, budget)
+    examples = FGSM(eps=settings.eps).make(classifier, batch_size=32).generate(x, y)
+    return _cross_entropy(classifier, examples, y, settings)
 
 
-def madry_pgd(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, budget: Budget) -> tuple[Tensor, Tensor]:
+def madry_pgd(
+    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings
+) -> tuple[Tensor, Tensor]:
     """Return loss and logits of PGD's examples alone, from one random start (Madry et al., ICLR 2018)."""
-    return _cross_entropy(classifier, _pgd(classifier, x, y, budget), y, budget)
+    return _cross_entropy(classifier, _pgd(classifier, x, y, settings), y, settings)
 
 
-def trades(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, budget: Budget) -> tuple[Tensor, Tensor]:
+def trades(
+    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings
+) -> tuple[Tensor, Tensor]:
     """Return TRADES' loss and the logits of PGD's examples (Zhang et al., ICML 2019).
 
     The loss is ``CE(clean) + beta * KL(clean || adversarial)``. The examples are PGD's on the cross-entropy, as in
     ART's trainer.
     """
-    examples = _pgd(classifier, x, y, budget)
-    loss, clean = _cross_entropy(classifier, x, y, budget)
-    logits = _logits(classifier, examples, budget)
+    examples = _pgd(classifier, x, y, settings)
+    loss, clean_logits = _cross_entropy(classifier, x, y, settings)
+    logits = _logits(classifier, examples, settings)
     divergence = nn.functional.kl_div(
-        logits.log_softmax(1), clean.log_softmax(1), reduction="batchmean", log_target=True
+        logits.log_softmax(1), clean_logits.log_softmax(1), reduction="batchmean", log_target=True
     )
-    return loss + budget.beta * divergence, logits
+    return loss + settings.beta * divergence, logits
 
 
-def fbf(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, budget: Budget) -> tuple[Tensor, Tensor]:
+def fbf(
+    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings
+) -> tuple[Tensor, Tensor]:
     """Return loss and logits of "Fast is better than free" examples (Wong et al., ICLR 2020).
 
     One step of 1.25 eps from a random point of the eps-ball, clipped to the ball.
     """
-    delta = np.random.uniform(-budget.eps, budget.eps, x.shape).astype(np.float32)  # noqa: NPY002  (as ART draws)
+    delta = np.random.uniform(-settings.eps, settings.eps, x.shape).astype(np.float32)  # noqa: NPY002  (as ART draws)
     gradient = classifier.loss_gradient(_clip(classifier, x + delta), y)
-    delta = np.clip(delta + 1.25 * budget.eps * np.sign(gradient), -budget.eps, budget.eps).astype(np.float32)
-    return _cross_entropy(classifier, _clip(classifier, x + delta), y, budget)
+    delta = np.clip(delta + 1.25 * settings.eps * np.sign(gradient), -settings.eps, settings.eps).astype(np.float32)
+    return _cross_entropy(classifier, _clip(classifier, x + delta), y, settings)
 
 
-DEFENCES: dict[str, Defence] = {"none": none, "fgsm": fgsm, "madry-pgd": madry_pgd, "trades": trades, "fbf": fbf}
+DEFENCES: dict[str, Defence] = {"none": clean, "fgsm": fgsm, "madry-pgd": madry_pgd, "trades": trades, "fbf": fbf}
 
 
-def _pgd(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, budget: Budget) -> np.ndarray:
-    attack = ProjectedGradientDescent(
-        classifier,
-        eps=budget.eps,
-        eps_step=budget.eps_step,
-        max_iter=budget.max_iter,
-        num_random_init=1,
-        batch_size=len(x),
-        verbose=False,
-    )
-    return attack.generate(x, y)
+def _pgd(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> np.ndarray:
+    attack = PGD(eps=settings.eps, eps_step=settings.eps_step, steps=settings.max_iter, restarts=1)
+    return attack.make(classifier, batch_size=len(x)).generate(x, y)
 
 
 def _clip(classifier: PyTorchSNNClassifier, x: np.ndarray) -> np.ndarray:
@@ -110,14 +111,14 @@ def _clip(classifier: PyTorchSNNClassifier, x: np.ndarray) -> np.ndarray:
 
 
 def _cross_entropy(
-    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, budget: Budget
+    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings
 ) -> tuple[Tensor, Tensor]:
-    logits = _logits(classifier, x, budget)
+    logits = _logits(classifier, x, settings)
     return nn.functional.cross_entropy(logits, torch.from_numpy(y).to(logits.device)), logits
 
 
-def _logits(classifier: PyTorchSNNClassifier, x: np.ndarray, budget: Budget) -> Tensor:
+def _logits(classifier: PyTorchSNNClassifier, x: np.ndarray, settings: LossSettings) -> Tensor:
     inputs = torch.from_numpy(x).to(classifier.device)
-    with torch.autocast(classifier.device.type, torch.bfloat16, enabled=budget.mixed_precision):
+    with torch.autocast(classifier.device.type, torch.bfloat16, enabled=settings.mixed_precision):
         logits = classifier.model.train()(inputs)
     return logits.float()

@@ -1,12 +1,13 @@
-"""Robust training that can be stopped at any moment and goes on."""
+"""Training that can be stopped at any moment and resumes."""
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -23,11 +24,14 @@ from art_snn.classifier.pytorch import PyTorchSNNClassifier
 from art_snn.data import Split
 from art_snn.data.sets import is_events, load
 from art_snn.errors import CheckpointError, GradientWarning, InexactReplayWarning, TrainingError
+from art_snn.files import cache_folder
 from art_snn.training import checkpoints
 from art_snn.training.augmentation import augment
 from art_snn.training.checkpoints import Checkpoint
 from art_snn.training.losses import DEFENCES
 from art_snn.training.recipe import Recipe, check_batches, make_classifier, steps_of
+
+logger = logging.getLogger(__name__)
 
 
 def load_data(recipe: Recipe, *, verbose: bool = False) -> Split:
@@ -94,21 +98,28 @@ def resume_point(run: Path, recipe: Recipe) -> Checkpoint | None:
 
 
 def train(
-    recipe: Recipe, data: Split, run: Path, *, device_type: str = "gpu", verbose: bool = False
+    recipe: Recipe,
+    data: Split,
+    run: Path | None,
+    *,
+    device_type: str = "gpu",
+    verbose: bool = False,
+    wait: bool = False,
 ) -> tuple[PyTorchSNNClassifier, list[dict[str, float]]]:
-    """Train a network, or go on where a stopped training was; a checkpoint is written after every epoch.
+    """Train a network, or resume a stopped training; a checkpoint is written after every epoch.
 
     The global random generators of torch and numpy are seeded for the training, and put back afterwards.
 
     Args:
         recipe: What to train, and how.
         data: Images (N, C, H, W) in [0, 1], or event frames (N, T, C, H, W), and labels.
-        run: Folder for the checkpoints; made if missing.
+        run: Folder for the checkpoints, made if missing; None to keep none.
         device_type: "gpu" or "cpu".
         verbose: Show progress.
+        wait: Wait for another process that trains in the folder.
 
     Returns:
-        The classifier in evaluation mode, and one entry an epoch: "loss", "train_accuracy" (of what the defence
+        The classifier in evaluation mode, and one entry per epoch: "loss", "train_accuracy" (of what the defence
         trains on), "test_accuracy" (clean), "seconds".
 
     Raises:
@@ -117,14 +128,61 @@ def train(
         TrainingError: Inputs or labels do not fit the recipe, and nothing is written then; or the loss or the weights
             became NaN or inf, and the checkpoints of the epochs before are left as they are.
     """
-    resume_point(run, recipe)
     with _own_generators(recipe.seed):
         classifier = _untrained(recipe, data, device_type)
-        run.mkdir(parents=True, exist_ok=True)
-        with checkpoints.locked(run):
+        if run is not None:
+            run.mkdir(parents=True, exist_ok=True)
+        with nullcontext() if run is None else checkpoints.locked(run, wait=wait):
             history = _train(classifier, recipe, data, run, verbose)
     classifier.model.eval()
     return classifier, history
+
+
+def train_cached(
+    recipe: Recipe, data: Split, *, device_type: str = "gpu", verbose: bool = False
+) -> tuple[PyTorchSNNClassifier, bool]:
+    """Return a trained classifier from the cache folder, or train it there; a damaged entry is trained anew.
+
+    The network has the ordinary layout in memory, which some of ART's classes need.
+
+    Args:
+        recipe: What to train, and how; equal recipes share an entry.
+        data: The recipe's data.
+        device_type: "gpu" or "cpu".
+        verbose: Show progress.
+
+    Returns:
+        The classifier in evaluation mode, and whether it came from the cache.
+
+    Raises:
+        TrainingError: Inputs or labels do not fit the recipe, or the loss or the weights became NaN or inf.
+    """
+    run = cache_folder() / f"{recipe.title}-{recipe.digest}"
+    try:
+        classifier = _cached(recipe, run, device_type)
+        cached = classifier is not None
+        if classifier is None:
+            classifier, _ = train(recipe, data, run, device_type=device_type, verbose=verbose, wait=True)
+    except OSError as error:
+        logger.warning("the trained network is not kept (ART_SNN_CACHE names another folder): %s", error)
+        cached = False
+        classifier, _ = train(recipe, data, None, device_type=device_type, verbose=verbose)
+    classifier.model.to(memory_format=torch.contiguous_format)
+    return classifier, cached
+
+
+def _cached(recipe: Recipe, run: Path, device_type: str) -> PyTorchSNNClassifier | None:
+    """Return the classifier of a whole training; None, and no checkpoint is left, if there is a damaged one."""
+    try:
+        found = resume_point(run, recipe)
+        if found is None or found.epoch < recipe.epochs:
+            return None
+        return load_trained(found, device_type=device_type)[1]
+    except CheckpointError as error:
+        logger.warning("training anew: %s", error)
+    with checkpoints.locked(run, wait=True):
+        checkpoints.clear(run)
+    return None
 
 
 def _untrained(recipe: Recipe, data: Split, device_type: str) -> PyTorchSNNClassifier:
@@ -148,16 +206,17 @@ def _untrained(recipe: Recipe, data: Split, device_type: str) -> PyTorchSNNClass
 
 
 def _train(
-    classifier: PyTorchSNNClassifier, recipe: Recipe, data: Split, run: Path, verbose: bool
+    classifier: PyTorchSNNClassifier, recipe: Recipe, data: Split, run: Path | None, verbose: bool
 ) -> list[dict[str, float]]:
     """Train for the epochs that are left, in a folder that is locked; return the history."""
-    found = resume_point(run, recipe)
-    checkpoints.clean(run)
     optimizer: Any = classifier.optimizer
     history: list[dict[str, float]] = []
-    if found is not None:
-        history = list(found.history)
-        checkpoints.restore(found, classifier.model.network, optimizer)
+    if run is not None:
+        found = resume_point(run, recipe)
+        checkpoints.clean(run)
+        if found is not None:
+            history = list(found.history)
+            checkpoints.restore(found, classifier.model.network, optimizer)
     first = len(history)
     with tqdm(
         range(first, recipe.epochs),
@@ -174,20 +233,21 @@ def _train(
                 entry = _epoch(classifier, recipe, data, epoch, verbose)
             history.append(entry)
             epochs.set_postfix({name: f"{value:.3f}" for name, value in entry.items() if name != "seconds"})
-            checkpoints.save_checkpoint(
-                run,
-                epoch=epoch + 1,
-                network=classifier.model.network,
-                optimizer=optimizer,
-                recipe=asdict(recipe),
-                history=history,
-                extra={
-                    "input_shape": list(classifier.input_shape),
-                    "nb_classes": classifier.nb_classes,
-                    "clip_values": [float(value) for value in classifier.clip_values],
-                    "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "torch")},
-                },
-            )
+            if run is not None:
+                checkpoints.save_checkpoint(
+                    run,
+                    epoch=epoch + 1,
+                    network=classifier.model.network,
+                    optimizer=optimizer,
+                    recipe=asdict(recipe),
+                    history=history,
+                    extra={
+                        "input_shape": list(classifier.input_shape),
+                        "nb_classes": classifier.nb_classes,
+                        "clip_values": [float(value) for value in classifier.clip_values],
+                        "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "torch")},
+                    },
+                )
     return history
 
 
@@ -200,11 +260,10 @@ def _epoch(
     batches = _batches(recipe, data)
     total, correct = 0.0, 0
     for step, index in enumerate(tqdm(batches, desc="Batches", leave=False, disable=not verbose)):
-        progress = (epoch + step / len(batches)) / recipe.epochs
         for group in optimizer.param_groups:
-            group["lr"] = recipe.lr * (1 + math.cos(math.pi * progress)) / 2
+            group["lr"] = _learning_rate(recipe, epoch, step / len(batches))
         x, y = augment(data.x_train[index.numpy()], recipe.augmentation), data.y_train[index.numpy()]
-        loss, logits = DEFENCES[recipe.defence](classifier, x, y, recipe.budget)
+        loss, logits = DEFENCES[recipe.defence](classifier, x, y, recipe.loss_settings)
         if not torch.isfinite(loss):
             raise diverged("training loss", epoch, recipe.lr)
         optimizer.zero_grad()
@@ -222,6 +281,17 @@ def _epoch(
         "test_accuracy": float(hits.mean()),
         "seconds": time.perf_counter() - start,
     }
+
+
+def _learning_rate(recipe: Recipe, epoch: int, progress: float) -> float:
+    """Return the learning rate after ``progress``, in [0, 1), of an epoch that is counted from 0."""
+    if recipe.schedule == "cosine":
+        return recipe.lr * (1 + math.cos(math.pi * (epoch + progress) / recipe.epochs)) / 2
+    rate = recipe.lr
+    for past in range(epoch):  # one epoch after another, as torch's CosineAnnealingLR does, to the last bit
+        before, after = (1 + math.cos(math.pi * i / recipe.epochs) for i in (past, past + 1))
+        rate *= after / before
+    return rate
 
 
 def _batches(recipe: Recipe, data: Split) -> list[Tensor]:

@@ -16,9 +16,7 @@ from art_snn import HART
 from art_snn.data import load_digits, stratified_part
 from art_snn.evaluation import ATTACKS, tune_gamma
 from art_snn.evaluation.metrics import attack_success_rate
-from art_snn.training.checkpoints import read_checkpoint
-from art_snn.training.digits import DigitsRecipe, trained_digits_classifier
-from art_snn.training.run import load_data, load_trained
+from art_snn.training import DIGITS_RECIPE, load_data, load_trained, read_checkpoint, train_cached
 
 GAMMAS = [round(0.1 + 0.05 * i, 2) for i in range(48)]
 
@@ -36,7 +34,7 @@ def main() -> None:
         data = load_data(recipe, verbose=True)
     else:
         data = load_digits()
-        classifier, _ = trained_digits_classifier(DigitsRecipe(), data, device_type="cpu")
+        classifier, _ = train_cached(DIGITS_RECIPE, data, device_type="cpu")
     chosen = stratified_part(data.y_test, options.samples)
     x, y = data.x_test[chosen], data.y_test[chosen]
     clean = classifier.predict(x)

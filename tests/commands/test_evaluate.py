@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from art_snn import rule_names
 from art_snn.__main__ import main
-from art_snn.training.digits import DigitsRecipe
+from art_snn.training import DIGITS_RECIPE
 from tests.conftest import train_command
 
 
@@ -43,7 +44,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the command line train for one epoch."""
     monkeypatch.setenv("ART_SNN_CACHE", str(cache))
-    monkeypatch.setattr("art_snn.commands.evaluate.DigitsRecipe", lambda **options: DigitsRecipe(epochs=1, **options))
+    monkeypatch.setattr("art_snn.commands.evaluate.DIGITS_RECIPE", replace(DIGITS_RECIPE, epochs=1))
 
 
 @pytest.mark.usefixtures("quick")
@@ -123,7 +124,7 @@ def test_wrong_options_get_one_line_and_code_2_before_training(words, message, c
     def train(*_: object, **__: object) -> None:
         raise AssertionError("trained in spite of a wrong option")
 
-    monkeypatch.setattr("art_snn.commands.evaluate.trained_digits_classifier", train)
+    monkeypatch.setattr("art_snn.commands.evaluate.train_cached", train)
     try:
         code = main(["evaluate", *words.split()])
     except SystemExit as stop:
@@ -139,6 +140,6 @@ def test_failed_write_is_one_line(tmp_path, capsys, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("art_snn.commands.evaluate.trained_digits_classifier", full)
+    monkeypatch.setattr("art_snn.commands.evaluate.train_cached", full)
     assert main(["evaluate"]) == 2
     assert "No space left" in capsys.readouterr().err

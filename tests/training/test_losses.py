@@ -9,9 +9,9 @@ from torch import nn
 
 from art_snn import GradientRuleModule
 from art_snn.training import losses as defences
-from art_snn.training.losses import DEFENCES, Budget
+from art_snn.training.losses import DEFENCES, LossSettings
 
-BUDGET = Budget(eps=0.15, eps_step=0.05, max_iter=3, beta=2.5)
+SETTINGS = LossSettings(eps=0.15, eps_step=0.05, max_iter=3, beta=2.5)
 SAMPLES = 24
 
 
@@ -52,7 +52,7 @@ def losses(classifier, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def test_examples_are_in_the_ball_and_harder(name, network, batch, seen):
     x, y = batch
     np.random.seed(0)
-    loss, logits = DEFENCES[name](network, x, y, BUDGET)
+    loss, logits = DEFENCES[name](network, x, y, SETTINGS)
     assert logits.shape == (SAMPLES, 10)
     trained_on = [inputs for training, inputs in seen if training]
     assert len(trained_on) == (2 if name == "trades" else 1)
@@ -63,8 +63,8 @@ def test_examples_are_in_the_ball_and_harder(name, network, batch, seen):
     if name == "trades":
         np.testing.assert_array_equal(trained_on[0], x)
     change = np.abs(examples - x)
-    assert change.max() <= BUDGET.eps + 1e-6
-    assert change.max() > 0.9 * BUDGET.eps
+    assert change.max() <= SETTINGS.eps + 1e-6
+    assert change.max() > 0.9 * SETTINGS.eps
     assert examples.min() >= 0
     assert examples.max() <= 1
     harder = losses(network, examples, y) - losses(network, x, y)
@@ -85,35 +85,35 @@ def test_examples_come_through_the_rule(name, network, batch, monkeypatch):
         lambda self, *a, **k: asked.append(self.gradient_rule) or gradient(self, *a, **k),
     )
     network.gradient_rule = "rga"
-    DEFENCES[name](network, *batch, BUDGET)
+    DEFENCES[name](network, *batch, SETTINGS)
     assert len(asked) == (3 if name in ("madry-pgd", "trades") else 1)
     assert {rule.name for rule in asked} == {"rga"}
 
 
 def test_fgsm_is_one_signed_step(network, batch, seen):
     x, y = batch
-    expected = np.clip(x + BUDGET.eps * np.sign(network.loss_gradient(x, y)), 0, 1)
+    expected = np.clip(x + SETTINGS.eps * np.sign(network.loss_gradient(x, y)), 0, 1)
     seen.clear()
-    defences.fgsm(network, x, y, BUDGET)
+    defences.fgsm(network, x, y, SETTINGS)
     np.testing.assert_allclose(next(inputs for training, inputs in seen if training), expected, atol=1e-6)
 
 
 def test_fbf_is_a_random_start_and_one_longer_step(network, batch, seen):
     x, y = batch
     np.random.seed(3)
-    delta = np.random.uniform(-BUDGET.eps, BUDGET.eps, x.shape)
+    delta = np.random.uniform(-SETTINGS.eps, SETTINGS.eps, x.shape)
     gradient = network.loss_gradient(np.clip(x + delta, 0, 1).astype(np.float32), y)
-    delta = np.clip(delta + 1.25 * BUDGET.eps * np.sign(gradient), -BUDGET.eps, BUDGET.eps)
+    delta = np.clip(delta + 1.25 * SETTINGS.eps * np.sign(gradient), -SETTINGS.eps, SETTINGS.eps)
     seen.clear()
     np.random.seed(3)
-    defences.fbf(network, x, y, BUDGET)
+    defences.fbf(network, x, y, SETTINGS)
     np.testing.assert_allclose(next(i for training, i in seen if training), np.clip(x + delta, 0, 1), atol=1e-5)
 
 
 def test_trades_is_cross_entropy_and_divergence(network, batch, seen):
     x, y = batch
     state = {name: tensor.clone() for name, tensor in network.model.state_dict().items()}
-    loss, _ = defences.trades(network, x, y, BUDGET)
+    loss, _ = defences.trades(network, x, y, SETTINGS)
     clean_inputs, examples = (inputs for training, inputs in seen if training)
     network.model.load_state_dict(state)
     with torch.no_grad():
@@ -128,14 +128,14 @@ def test_trades_is_cross_entropy_and_divergence(network, batch, seen):
     p, q = probabilities(clean), probabilities(attacked)
     entropy = -np.log(p[np.arange(SAMPLES), y]).mean()
     divergence = (p * (np.log(p) - np.log(q))).sum(1).mean()
-    assert loss.item() == pytest.approx(entropy + BUDGET.beta * divergence, rel=1e-4)
+    assert loss.item() == pytest.approx(entropy + SETTINGS.beta * divergence, rel=1e-4)
     assert divergence > 0.001
 
 
 def test_plain_loss_is_cross_entropy(network, batch):
     x, y = batch
     state = {name: tensor.clone() for name, tensor in network.model.state_dict().items()}
-    loss, _ = defences.none(network, x, y, BUDGET)
+    loss, _ = defences.clean(network, x, y, SETTINGS)
     network.model.load_state_dict(state)
     expected = nn.functional.cross_entropy(network.model.train()(torch.from_numpy(x)), torch.from_numpy(y))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
@@ -151,6 +151,6 @@ def test_plain_loss_is_cross_entropy(network, batch):
         ({"beta": float("inf")}, "beta must be"),
     ],
 )
-def test_bad_budgets(options, message):
+def test_bad_settings(options, message):
     with pytest.raises(ValueError, match=message):
-        Budget(**{"eps": 0.1, "eps_step": 0.05, **options})
+        LossSettings(**{"eps": 0.1, "eps_step": 0.05, **options})

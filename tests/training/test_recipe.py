@@ -68,3 +68,18 @@ def test_papers_networks_take_other_numbers_of_channels(architecture):
         classifier = make_classifier(recipe, (channels, 8, 8), 4, "cpu")
         assert classifier.model.network.body[0].mean.flatten()[0] == pytest.approx(mean)
         assert classifier.predict(np.zeros((2, channels, 8, 8), dtype=np.float32)).shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs must be a whole number >= 1, got 0"),
+        ({"seed": -1}, "seed must be"),
+        ({"decay": 0.0}, "decay"),
+        ({"reset": "no"}, "reset"),
+        ({"schedule": "steps"}, "schedule"),
+    ],
+)
+def test_bad_recipes_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**options)

@@ -1,4 +1,4 @@
-"""Robust training: resuming, kills, batches, divergence."""
+"""Training: resuming, kills, the cache, batches, learning rates, divergence."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,11 @@ import torch
 from art_snn.__main__ import main
 from art_snn.data import Split, sets
 from art_snn.errors import TrainingError
-from art_snn.training import checkpoints
-from art_snn.training import run as robust_training
-from art_snn.training.losses import DEFENCES, none
+from art_snn.evaluation.metrics import accuracy
+from art_snn.training import DIGITS_RECIPE, checkpoints, train, train_cached
+from art_snn.training import run as training
+from art_snn.training.losses import DEFENCES, clean
 from art_snn.training.recipe import Recipe
-from art_snn.training.run import train
 from tests.conftest import IMAGES, train_command
 from tests.training.runs import TINY, same, weights
 
@@ -44,17 +46,17 @@ from tests.training.runs import TINY, same, weights
 def test_stopped_training_ends_with_the_same_weights(tmp_path, few, options, monkeypatch):
     recipe = Recipe(**{**TINY, **options})
     _, history = train(recipe, few, tmp_path / "whole", device_type="cpu")
-    epoch = robust_training._epoch
+    epoch = training._epoch
 
     def stop_in_the_last(*args):
         if args[3] == 2:
             raise KeyboardInterrupt
         return epoch(*args)
 
-    monkeypatch.setattr(robust_training, "_epoch", stop_in_the_last)
+    monkeypatch.setattr(training, "_epoch", stop_in_the_last)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, few, tmp_path / "stopped", device_type="cpu")
-    monkeypatch.setattr(robust_training, "_epoch", epoch)
+    monkeypatch.setattr(training, "_epoch", epoch)
     torch.rand(7)
     np.random.rand(7)
     classifier, again = train(recipe, few, tmp_path / "stopped", device_type="cpu")
@@ -190,6 +192,80 @@ def test_two_trainings_do_not_share_a_folder(tmp_path, few, capsys):
         pass
 
 
+# --- the cache -------------------------------------------------------------------------------------------------------
+
+QUICK = replace(DIGITS_RECIPE, time_steps=1, epochs=1)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_cache_is_used_told_apart_and_healed(digits, cache, caplog):
+    rng = torch.get_rng_state()
+    first, cached = train_cached(QUICK, digits, device_type="cpu")
+    assert not cached
+    assert torch.equal(torch.get_rng_state(), rng)
+    second, cached = train_cached(QUICK, digits, device_type="cpu")
+    assert cached
+    np.testing.assert_array_equal(first.predict(digits.x_test), second.predict(digits.x_test))
+    for classifier in (first, second):
+        assert not classifier.model.training
+        assert all(p.is_contiguous() for p in classifier.model.parameters())
+    changes = ({}, {"decay": 1.0}, {"seed": 1}, {"reset": "soft"}, {"time_steps": 2}, {"schedule": "cosine"})
+    assert len({replace(QUICK, **change).digest for change in changes}) == len(changes)
+    file = cache / f"digits-{QUICK.digest}" / "epoch-0001" / checkpoints.WEIGHTS
+    file.write_bytes(file.read_bytes()[:100])
+    third, cached = train_cached(QUICK, digits, device_type="cpu")
+    assert not cached
+    assert "training anew" in caplog.text
+    np.testing.assert_array_equal(first.predict(digits.x_test), third.predict(digits.x_test))
+    assert train_cached(QUICK, digits, device_type="cpu")[1]
+
+
+def test_network_that_cannot_be_kept_is_used_all_the_same(digits, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "file"))
+    classifier, cached = train_cached(QUICK, digits, device_type="cpu")
+    assert not cached
+    assert "is not kept" in caplog.text
+    assert classifier.predict(digits.x_test[:2]).shape == (2, 10)
+
+
+def test_process_waits_for_another_that_trains_the_same_entry(digits, cache):
+    run = cache / f"digits-{QUICK.digest}"
+    run.mkdir()
+    with ThreadPoolExecutor() as threads:
+        with checkpoints.locked(run):
+            waiting = threads.submit(train_cached, QUICK, digits, device_type="cpu")
+            time.sleep(0.5)
+            assert not waiting.done()
+            assert checkpoints.newest(run) is None
+        waiting.result(timeout=60)
+    assert train_cached(QUICK, digits, device_type="cpu")[1]
+
+
+def test_learning_rates_are_those_of_torch():
+    recipe = Recipe(epochs=7, lr=0.3, schedule="cosine-epochs")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=recipe.lr)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=recipe.epochs)
+    for epoch in range(recipe.epochs):
+        assert {training._learning_rate(recipe, epoch, part) for part in (0.0, 0.5)} == {scheduler.get_last_lr()[0]}
+        optimizer.step()
+        scheduler.step()
+    smooth = replace(recipe, schedule="cosine")
+    rates = [training._learning_rate(smooth, epoch, part) for epoch in range(7) for part in (0.0, 0.5)]
+    np.testing.assert_allclose(rates, 0.15 * (1 + np.cos(np.pi * np.arange(14) / 14)), rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_default_network_reaches_its_accuracy(digits, cache):
+    classifier, _ = train_cached(DIGITS_RECIPE, digits, device_type="cpu")
+    assert accuracy(classifier.predict(digits.x_test), digits.y_test).value >= 0.95
+
+
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
@@ -203,7 +279,7 @@ def test_classes_may_be_among_the_test_samples_only(tmp_path, few, monkeypatch):
 
 def test_lone_last_sample_joins_the_batch_before_it_where_batch_norm_refuses_it(tmp_path, few):
     def sizes(data: Split, **options: int) -> list[int]:
-        return [len(index) for index in robust_training._batches(Recipe(**options), data)]
+        return [len(index) for index in training._batches(Recipe(**options), data)]
 
     assert sizes(few, time_steps=1, batch_size=95) == [96]
     assert sizes(few, time_steps=1, batch_size=19) == [19, 19, 19, 19, 20]
@@ -211,7 +287,7 @@ def test_lone_last_sample_joins_the_batch_before_it_where_batch_norm_refuses_it(
     assert sizes(few, time_steps=2, batch_size=95) == [95, 1]
     frames = few._replace(x_train=np.repeat(few.x_train[:, None], 3, axis=1))
     assert sizes(frames, time_steps=1, batch_size=95) == [95, 1]
-    drawn = torch.cat(robust_training._batches(Recipe(time_steps=1, batch_size=19), few))
+    drawn = torch.cat(training._batches(Recipe(time_steps=1, batch_size=19), few))
     assert sorted(drawn.tolist()) == list(range(IMAGES))
     assert (
         main(train_command(tmp_path / "run", "--time-steps", "1", "--batch-size", "95", defence="none", epochs=1)) == 0
@@ -225,7 +301,7 @@ def test_checkpoints_before_a_divergence_stay(tmp_path, few, monkeypatch):
     calls = []
 
     def breaking(classifier, *args):
-        loss, logits = none(classifier, *args)
+        loss, logits = clean(classifier, *args)
         calls.append(loss)
         if len(calls) == 4:  # the first of the second epoch
             classifier.model.network.body[0].weight.data[0] = float("nan")
