@@ -20,6 +20,7 @@ from art_snn.training.losses import DEFENCES
 from art_snn.training.recipe import (
     MOMENTUM,
     OPTIMIZERS,
+    SCHEDULES,
     SURROGATES,
     Recipe,
     check_architecture,
@@ -71,7 +72,13 @@ def add_parser(commands: Any) -> None:
     add("--epochs", type=whole, default=recipe.epochs, help="passes over the training images")
     add("--batch-size", type=whole, default=recipe.batch_size, help="images a step")
     add("--optimizer", default=recipe.optimizer, help=f"one of {', '.join(OPTIMIZERS)} (momentum {MOMENTUM})")
-    add("--lr", type=number, default=recipe.lr, help="learning rate at the start; it follows a cosine to 0")
+    add("--lr", type=number, default=recipe.lr, help="learning rate at the start; it falls to 0")
+    add(
+        "--schedule",
+        choices=SCHEDULES,
+        default=recipe.schedule,
+        help="it falls along a cosine, by batches or by epochs",
+    )
     add("--weight-decay", type=number, default=recipe.weight_decay, help="weight decay")
     add("--augmentation", default=recipe.augmentation, help=f"one of {', '.join(AUGMENTATIONS)}")
     add("--mixed-precision", action="store_true", help="compute the losses in bfloat16 where that is safe")

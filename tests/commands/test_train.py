@@ -106,7 +106,7 @@ def test_architectures_for_other_data_are_refused_before_they_are_loaded(tmp_pat
 @pytest.mark.parametrize(
     ("label", "more", "message"),
     [
-        (0, [], "digits_net cannot be trained on inputs (1, 8, 8): nb_classes must be >= 2, got 1"),
+        (0, [], "digits_net cannot be trained on inputs (1, 8, 8): nb_classes must be a whole number >= 2, got 1"),
         (-1, [], "labels must be classes in 0 to"),
         (1, ["--time-steps", "1"], "batch norm needs two samples at T=1, got 1 training sample"),
     ],
