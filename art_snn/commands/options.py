@@ -1,15 +1,19 @@
-"""What the commands' options share: numbers, names, files that can be written."""
+"""What the commands' options share: parsers, numbers, names, places that can be written."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 
 from art_snn.errors import UsageError
+
+DEVICES = ("gpu", "cpu")
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -18,6 +22,44 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Leave with exit code 2."""
         self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], *, summary: str, description: str
+) -> OneLineParser:
+    """Add a command to the command line, and return the parser of its options.
+
+    Args:
+        commands: What ``add_subparsers`` returned.
+        name: Name of the command.
+        run: Runs the command; returns its exit code.
+        summary: A line for the list of commands.
+        description: What the command's own help says first.
+    """
+    parser: OneLineParser = commands.add_parser(
+        name, help=summary, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``."""
+    default = "gpu" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", default=default, choices=DEVICES, help="'gpu' falls back to the CPU")
+
+
+@contextmanager
+def usage(prefix: str = "") -> Iterator[None]:
+    """Raise the block's ValueError as UsageError: a setting that comes from an option is out of its range.
+
+    Args:
+        prefix: Words to put before the message.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(f"{prefix}{error}") from None
 
 
 def number(text: str) -> float:
@@ -36,6 +78,14 @@ def whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
+def workers(text: str) -> int:
+    """Return a number of workers, >= 1, or -1 for as many as there are cores."""
+    count = whole(text)
+    if count < 1 and count != -1:
+        raise argparse.ArgumentTypeError(f"must be >= 1, or -1, got {count}")
+    return count
+
+
 def names(text: str, option: str) -> list[str]:
     """Return names that are separated by commas, each once, in lower case."""
     found = [name.strip().lower() for name in text.split(",") if name.strip()]
@@ -44,15 +94,9 @@ def names(text: str, option: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``."""
-    default = "gpu" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", default=default, help="'gpu' (falls back to the CPU) or 'cpu'")
-
-
 def check_device(device: str) -> None:
     """Raise UsageError unless ``device`` is "gpu" or "cpu"."""
-    if device not in ("gpu", "cpu"):
+    if device not in DEVICES:
         raise UsageError(f"--device must be 'gpu' or 'cpu', got {device!r}")
 
 
