@@ -13,6 +13,7 @@ import torch
 from tqdm.auto import tqdm
 
 import art_snn
+from art_snn.attacks import FGSM, PGD, Attack, attack_names, make_attack
 from art_snn.classifier.pytorch import PyTorchSNNClassifier
 from art_snn.commands.options import (
     OneLineParser,
@@ -26,7 +27,7 @@ from art_snn.commands.options import (
 )
 from art_snn.data import Split, load_digits
 from art_snn.errors import UsageError
-from art_snn.evaluation import ATTACKS, evaluate_rules
+from art_snn.evaluation import evaluate_rules
 from art_snn.evaluation.report import plot, text_table, write_csv, write_json
 from art_snn.rules import HART, get_rule, rule_names
 from art_snn.rules.base import GradientRule
@@ -66,7 +67,11 @@ def add_parser(commands: Any) -> None:
     recipe = DIGITS_RECIPE
     add("--checkpoint", type=Path, metavar="FOLDER", help="evaluate this run, or checkpoint, of art-snn train")
     add("--rules", default=",".join(rule_names()), help="gradient rules, separated by commas")
-    add("--attacks", default=",".join(ATTACKS), help="attacks, separated by commas")
+    add(
+        "--attacks",
+        default=f"{FGSM.name},{PGD.name}",
+        help=f"attacks, separated by commas: {', '.join(attack_names())}",
+    )
     add("--eps", type=number, default=0.1, help="largest change of a pixel (L-infinity); pixels are in [0, 1]")
     add("--gamma", type=number, help=f"gamma of HART (default: the checkpoint's, or {HART().gamma} for digits)", **own)
     add("--decay", type=number, help=f"membrane retention lambda, in (0, 1]; 1 is IF (default: {recipe.decay})", **own)
@@ -87,9 +92,7 @@ def run(options: argparse.Namespace) -> int:
     target = _from_checkpoint(options, verbose) if options.checkpoint else _from_cache(options, verbose)
     rules = _rules(chosen, getattr(options, "gamma", target.gamma))
     print(f"{target.headline}; {len(target.data.x_test)} test images, eps={options.eps:g}", flush=True)
-    work = evaluate_rules(
-        target.classifier, target.data.x_test, target.data.y_test, rules=rules, attacks=attacks, eps=options.eps
-    )
+    work = evaluate_rules(target.classifier, target.data.x_test, target.data.y_test, rules=rules, attacks=attacks)
     rows = list(
         tqdm(work, total=len(rules) * len(attacks), desc="Attacking", unit="attack", disable=not verbose, leave=False)
     )
@@ -103,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _checked(options: argparse.Namespace) -> tuple[list[str], list[str]]:
+def _checked(options: argparse.Namespace) -> tuple[list[str], list[Attack]]:
     """Return the names of rules and attacks; raise UsageError before any work is done."""
     try:
         if not options.checkpoint:
@@ -112,11 +115,12 @@ def _checked(options: argparse.Namespace) -> tuple[list[str], list[str]]:
         _rules(rules, getattr(options, "gamma", HART().gamma))
     except ValueError as error:
         raise UsageError(str(error)) from None
-    attacks = names(options.attacks, "--attacks")
-    for name in attacks:
-        if name not in ATTACKS:
-            raise UsageError(f"unknown attack {name!r}; known: {', '.join(ATTACKS)}")
+    chosen = names(options.attacks, "--attacks")
     check_eps(options.eps)
+    try:
+        attacks = [make_attack(name, eps=options.eps) for name in chosen]
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     check_device(options.device)
     if options.plot and options.plot.suffix not in PLOT_FORMATS:
         raise UsageError(f"--plot must end in {', '.join(PLOT_FORMATS)}, got {str(options.plot)!r}")

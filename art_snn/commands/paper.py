@@ -17,9 +17,7 @@ from art_snn.commands.results import RETENTION
 from art_snn.data.sets import is_events, resolved
 from art_snn.data.split import stratified_part
 from art_snn.errors import DataError, UsageError
-from art_snn.evaluation.cells import TUNED_ON_TEST, Cell
-from art_snn.evaluation.grid import make_cells, run_grid
-from art_snn.evaluation.store import ResultStore
+from art_snn.evaluation import Cell, Choice, ResultStore, make_cells, run_grid
 from art_snn.files import write_atomic
 from art_snn.paper.experiments import SIZES, Experiment, experiments, plans, retention_records, train_all
 from art_snn.paper.figures import epsilon_figure, gamma_figure, retention_figure
@@ -28,7 +26,7 @@ from art_snn.paper.tables import write_rows, write_table
 from art_snn.training.recipe import Recipe, has_fast_bfloat16, make_classifier
 from art_snn.training.run import load_data, resume_point
 
-RUNS, RESULTS = "runs", "results.sqlite"
+RUNS, RESULTS = "runs", "results"
 _RETENTION_SAMPLES = 64
 
 
@@ -72,22 +70,22 @@ def run(options: argparse.Namespace) -> int:
     chosen = _checked(options)
     verbose = not options.quiet
     results, runs = options.out / RESULTS, options.out / RUNS
-    if results.exists():
-        ResultStore(results)  # says at once if the file is of another schema
+    if results.parent.is_dir():
+        ResultStore(results)  # before any work: are the results those of another version?
     print("0. trying the data and the networks", flush=True)
     _try(chosen, runs, options)
-    store = ResultStore(results)
     print(f"1. {2 * len(chosen)} networks in {runs}", flush=True)
     train_all(chosen, runs, n_jobs=options.jobs, device_type=options.device, verbose=verbose)
-    print(f"2. attacks, rows in {store.path}", flush=True)
+    print(f"2. attacks, rows in {results}", flush=True)
     cells = _cells(chosen, runs, options)
-    rows = run_grid(cells, store.path, n_jobs=options.jobs, device_type=options.device, verbose=verbose)
+    grid = run_grid(cells, results, n_jobs=options.jobs, device_type=options.device, verbose=verbose)
+    rows = [row.to_json() for row in grid]
     print("3. temporal retention", flush=True)
     records = _retention(chosen, runs, cells, options)
     print("4. tables and figures", flush=True)
     for file in _report(rows, records, options.out):
         print(f"wrote {file}")
-    if any(row["gamma_chosen"] == TUNED_ON_TEST for row in rows):
+    if any(row["gamma_chosen"] == Choice.TUNED_ON_TEST.value for row in rows):
         print("gamma was tuned on the attacked samples: HART's numbers are those of the strongest of many attacks")
     return 0
 
@@ -183,13 +181,13 @@ def _cells(chosen: list[Experiment], runs: Path, options: argparse.Namespace) ->
         events_dataset=options.events_name,
     )
     cells = [c for grid in grids for c in make_cells(grid, options.out / "samples", verbose=not options.quiet)]
-    return sorted(cells, key=lambda cell: -cell.eps)  # the tables' main size first
+    return sorted(cells, key=lambda cell: -cell.attack.eps)  # the tables' main size first
 
 
 def _retention(
     chosen: list[Experiment], runs: Path, cells: list[Cell], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    files = {Path(cell.target).parent.name: cell.samples for cell in cells}
+    files = {Path(cell.target.folder).parent.name: cell.samples.file for cell in cells}
     records = []
     for one in chosen:
         with np.load(files[one.name]) as samples:

@@ -9,7 +9,7 @@ from typing import Any
 
 from art_snn.commands.options import OneLineParser, check_folder, whole
 from art_snn.errors import UsageError
-from art_snn.evaluation.store import read_rows
+from art_snn.evaluation import read_rows
 from art_snn.paper.figures import epsilon_figure, gamma_figure, retention_figure
 from art_snn.paper.published import TABLES
 from art_snn.paper.tables import write_table
@@ -52,7 +52,7 @@ def add_parsers(commands: Any) -> None:
     figure.add_argument("name", help=f"one of {', '.join(FIGURES)}")
     for parser in (table, figure):
         add = parser.add_argument
-        add("--results", type=Path, required=True, metavar="FILE", help="results.sqlite of art-snn paper")
+        add("--results", type=Path, required=True, metavar="FOLDER", help="folder of results of art-snn paper")
         add("--out", type=Path, metavar="FOLDER", help="folder to write to; that of the results if left out")
         add("--dataset", default="", metavar="NAME", help="name to give to the images; the rows' own if left out")
         add(
@@ -89,12 +89,11 @@ def run_figure(options: argparse.Namespace) -> int:
 
 
 def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
-    if not options.results.is_file():
-        raise UsageError(f"no results file {str(options.results)!r}; art-snn paper makes one")
-    if options.results.stat().st_size == 0:
-        raise UsageError(f"results file {str(options.results)!r} is empty; art-snn paper makes one")
+    if not options.results.exists():
+        raise UsageError(f"no results in {str(options.results)!r}; art-snn paper makes some")
     check_folder("--out", _out(options))
-    return renamed(read_rows(options.results), options.dataset, options.events_name)
+    rows = [row.to_json() for row in read_rows(options.results)]
+    return renamed(rows, options.dataset, options.events_name)
 
 
 def _records(file: Path) -> list[dict[str, Any]]:

@@ -1,15 +1,37 @@
-"""Attacks through rules: single evaluations, the search for gamma, and grids of experiments."""
+"""Attacks through rules: single evaluations, the search for a rule's hyperparameter, and grids of experiments."""
 
-from art_snn.evaluation.gamma import GammaCurve, tune_gamma
-from art_snn.evaluation.legacy import ATTACKS, PGD_STEPS, Row, evaluate_rules, make_fgsm, make_pgd
+from art_snn.evaluation.cells import Cell, run_cell
+from art_snn.evaluation.evaluate import evaluate_rules
+from art_snn.evaluation.grid import run_grid
+from art_snn.evaluation.metrics import Proportion, accuracy, attack_success_rate, wilson_interval
+from art_snn.evaluation.outcomes import Outcome, attack_through, zero_gradients
+from art_snn.evaluation.plan import GridPlan, make_cells
+from art_snn.evaluation.retention import temporal_retention
+from art_snn.evaluation.rows import GridRow, Row
+from art_snn.evaluation.samples import Choice
+from art_snn.evaluation.store import ResultStore, read_rows
+from art_snn.evaluation.tuning import Curve, tune
 
 __all__ = [
-    "ATTACKS",
-    "PGD_STEPS",
-    "GammaCurve",
+    "Cell",
+    "Choice",
+    "Curve",
+    "GridPlan",
+    "GridRow",
+    "Outcome",
+    "Proportion",
+    "ResultStore",
     "Row",
+    "accuracy",
+    "attack_success_rate",
+    "attack_through",
     "evaluate_rules",
-    "make_fgsm",
-    "make_pgd",
-    "tune_gamma",
+    "make_cells",
+    "read_rows",
+    "run_cell",
+    "run_grid",
+    "temporal_retention",
+    "tune",
+    "wilson_interval",
+    "zero_gradients",
 ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import binomtest
+
+from art_snn.checks import check_share
 
 
 class Proportion(NamedTuple):
@@ -49,15 +51,11 @@ def wilson_interval(count: int, total: int, confidence: float = 0.95) -> Proport
     """
     if not 0 <= count <= total:
         raise ValueError(f"count must be in 0 to total={total}, got {count}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be in (0, 1), got {confidence!r}")
+    check_share("confidence", confidence)
     if total == 0:
         return Proportion(math.nan, 0.0, 1.0, 0, 0)
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = count / total
-    centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
-    half = z / (1 + z**2 / total) * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
-    return Proportion(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)), count, total)
+    interval = binomtest(count, total).proportion_ci(confidence, "wilson")
+    return Proportion(count / total, float(interval.low), float(interval.high), count, total)
 
 
 def accuracy(predictions: np.ndarray, labels: np.ndarray) -> Proportion:
@@ -67,7 +65,7 @@ def accuracy(predictions: np.ndarray, labels: np.ndarray) -> Proportion:
         predictions: Logits (N, K).
         labels: Class indices (N,) or one-hot rows (N, K).
     """
-    hits = _classes(predictions) == _classes(labels)
+    hits = classes(predictions) == classes(labels)
     return wilson_interval(int(hits.sum()), len(hits))
 
 
@@ -89,11 +87,11 @@ def attack_success_rate(clean: np.ndarray, attacked: np.ndarray, labels: np.ndar
     """
     if not len(clean) == len(attacked) == len(labels):
         raise ValueError(f"lengths differ: clean {len(clean)}, attacked {len(attacked)}, labels {len(labels)}")
-    classes = _classes(labels)
-    correct = _classes(clean) == classes
-    flipped = correct & (_classes(attacked) != classes)
+    correct = classes(clean) == classes(labels)
+    flipped = correct & (classes(attacked) != classes(labels))
     return wilson_interval(int(flipped.sum()), int(correct.sum()))
 
 
-def _classes(rows: np.ndarray) -> np.ndarray:
-    return rows.argmax(1) if rows.ndim == 2 else rows
+def classes(rows: np.ndarray) -> np.ndarray:
+    """Return class indices (N,), of logits, one-hot rows (N, K) or class indices."""
+    return rows.argmax(1) if rows.ndim == 2 and rows.shape[1] > 1 else rows.reshape(-1)

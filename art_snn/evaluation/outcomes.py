@@ -6,23 +6,26 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logsumexp
 
 from art_snn.attacks import Attack
 from art_snn.checks import check_count
 from art_snn.classifier import PyTorchSNNClassifier
-from art_snn.evaluation.metrics import Proportion, wilson_interval
-from art_snn.rules import GradientRule, get_rule
+from art_snn.classifier.inputs import check_labels
+from art_snn.evaluation.metrics import Proportion, classes, wilson_interval
+from art_snn.rules import GradientRule
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
-    """What an attack did, one bit a sample; outcomes of several attacks on the same samples can be combined.
+    """What an attack did to each sample; outcomes of several attacks on the same samples can be combined.
 
     Attributes:
         correct: Whether the class was right before the attack, shape (N,).
         robust: Whether it is right after the attack, shape (N,).
         zero_gradient: Whether the gradient at the input is all zero, shape (N,); None where there is no gradient.
         changed: Whether the attack changed the input at all, shape (N,).
+        losses: Cross-entropy after the attack, shape (N,).
         seconds: Time that the attack took.
     """
 
@@ -30,6 +33,7 @@ class Outcome:
     robust: np.ndarray
     zero_gradient: np.ndarray | None
     changed: np.ndarray
+    losses: np.ndarray
     seconds: float
 
     @property
@@ -55,7 +59,7 @@ class Outcome:
 
 def attack_through(
     classifier: PyTorchSNNClassifier,
-    rule: str | GradientRule,
+    rule: str | GradientRule | None,
     attack: Attack,
     x: np.ndarray,
     y: np.ndarray,
@@ -69,10 +73,10 @@ def attack_through(
 
     Args:
         classifier: Where the gradient comes from. Neither it nor its rule is changed.
-        rule: Name of a rule, or a rule.
+        rule: Name of a rule, or a rule; None for the classifier's own.
         attack: The attack.
         x: Inputs (N, *input_shape), N >= 1.
-        y: Labels, class indices (N,).
+        y: Labels, class indices (N,) or one-hot rows (N, K).
         target: The classifier that is attacked, where it is another one (black box).
         correct: `Outcome.correct`, if it is known; computed otherwise.
         zero_gradient: `Outcome.zero_gradient`, if it is known.
@@ -81,20 +85,40 @@ def attack_through(
     Raises:
         ValueError: There are no samples, or a name or number is out of its range. Nothing has run then.
     """
-    if len(x) == 0:
-        raise ValueError("x is empty: there is nothing to attack")
-    check_count("batch_size", batch_size)
-    # What zero_gradient counts is not warned of, too.
-    source = classifier.with_rule(get_rule(rule), warn=False)
+    check_samples(classifier, x, y, batch_size)
+    # Zero gradients are counted by zero_gradients, not warned of.
+    source = classifier.with_rule(classifier.gradient_rule if rule is None else rule, warn=False)
     victim = classifier if target is None else target
     if correct is None:
-        correct = victim.predict(x, batch_size=batch_size).argmax(1) == y
+        correct = correct_samples(victim, x, y, batch_size=batch_size)
     start = time.perf_counter()
     examples = attack.make(source, batch_size=batch_size).generate(x, y)
-    robust = victim.predict(examples, batch_size=batch_size).argmax(1) == y
+    logits = victim.predict(examples, batch_size=batch_size)
     seconds = time.perf_counter() - start
-    changed = (np.asarray(examples) != x).reshape(len(x), -1).any(1)
-    return Outcome(correct=correct, robust=robust, zero_gradient=zero_gradient, changed=changed, seconds=seconds)
+    labels = classes(y)
+    return Outcome(
+        correct=correct,
+        robust=logits.argmax(1) == labels,
+        zero_gradient=zero_gradient,
+        changed=(np.asarray(examples) != x).reshape(len(x), -1).any(1),
+        losses=logsumexp(logits, axis=1) - logits[np.arange(len(x)), labels],
+        seconds=seconds,
+    )
+
+
+def check_samples(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, batch_size: int) -> None:
+    """Raise ValueError unless there are samples, a label for each, and a batch size >= 1."""
+    if len(x) == 0:
+        raise ValueError("x is empty: there is nothing to attack")
+    check_labels(y, len(x), classifier.nb_classes)
+    check_count("batch_size", batch_size)
+
+
+def correct_samples(
+    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, *, batch_size: int = 128
+) -> np.ndarray:
+    """Return whether a classifier gives each sample its label (N,)."""
+    return classes(classifier.predict(x, batch_size=batch_size)) == classes(y)
 
 
 def zero_gradients(
@@ -109,7 +133,7 @@ def zero_gradients(
         y: Labels (N,).
         batch_size: Samples to run at the same time, >= 1.
     """
-    source = classifier.with_rule(get_rule(rule), warn=False)
+    source = classifier.with_rule(rule, warn=False)
     parts = [slice(start, start + batch_size) for start in range(0, len(x), batch_size)]
     grads = [np.abs(source.loss_gradient(x[part], y[part])) for part in parts]
     return np.concatenate([grad.reshape(len(grad), -1).max(1) == 0 for grad in grads])

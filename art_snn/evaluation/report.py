@@ -13,67 +13,39 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
-from art_snn.evaluation import Row
-from art_snn.evaluation.metrics import Proportion
+from art_snn.evaluation.rows import Row
 from art_snn.files import write_atomic
 
-LABELS = {"hart": "HART", "stbp": "STBP", "rga": "RGA", "bptr": "BPTR", "rate": "rate gradient", "cba": "CBA"}
+_HEADER = ("rule", "gamma", "attack", "clean accuracy", "ASR [95 % CI]", "robust accuracy", "zero gradients", "seconds")
 
 
 def text_table(rows: Sequence[Row]) -> str:
     """Format rows as a Markdown table, with 95 % confidence intervals in brackets."""
-    return tabulate(
+    lines = [
         [
-            [
-                LABELS.get(row.rule, row.rule),
-                "" if row.gamma is None else f"{row.gamma:g}",
-                row.attack.upper(),
-                str(row.clean_accuracy),
-                str(row.attack_success_rate),
-                str(row.robust_accuracy),
-                f"{row.zero_gradients:.1%}",
-                f"{row.seconds:.1f}",
-            ]
-            for row in rows
-        ],
-        headers=[
-            "rule",
-            "gamma",
-            "attack",
-            "clean accuracy",
-            "ASR [95 % CI]",
-            "robust accuracy",
-            "zero gradients",
-            "seconds",
-        ],
-        tablefmt="github",
-        disable_numparse=True,
-    )
-
-
-def flat(row: Row) -> dict[str, Any]:
-    """Return a row as one level of names and numbers; ends of intervals have ``_low`` and ``_high`` in their names."""
-    record: dict[str, Any] = {}
-    for name, value in vars(row).items():
-        if isinstance(value, Proportion):
-            record[name] = value.value
-            record[f"{name}_low"] = value.low
-            record[f"{name}_high"] = value.high
-            record[f"{name}_n"] = value.total
-        else:
-            record[name] = value
-    return record
+            row.rule_title,
+            "" if row.gamma is None else f"{row.gamma:g}",
+            row.attack_title,
+            str(row.clean_accuracy),
+            str(row.attack_success_rate),
+            str(row.robust_accuracy),
+            "" if row.zero_gradients is None else f"{row.zero_gradients:.1%}",
+            f"{row.seconds:.1f}",
+        ]
+        for row in rows
+    ]
+    return tabulate(lines, headers=_HEADER, tablefmt="github", disable_numparse=True)
 
 
 def write_json(rows: Sequence[Row], settings: Mapping[str, Any], path: Path) -> None:
     """Write settings and rows as JSON."""
-    document = {"settings": dict(settings), "rows": [flat(row) for row in rows]}
+    document = {"settings": dict(settings), "rows": [row.to_json() for row in rows]}
     write_atomic(path, lambda file: file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8"))
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """Write rows as CSV, one line each."""
-    frame = pd.DataFrame([flat(row) for row in rows])
+    frame = pd.DataFrame([row.to_json() for row in rows])
     write_atomic(path, lambda file: frame.to_csv(file, index=False))
 
 
@@ -85,19 +57,19 @@ def plot(rows: Sequence[Row], title: str, path: Path) -> None:
         title: Title of the picture.
         path: File to write; its ending says the format (.png, .svg, .pdf).
     """
-    rules = list(dict.fromkeys(row.rule for row in rows))
-    attacks = list(dict.fromkeys(row.attack for row in rows))
+    rules = {row.rule_repr: row.rule_title for row in rows}
+    attacks = list(dict.fromkeys(row.attack_title for row in rows))
     width = 0.8 / len(attacks)
     with mpl.rc_context({"svg.hashsalt": "art_snn", "font.size": 10}):
         figure = Figure(figsize=(7.0, 3.2), layout="constrained")
         axes = figure.subplots()
         for i, attack in enumerate(attacks):
-            shares = {row.rule: row.attack_success_rate for row in rows if row.attack == attack}
-            places = [rules.index(rule) + (i - (len(attacks) - 1) / 2) * width for rule in shares]
+            shares = {row.rule_repr: row.attack_success_rate for row in rows if row.attack_title == attack}
+            places = [list(rules).index(rule) + (i - (len(attacks) - 1) / 2) * width for rule in shares]
             values = np.array([share.value for share in shares.values()])
             errors = np.array([[s.value - s.low, s.high - s.value] for s in shares.values()]).T.clip(min=0)
-            axes.bar(places, 100 * values, width * 0.92, yerr=100 * errors, capsize=3, label=attack.upper())
-        axes.set_xticks(range(len(rules)), [LABELS.get(rule, rule) for rule in rules])
+            axes.bar(places, 100 * values, width * 0.92, yerr=100 * errors, capsize=3, label=attack)
+        axes.set_xticks(range(len(rules)), list(rules.values()))
         axes.set_ylabel("attack success rate (%)")
         axes.set_ylim(0, 105)
         axes.set_title(title, fontsize=10)

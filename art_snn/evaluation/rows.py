@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ class Row:
     Attributes:
         rule: Name of the rule; "" where the attack needs no gradient.
         rule_title: What tables call the rule.
+        rule_repr: The rule with its hyperparameters, such as "HART(gamma=0.7)".
         gamma: The rule's gamma; None for rules without one.
         attack: Name of the attack.
         attack_title: What tables call the attack.
@@ -39,6 +41,7 @@ class Row:
 
     rule: str
     rule_title: str
+    rule_repr: str
     gamma: float | None
     attack: str
     attack_title: str
@@ -88,7 +91,7 @@ def _read(record: Mapping[str, Any], name: str, kind: str) -> Any:
     if kind != "Proportion":
         return value
     low, high, hits, total = (record[f"{name}_{end}"] for end in _ENDS)
-    return Proportion(float("nan") if value is None else value, low, high, hits, total)
+    return Proportion(math.nan if value is None else value, low, high, hits, total)
 
 
 def measured(rule: GradientRule | None, attack: Attack, outcome: Outcome) -> dict[str, Any]:
@@ -102,6 +105,7 @@ def measured(rule: GradientRule | None, attack: Attack, outcome: Outcome) -> dic
     return {
         "rule": "" if rule is None else rule.name,
         "rule_title": "" if rule is None else rule.title,
+        "rule_repr": "" if rule is None else repr(rule),
         "gamma": getattr(rule, "gamma", None),
         "attack": attack.name,
         "attack_title": attack.title,
@@ -134,8 +138,9 @@ class GridRow(Row):
         seed: Seed of the target's training.
         epochs: Epochs that the target was trained for.
         setting: "white-box" or "black-box".
-        gamma_chosen: How gamma was chosen (`art_snn.evaluation.cells`); "" where there is none to choose.
-        gamma_curve: Gamma, flipped samples and samples at each value that was measured; None where it was not tuned.
+        parameter: Field of the rule that was tuned, such as "gamma"; "" for none.
+        gamma_chosen: How it, or a gamma, was chosen (`art_snn.evaluation.cells.Choice`); "" where nothing was.
+        gamma_curve: Value, flipped samples and samples, where it was measured; None where nothing was tuned.
         n_tune: Correctly classified samples that it was tuned on.
         target_sha256: Digest of the target's weights.
         source_sha256: Digest of the weights that gradients come from.
@@ -156,6 +161,7 @@ class GridRow(Row):
     seed: int
     epochs: int
     setting: str
+    parameter: str
     gamma_chosen: str
     gamma_curve: list[list[float]] | None
     n_tune: int

@@ -1,163 +1,111 @@
-"""Rows of a grid in SQLite: each lands whole, once, and several processes may write."""
+"""Rows of a grid in a folder: a file for each row, written whole, and a lock for each that is being worked on."""
 
 from __future__ import annotations
 
 import json
-import os
-import socket
-import sqlite3
-import threading
 import time
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from filelock import FileLock, Timeout
 
 from art_snn.errors import ResultsError
+from art_snn.evaluation.rows import GridRow
+from art_snn.files import write_atomic
 
-SCHEMA = 1
-# A claim is taken over when its owner has not renewed it for so long, or is dead on this machine.
-STALE_S = 60.0
-_RENEW_S = 10.0
-_BUSY_S = 60.0
+FORMAT = 1
+_LOCKS = ".locks"
+_AGAIN = "run art-snn paper again, into another folder"
 
 
 class ResultStore:
-    """A results file: finished rows, and who works on which cell.
+    """A folder of results: finished rows, and locks of those who work on others.
+
+    A lock goes with its process, also when that is killed.
 
     Args:
-        path: The file; made if missing.
+        folder: The folder; made if missing.
 
     Raises:
-        ResultsError: The file is no results file, or of another schema.
-        OSError: It cannot be made.
+        ResultsError: A file is there, or results of art-snn 0.1.0.
+        OSError: The folder cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        if path.is_dir():
-            raise ResultsError(f"{path} is a folder, not a results file")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._transaction() as db:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version == 0 and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
-                db.execute("CREATE TABLE results (key TEXT PRIMARY KEY, row TEXT NOT NULL, written REAL NOT NULL)")
-                db.execute("CREATE TABLE claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL, renewed REAL NOT NULL)")
-                db.execute(f"PRAGMA user_version = {SCHEMA:d}")
-            else:
-                _check_schema(path, version)
+    def __init__(self, folder: Path) -> None:
+        _check_folder(folder)
+        (folder / _LOCKS).mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._held: dict[str, FileLock] = {}
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[GridRow]:
         """Return all rows, in the order in which they landed."""
-        return read_rows(self.path)
+        return read_rows(self.folder)
 
     def missing(self, keys: Sequence[str]) -> list[str]:
         """Return the keys that have no row yet, in their order."""
-        with self._transaction() as db:
-            done = {key for (key,) in db.execute("SELECT key FROM results")}
-        return [key for key in keys if key not in done]
+        return [key for key in keys if not self._file(key).exists()]
 
     def claim(self, keys: Sequence[str]) -> str | None:
-        """Return the first key that has no row and that nobody works on, and claim it; None if there is none."""
-        with self._transaction() as db:
-            done = {key for (key,) in db.execute("SELECT key FROM results")}
-            held = {key: (owner, renewed) for key, owner, renewed in db.execute("SELECT * FROM claims")}
-            for key in keys:
-                if key in done or (key in held and not _abandoned(*held[key])):
-                    continue
-                db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (key, self.owner, time.time()))
+        """Return the first key that has no row and that nobody works on, and lock it; None if there is none."""
+        for key in self.missing(keys):
+            lock = FileLock(self.folder / _LOCKS / key, thread_local=False)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            if not self._file(key).exists():
+                self._held[key] = lock
                 return key
+            lock.release()  # finished by another process a moment ago
         return None
 
-    def finish(self, key: str, row: Mapping[str, Any]) -> bool:
-        """Write a row and give up the claim; say False if the row was there already, which is kept then."""
-        with self._transaction() as db:
-            text = json.dumps(dict(row), sort_keys=True)
-            added = db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?)", (key, text, time.time())).rowcount
-            db.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, self.owner))
-        return added == 1
+    def finish(self, key: str, row: GridRow) -> bool:
+        """Write a row and give up its lock; return False if the row was there already, which is kept then."""
+        is_new = not self._file(key).exists()
+        if is_new:
+            text = json.dumps({"format": FORMAT, "written": time.time(), "row": row.to_json()}, indent=1)
+            write_atomic(self._file(key), lambda file: file.write_text(text + "\n", encoding="utf-8"))
+        if key in self._held:
+            (self.folder / _LOCKS / key).unlink(missing_ok=True)
+            self._held.pop(key).release()
+        return is_new
 
     def release(self) -> None:
-        """Give up all of this store's claims."""
-        with self._transaction() as db:
-            db.execute("DELETE FROM claims WHERE owner = ?", (self.owner,))
+        """Give up all locks of this store."""
+        while self._held:
+            self._held.popitem()[1].release()
 
-    @contextmanager
-    def renewing(self) -> Iterator[None]:
-        """Renew this store's claims from a thread inside the block, and give up what is left of them after it."""
-        over = threading.Event()
-
-        def renew() -> None:
-            while not over.wait(_RENEW_S):
-                with self._transaction() as db:
-                    db.execute("UPDATE claims SET renewed = ? WHERE owner = ?", (time.time(), self.owner))
-
-        thread = threading.Thread(target=renew, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-            self.release()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection with the write lock; all of the block's changes land, or none."""
-        with (
-            _plain_errors(self.path),
-            closing(sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)) as db,
-        ):
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
+    def _file(self, key: str) -> Path:
+        return self.folder / f"{key}.json"
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return all rows of a results file, in the order in which they landed; the file need not be writable.
+def read_rows(folder: Path) -> list[GridRow]:
+    """Return all rows of a folder, in the order in which they landed; nothing is written.
 
     Raises:
-        ResultsError: The file is no results file, or of another schema.
+        ResultsError: It is a file, or holds results of art-snn 0.1.0, or a file that is damaged or of another format.
         OSError: It is missing, or cannot be read.
     """
-    # "rw" makes no file, reads those that are write-protected, and rolls back what a killed process left unfinished.
-    address = f"{path.absolute().as_uri()}?mode=rw"
-    with _plain_errors(path), closing(sqlite3.connect(address, uri=True, timeout=_BUSY_S)) as db:
-        _check_schema(path, db.execute("PRAGMA user_version").fetchone()[0])
-        found = db.execute("SELECT row FROM results ORDER BY written, key").fetchall()
-    return [json.loads(text) for (text,) in found]
+    _check_folder(folder)
+    files = [path for path in folder.iterdir() if path.suffix == ".json" and not path.name.startswith(".")]
+    landed = sorted(((*_read(path), path) for path in files), key=lambda entry: (entry[0], entry[2]))
+    return [row for _, row, _ in landed]
 
 
-def _check_schema(path: Path, version: int) -> None:
-    if version != SCHEMA:
-        raise ResultsError(f"{path} has schema {version}, and this art_snn reads schema {SCHEMA}; name another file")
-
-
-@contextmanager
-def _plain_errors(path: Path) -> Iterator[None]:
-    """Raise SQLite's errors as OSError or ResultsError that name the file."""
+def _read(file: Path) -> tuple[float, GridRow]:
     try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise OSError(f"cannot use the results file {str(path)!r}: {error}") from None
-    except sqlite3.DatabaseError as error:
-        raise ResultsError(f"{path} is no results file, or damaged: {error}") from None
+        content = json.loads(file.read_text(encoding="utf-8"))
+        version = content["format"]
+        if version == FORMAT:
+            return content["written"], GridRow.from_json(content["row"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResultsError(f"{file} is damaged ({error}); delete it, and art-snn paper makes it again") from None
+    raise ResultsError(f"{file} has format {version!r}, and this art_snn reads format {FORMAT}; {_AGAIN}")
 
 
-def _abandoned(owner: str, renewed: float) -> bool:
-    """Say whether nobody works on a claim any more."""
-    host, _, rest = owner.partition(":")
-    if host == socket.gethostname():
-        try:
-            os.kill(int(rest.split(":")[0]), 0)
-        except ProcessLookupError:
-            return True
-        except (PermissionError, ValueError):
-            pass
-    return time.time() - renewed > STALE_S
+def _check_folder(folder: Path) -> None:
+    for path in (folder, folder / "results.sqlite", folder.parent / "results.sqlite"):
+        if path.is_file():
+            raise ResultsError(
+                f"{path} is a file, and results are kept in a folder; those of art-snn 0.1.0 cannot be read: {_AGAIN}"
+            )

@@ -13,9 +13,11 @@ import torch
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
+from art_snn.attacks import FGSM, PAPER_STEP, PGD, Attack
 from art_snn.data.sets import DIGITS, is_events, title
 from art_snn.errors import BusyError
-from art_snn.evaluation.grid import GridPlan, quiet_workers
+from art_snn.evaluation import GridPlan
+from art_snn.evaluation.grid import quiet_workers
 from art_snn.evaluation.retention import temporal_retention
 from art_snn.snn.encoders import DirectEncoder
 from art_snn.snn.network import SpikingNetwork
@@ -27,7 +29,6 @@ _POLL_S, _POLL_MOST_S = 1.0, 30.0
 SIZES = ("small", "full")
 RULES = ("cba", "bptr", "stbp", "rga", "rate", "hart")
 EPS = (2 / 255, 4 / 255, 8 / 255)
-PAPER_STEP = 2 / 255
 ROBUST_EPS = 2.55 / 255
 # Frames are counts of events; what 8/255 is to an image would be lost among them.
 EVENT_EPS = (8 / 255, 0.1, 0.25)
@@ -229,8 +230,7 @@ def plans(
             targets=[folder / one.name],
             sources=[folder / one.surrogate().name],
             rules=RULES,
-            eps=one.eps,
-            eps_step=None if is_events(one.recipe.data) else PAPER_STEP,
+            attacks=[attack for eps in one.eps for attack in _attacks(eps, one.recipe)],
             samples=samples,
             tuning_samples=tuning_samples,
             tune_on_test=tune_on_test,
@@ -239,6 +239,10 @@ def plans(
         )
         for one in chosen
     ]
+
+
+def _attacks(eps: float, recipe: Recipe) -> list[Attack]:
+    return [FGSM(eps=eps), PGD(eps=eps, eps_step=None if recipe.events else PAPER_STEP)]
 
 
 def retention_records(

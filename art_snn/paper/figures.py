@@ -10,10 +10,9 @@ import numpy as np
 
 from art_snn.errors import NothingToDrawError
 from art_snn.evaluation.metrics import wilson_interval
-from art_snn.evaluation.report import LABELS
 from art_snn.paper.drawing import save
 from art_snn.paper.retention_figure import retention_figure
-from art_snn.paper.wording import architecture, gamma_policy, is_events, size, star, variants
+from art_snn.paper.wording import LABELS, architecture, gamma_policy, is_events, size, star, variants
 
 __all__ = ["NothingToDrawError", "epsilon_figure", "gamma_figure", "retention_figure"]
 

@@ -10,11 +10,10 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from art_snn.evaluation.report import LABELS
 from art_snn.files import write_atomic
 from art_snn.paper.comparison import compared, setting_text
 from art_snn.paper.published import TABLES
-from art_snn.paper.wording import architecture, gamma_policy, is_events, size, star, step, steps, variants
+from art_snn.paper.wording import LABELS, architecture, gamma_policy, is_events, size, star, step, steps, variants
 
 Row = Mapping[str, Any]
 

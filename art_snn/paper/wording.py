@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from art_snn.evaluation.cells import GIVEN
-from art_snn.evaluation.legacy import PGD_STEPS
+from art_snn.attacks import PAPER_STEPS
+from art_snn.evaluation import Choice
 
 Row = Mapping[str, Any]
+
+LABELS = {"hart": "HART", "stbp": "STBP", "rga": "RGA", "bptr": "BPTR", "rate": "rate gradient", "cba": "CBA"}
 
 ARCHITECTURES = {
     "vgg11": "VGG-11",
@@ -69,13 +71,13 @@ def step(row: Row) -> float | None:
 
 def steps(row: Row) -> int | None:
     """Return the number of steps of PGD; None for other attacks."""
-    return int(row.get("max_iter") or PGD_STEPS) if row["attack"] == "pgd" else None
+    return int(row.get("max_iter") or PAPER_STEPS) if row["attack"] == "pgd" else None
 
 
 def gamma_policy(row: Row) -> str:
     """Return how gamma was chosen, such that rows with the same words can be compared; "" for rules without gamma."""
     chosen = str(row["gamma_chosen"])
-    if chosen == GIVEN:
+    if chosen == Choice.GIVEN.value:
         return f"{chosen}, {row['gamma']}"
     return f"{chosen}, all {_SWEEP} values" if len(row["gamma_curve"] or ()) >= _SWEEP else chosen
 

@@ -9,7 +9,6 @@ the other reset, and how far the potential is spread out given the mean current.
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +16,11 @@ import torch
 from tabulate import tabulate
 from torch import Tensor, nn
 
+from art_snn.attacks import FGSM, PGD
 from art_snn.data import stratified_part
 from art_snn.engine import run as engine
-from art_snn.evaluation.legacy import ATTACKS, make_pgd
-from art_snn.evaluation.metrics import accuracy, attack_success_rate
+from art_snn.evaluation import accuracy, attack_success_rate, read_rows
 from art_snn.evaluation.retention import SMALLEST_CURRENT, _within_bins, temporal_retention
-from art_snn.evaluation.store import read_rows
 from art_snn.rules import CBA
 from art_snn.snn.dynamics import reset
 from art_snn.snn.encoders import DirectEncoder
@@ -68,10 +66,10 @@ def conversion(folder: Path, samples: dict[str, np.ndarray], eps: float, eps_ste
     given = [module.given for module in ann if isinstance(module, Activation)]
     errors = [float((a - r).norm() / r.norm()) for a, r in zip(given, rates, strict=True)]
     row = [folder.name, str(accuracy(clean, y)), str(accuracy(clean_ann, y)), f"{errors[0]:.2f} to {max(errors):.2f}"]
-    classifier.gradient_rule = "cba"
+    source = classifier.with_rule("cba")
     part = stratified_part(y, SAMPLES)
-    for make in (ATTACKS["fgsm"], partial(make_pgd, eps_step=eps_step)):
-        examples = make(classifier, eps, 128).generate(x[part], y[part])
+    for attack in (FGSM(eps=eps), PGD(eps=eps, eps_step=eps_step)):
+        examples = attack.make(source).generate(x[part], y[part])
         row.append(str(attack_success_rate(clean_ann[part], predict(examples), y[part])))
         row.append(str(attack_success_rate(clean[part], classifier.predict(examples), y[part])))
     return row
@@ -114,9 +112,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--eps", type=float, help="size of the attacks; the largest of the rows if left out")
     options = parser.parse_args()
-    rows = read_rows(options.folder / "results.sqlite")
-    eps = options.eps or max(row["eps"] for row in rows)
-    step = next((row["eps_step"] for row in rows if row["attack"] == "pgd"), None)
+    rows = read_rows(options.folder / "results")
+    eps = options.eps or max(row.eps for row in rows)
+    step = next((row.eps_step for row in rows if row.attack == "pgd"), None)
     (file,) = (options.folder / "samples").glob("*.npz")
     with np.load(file) as archive:
         samples = {name: archive[name] for name in ("x", "y")}

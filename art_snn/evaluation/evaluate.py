@@ -1,0 +1,66 @@
+"""Rules times attacks: how robust does one network look through each gradient?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from art_snn.attacks import Attack
+from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.evaluation.outcomes import attack_through, check_samples, correct_samples, zero_gradients
+from art_snn.evaluation.rows import Row, measured
+from art_snn.rules import GradientRule, get_rule
+
+
+def evaluate_rules(
+    classifier: PyTorchSNNClassifier,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    rules: Sequence[str | GradientRule],
+    attacks: Sequence[Attack],
+    batch_size: int = 128,
+) -> Iterator[Row]:
+    """Attack a classifier through each rule, and yield a row when each attack is over.
+
+    Args:
+        classifier: A trained classifier. Neither it nor its rule is changed.
+        x: Inputs (N, *input_shape), N >= 1.
+        y: Labels, class indices (N,) or one-hot rows (N, K).
+        rules: Names of rules, or rules.
+        attacks: The attacks, such as ``FGSM(eps=0.1)`` (`art_snn.attacks`).
+        batch_size: Samples to attack at the same time, >= 1.
+
+    Raises:
+        TypeError: A rule is no rule, or an attack no `Attack`. Nothing has run then.
+        ValueError: There are no samples, or a name or number is out of its range. Nothing has run then.
+    """
+    check_samples(classifier, x, y, batch_size)
+    check_attacks(attacks)
+    return _rows(classifier, x, y, [get_rule(rule) for rule in rules], attacks, batch_size)
+
+
+def check_attacks(attacks: Sequence[Attack]) -> None:
+    """Raise TypeError unless all are attacks."""
+    for attack in attacks:
+        if not isinstance(attack, Attack):
+            raise TypeError(f"an attack must be an Attack such as FGSM(eps=0.1), got {attack!r}")
+
+
+def _rows(
+    classifier: PyTorchSNNClassifier,
+    x: np.ndarray,
+    y: np.ndarray,
+    rules: Sequence[GradientRule],
+    attacks: Sequence[Attack],
+    batch_size: int,
+) -> Iterator[Row]:
+    correct = correct_samples(classifier, x, y, batch_size=batch_size)
+    for rule in rules:
+        zeros = zero_gradients(classifier, rule, x, y, batch_size=batch_size)
+        for attack in attacks:
+            outcome = attack_through(
+                classifier, rule, attack, x, y, correct=correct, zero_gradient=zeros, batch_size=batch_size
+            )
+            yield Row(**measured(rule, attack, outcome))

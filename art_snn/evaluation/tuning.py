@@ -1,0 +1,179 @@
+"""The search for the value of a rule's hyperparameter, such as HART's gamma."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from art_snn.attacks import Attack
+from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.evaluation.metrics import Proportion
+from art_snn.evaluation.outcomes import attack_through, check_samples, correct_samples
+from art_snn.rules import GradientRule, get_rule
+
+# The papers' sweep of gamma: 0.10, 0.15, ..., 2.45, which is 48 values.
+BOUNDS, STEP = (0.1, 2.45), 0.05
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Attack success over a hyperparameter, where it was measured.
+
+    Attributes:
+        values: Values of the hyperparameter, rising.
+        success: Attack success rate at each.
+        losses: Mean cross-entropy of the attacked samples at each; it decides where the success is equal.
+        best: The value of the largest success.
+        rule: The rule with this value.
+    """
+
+    values: tuple[float, ...]
+    success: tuple[Proportion, ...]
+    losses: tuple[float, ...]
+    best: float
+    rule: GradientRule
+
+    def points(self) -> list[list[float]]:
+        """Return value, flipped samples and samples at each value."""
+        return [[value, share.hits, share.total] for value, share in zip(self.values, self.success, strict=True)]
+
+
+def candidates(
+    rule: str | GradientRule, field: str, *, bounds: tuple[float, float] = BOUNDS, step: float = STEP
+) -> dict[float, GradientRule]:
+    """Return a rule with each value of one of its fields on a lattice.
+
+    Args:
+        rule: Name of a rule, or a rule.
+        field: Name of a field that is a float.
+        bounds: Smallest and largest value.
+        step: Distance of neighbours on the lattice, > 0.
+
+    Raises:
+        ValueError: The rule has no such field, or a number is out of its range.
+
+    Example:
+        >>> list(candidates("hart", "gamma", bounds=(0.5, 1.0), step=0.25))
+        [0.5, 0.75, 1.0]
+    """
+    rule = get_rule(rule)
+    tunable = [entry.name for entry in fields(rule) if entry.type in (float, "float")]  # type: ignore[arg-type]
+    if field not in tunable:
+        choices = f"it has {', '.join(tunable)}" if tunable else "it has none"
+        raise ValueError(f"{rule!r} has no number {field!r} to tune; {choices}")
+    low, high = bounds
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"bounds must be two rising finite numbers, got {bounds!r}")
+    if not 0 < step <= high - low:
+        raise ValueError(f"step must be in (0, {high - low:g}], got {step!r}")
+    lattice = [round(low + i * step, 10) for i in range(round((high - low) / step) + 1)]
+    return {value: replace(rule, **{field: value}) for value in lattice}  # type: ignore[type-var]
+
+
+def tune(
+    rule: str | GradientRule,
+    field: str,
+    classifier: PyTorchSNNClassifier,
+    attack: Attack,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    target: PyTorchSNNClassifier | None = None,
+    bounds: tuple[float, float] = BOUNDS,
+    step: float = STEP,
+    sweep: bool = False,
+    batch_size: int = 128,
+    verbose: bool = False,
+) -> Curve:
+    """Search the value of a rule's hyperparameter with which an attack succeeds most.
+
+    The success is about unimodal in HART's gamma (Hao et al., ICLR 2024), so golden-section search on the lattice of
+    ``step`` (with Fibonacci numbers, which are its ratio on a lattice) finds it in 8 of 48 values.
+
+    Give samples that the result is not reported on: tuning on those is a choice that makes an attack look stronger.
+
+    Args:
+        rule: Name of a rule, or a rule, whose other fields stay as they are.
+        field: The field to tune, such as "gamma"; it is a float.
+        classifier: Where the gradient comes from. Neither it nor its rule is changed.
+        attack: The attack.
+        x: Samples to tune on (N, *input_shape), N >= 1.
+        y: Their labels, class indices (N,) or one-hot rows (N, K).
+        target: The classifier that is attacked, where it is another one (black box).
+        bounds: Smallest and largest value.
+        step: Distance of neighbours on the lattice, > 0.
+        sweep: Measure the whole lattice instead, as the papers do.
+        batch_size: Samples to attack at the same time, >= 1.
+        verbose: Show progress.
+
+    Returns:
+        All values that were measured, and the best.
+
+    Raises:
+        ValueError: The rule has no such field, a value is out of its range, or there are no samples. Nothing has run
+            then.
+    """
+    rules = candidates(rule, field, bounds=bounds, step=step)
+    lattice = list(rules)
+    check_samples(classifier, x, y, batch_size)
+    correct = correct_samples(classifier if target is None else target, x, y, batch_size=batch_size)
+    measured: dict[int, tuple[Proportion, float]] = {}
+
+    def score(index: int) -> tuple[int, float]:
+        if index not in measured:
+            outcome = attack_through(
+                classifier, rules[lattice[index]], attack, x, y, target=target, correct=correct, batch_size=batch_size
+            )
+            measured[index] = outcome.attack_success_rate, float(outcome.losses.mean())
+            bar.update()
+        success, loss = measured[index]
+        return success.hits, loss
+
+    with tqdm(desc=f"Tuning {field}", unit="value", disable=not verbose, leave=False) as bar:
+        if sweep:
+            for index in range(len(lattice)):
+                score(index)
+        else:
+            fibonacci_search(score, len(lattice))
+    order = sorted(measured)
+    best = lattice[max(order, key=score)]
+    return Curve(
+        values=tuple(lattice[i] for i in order),
+        success=tuple(measured[i][0] for i in order),
+        losses=tuple(measured[i][1] for i in order),
+        best=best,
+        rule=rules[best],
+    )
+
+
+def fibonacci_search(score: Callable[[int], tuple[int, float]], count: int) -> int:
+    """Return the index in ``range(count)`` with the largest score, if the score rises to it and falls after it.
+
+    Source: Kiefer, "Sequential minimax search for a maximum" (1953).
+
+    Args:
+        score: Score of an index; asked again for the same index now and then.
+        count: Number of indices, >= 1.
+    """
+    small, large = 1, 1
+    while small + large - 1 < count:
+        small, large = large, small + large
+    low, high = -1, small + large - 1  # the maximum is strictly between them
+
+    def padded(index: int) -> tuple[float, float]:
+        return score(index) if index < count else (-np.inf, -index)
+
+    while high - low > 2:
+        left, right = low + small, low + large
+        if left == right:
+            right += 1
+        if padded(left) >= padded(right):
+            high = right
+        else:
+            low = left
+        small, large = large - small, small
+    return low + 1
