@@ -17,7 +17,7 @@ from art_snn.commands.results import RETENTION
 from art_snn.data.sets import is_events, resolved
 from art_snn.data.split import stratified_part
 from art_snn.errors import DataError, UsageError
-from art_snn.evaluation import Cell, Choice, ResultStore, make_cells, run_grid
+from art_snn.evaluation import Cell, Choice, check_results, make_cells, run_grid
 from art_snn.files import write_atomic
 from art_snn.paper.experiments import SIZES, Experiment, experiments, plans, retention_records, train_all
 from art_snn.paper.figures import epsilon_figure, gamma_figure, retention_figure
@@ -70,8 +70,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = _checked(options)
     verbose = not options.quiet
     results, runs = options.out / RESULTS, options.out / RUNS
-    if results.parent.is_dir():
-        ResultStore(results)  # before any work: are the results those of another version?
+    check_results(results)
     print("0. trying the data and the networks", flush=True)
     _try(chosen, runs, options)
     print(f"1. {2 * len(chosen)} networks in {runs}", flush=True)

@@ -9,7 +9,7 @@ from art_snn.evaluation.plan import GridPlan, make_cells
 from art_snn.evaluation.retention import temporal_retention
 from art_snn.evaluation.rows import GridRow, Row
 from art_snn.evaluation.samples import Choice
-from art_snn.evaluation.store import ResultStore, read_rows
+from art_snn.evaluation.store import ResultStore, check_results, read_rows
 from art_snn.evaluation.tuning import Curve, tune
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "accuracy",
     "attack_success_rate",
     "attack_through",
+    "check_results",
     "evaluate_rules",
     "make_cells",
     "read_rows",

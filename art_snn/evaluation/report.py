@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +57,19 @@ def plot(rows: Sequence[Row], title: str, path: Path) -> None:
         title: Title of the picture.
         path: File to write; its ending says the format (.png, .svg, .pdf).
     """
-    rules = {row.rule_repr: row.rule_title for row in rows}
-    attacks = list(dict.fromkeys(row.attack_title for row in rows))
+    rules = _labels((row.rule_title, row.rule_repr) for row in rows)
+    attacks = _labels((row.attack_title, f"{row.attack_title}, ε={row.eps:g}") for row in rows)
     width = 0.8 / len(attacks)
     with mpl.rc_context({"svg.hashsalt": "art_snn", "font.size": 10}):
         figure = Figure(figsize=(7.0, 3.2), layout="constrained")
         axes = figure.subplots()
-        for i, attack in enumerate(attacks):
-            shares = {row.rule_repr: row.attack_success_rate for row in rows if row.attack_title == attack}
+        for i, (attack, label) in enumerate(attacks.items()):
+            mine = [row for row in rows if f"{row.attack_title}, ε={row.eps:g}" == attack]
+            shares = {row.rule_repr: row.attack_success_rate for row in mine}
             places = [list(rules).index(rule) + (i - (len(attacks) - 1) / 2) * width for rule in shares]
             values = np.array([share.value for share in shares.values()])
             errors = np.array([[s.value - s.low, s.high - s.value] for s in shares.values()]).T.clip(min=0)
-            axes.bar(places, 100 * values, width * 0.92, yerr=100 * errors, capsize=3, label=attack)
+            axes.bar(places, 100 * values, width * 0.92, yerr=100 * errors, capsize=3, label=label)
         axes.set_xticks(range(len(rules)), list(rules.values()))
         axes.set_ylabel("attack success rate (%)")
         axes.set_ylim(0, 105)
@@ -76,3 +77,10 @@ def plot(rows: Sequence[Row], title: str, path: Path) -> None:
         axes.legend(frameon=False, ncols=len(attacks), loc="upper right")
         axes.spines[["top", "right"]].set_visible(False)
         write_atomic(path, lambda file: figure.savefig(file, dpi=150))
+
+
+def _labels(names: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return from each long name the short one, or itself where several long names share the short one."""
+    short = {name: title for title, name in names}
+    titles = list(short.values())
+    return {name: title if titles.count(title) == 1 else name for name, title in short.items()}

@@ -32,7 +32,7 @@ class ResultStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        _check_folder(folder)
+        check_results(folder)
         (folder / _LOCKS).mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._held: dict[str, FileLock] = {}
@@ -86,7 +86,7 @@ def read_rows(folder: Path) -> list[GridRow]:
         ResultsError: It is a file, or holds results of art-snn 0.1.0, or a file that is damaged or of another format.
         OSError: It is missing, or cannot be read.
     """
-    _check_folder(folder)
+    check_results(folder)
     files = [path for path in folder.iterdir() if path.suffix == ".json" and not path.name.startswith(".")]
     landed = sorted(((*_read(path), path) for path in files), key=lambda entry: (entry[0], entry[2]))
     return [row for _, row, _ in landed]
@@ -103,7 +103,8 @@ def _read(file: Path) -> tuple[float, GridRow]:
     raise ResultsError(f"{file} has format {version!r}, and this art_snn reads format {FORMAT}; {_AGAIN}")
 
 
-def _check_folder(folder: Path) -> None:
+def check_results(folder: Path) -> None:
+    """Raise ResultsError where a file is in the place of a folder of results, or results of art-snn 0.1.0 are in it."""
     for path in (folder, folder / "results.sqlite", folder.parent / "results.sqlite"):
         if path.is_file():
             raise ResultsError(

@@ -12,7 +12,9 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from art_snn.__main__ import main
 from art_snn.commands import paper as paper_command
 from art_snn.data import load_digits
-from art_snn.evaluation.store import ResultStore
+from art_snn.evaluation import ResultStore
+from art_snn.evaluation.cells import Weights
+from art_snn.evaluation.samples import Samples
 from art_snn.paper.experiments import Experiment, experiments
 from art_snn.training.recipe import Recipe
 
@@ -65,7 +67,8 @@ def test_retention_is_of_all_classes(tmp_path, monkeypatch):
 
     monkeypatch.setattr(paper_command, "retention_records", records)
     chosen = experiments("small", images="digits")[:1]
-    files = {"target": str(tmp_path / chosen[0].name / "epoch-0001"), "samples": str(tmp_path / "samples.npz")}
+    folder = str(tmp_path / chosen[0].name / "epoch-0001")
+    files = {"target": Weights(folder, ""), "samples": Samples(str(tmp_path / "samples.npz"), "")}
     options = argparse.Namespace(out=tmp_path, events_name="", dataset="", device="cpu")
     paper_command._retention(chosen, tmp_path, [argparse.Namespace(**files)], options)
     assert set(np.bincount(seen[0].astype(int), minlength=10)) == {6, 7}
@@ -83,21 +86,21 @@ def test_paper_runs_from_training_to_figures_and_goes_on(tmp_path, capsys):
     names = {file.name for file in out.iterdir()}
     assert {f"table{n}.{end}" for n in range(1, 6) for end in ("md", "tex", "csv")} <= names
     assert {f"{name}.{end}" for name in ("gamma", "epsilon", "retention") for end in ("png", "svg")} <= names
-    rows = ResultStore(out / "results.sqlite").rows()
+    rows = ResultStore(out / "results").rows()
     assert len(rows) == 3 * 6 * 2 * 3 * 2
-    assert {one["dataset"] for one in rows} == {"the digits"}
+    assert {one.dataset for one in rows} == {"the digits"}
     assert len(pd.read_csv(out / "rows.csv")) == len(rows)
-    assert {one["seed"] for one in rows} == {0}
-    assert len({one["source_sha256"] for one in rows}) == 6
+    assert {one.seed for one in rows} == {0}
+    assert len({one.source_sha256 for one in rows}) == 6
     before = {file: file.stat().st_mtime_ns for file in (out / "runs").rglob("*")}
     assert main(words) == 0
     assert {file: file.stat().st_mtime_ns for file in (out / "runs").rglob("*")} == before
-    assert ResultStore(out / "results.sqlite").rows() == rows
+    assert ResultStore(out / "results").rows() == rows
     capsys.readouterr()
-    assert main(["table", "5", "--results", str(out / "results.sqlite"), "--out", str(tmp_path / "more")]) == 0
+    assert main(["table", "5", "--results", str(out / "results"), "--out", str(tmp_path / "more")]) == 0
     assert "Sizes of the perturbation" in capsys.readouterr().out
     for name in ("gamma", "retention", "epsilon"):
-        assert main(["figure", name, "--results", str(out / "results.sqlite"), "--out", str(tmp_path / "more")]) == 0
+        assert main(["figure", name, "--results", str(out / "results"), "--out", str(tmp_path / "more")]) == 0
     assert len(list((tmp_path / "more").iterdir())) == 9
     assert main([*words, "--seed", "5"]) == 2
     assert "holds another training (seed is 0 there and 5 here)" in capsys.readouterr().err

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from art_snn.attacks import FGSM
 from art_snn.data import load_digits
 from art_snn.data.split import Split
 from art_snn.errors import CheckpointError, DataError
 from art_snn.evaluation import cells as cells_module
-from art_snn.evaluation.cells import run_cell
-from art_snn.evaluation.grid import make_cells
+from art_snn.evaluation import make_cells, run_cell
+from art_snn.evaluation.cells import Weights, weights_digest
+from art_snn.evaluation.samples import Samples, read_samples
 from art_snn.training.checkpoints import read_checkpoint
 from art_snn.training.recipe import Recipe
 from art_snn.training.run import train
@@ -23,7 +26,8 @@ from tests.evaluation.plans import plan
 
 def test_changed_and_unfit_checkpoints_are_refused(runs, tmp_path):
     (cell, *_) = make_cells(plan(runs), tmp_path)
-    changed = type(cell)(**{**vars(cell), "target_sha256": "0" * 64, "source_sha256": "0" * 64})
+    other_weights = Weights(cell.target.folder, "0" * 64)
+    changed = replace(cell, target=other_weights, source=other_weights)
     with pytest.raises(ValueError, match="has changed: its weights are"):
         run_cell(changed)
     with pytest.raises(CheckpointError, match="no checkpoint"):
@@ -55,7 +59,7 @@ def test_changed_and_unfit_checkpoints_are_refused(runs, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 and no more", "other", "short", "version"])
 def test_damaged_samples_are_named(runs, tmp_path, content):
     (cell, *_) = make_cells(plan(runs), tmp_path)
-    file = Path(cell.samples)
+    file = Path(cell.samples.file)
     if content == "other":
         np.savez(file, mine=np.zeros(3))
     elif content == "version":  # of the ZIP format, which is none that there is
@@ -69,7 +73,7 @@ def test_damaged_samples_are_named(runs, tmp_path, content):
     assert "\n" not in str(error.value)
     file.unlink()
     make_cells(plan(runs, samples=40), tmp_path)[0]
-    other = make_cells(plan(runs, samples=40), tmp_path)[0].samples
+    other = make_cells(plan(runs, samples=40), tmp_path)[0].samples.file
     Path(other).rename(file)
     with pytest.raises(DataError, match="has changed: its samples are"):
         run_cell(cell)
@@ -77,7 +81,7 @@ def test_damaged_samples_are_named(runs, tmp_path, content):
 
 def test_zero_gradients_are_looked_for_in_all_classes(runs, tmp_path, monkeypatch):
     (cell, *_) = make_cells(plan(runs), tmp_path)
-    with np.load(cell.samples) as archive:
+    with np.load(cell.samples.file) as archive:
         arrays = dict(archive)
     order = np.argsort(arrays["y"], kind="stable")  # class by class, as folders of images come
     arrays |= {"x": arrays["x"][order], "y": arrays["y"][order]}
@@ -85,14 +89,14 @@ def test_zero_gradients_are_looked_for_in_all_classes(runs, tmp_path, monkeypatc
     np.savez(file, **arrays)
     seen = []
 
-    def zeros(_: object, x: np.ndarray, y: np.ndarray, __: int) -> float:
+    def zeros(_: object, __: object, x: np.ndarray, y: np.ndarray, **___: object) -> np.ndarray:
         seen.append(y)
-        return 0.25
+        return np.arange(len(y)) % 5 == 0
 
     monkeypatch.setattr(cells_module, "ZERO_GRADIENT_SAMPLES", 10)
     monkeypatch.setattr(cells_module, "zero_gradients", zeros)
-    cell = type(cell)(**{**vars(cell), "samples": str(file), "samples_sha256": cells_module.read_samples(file)[1]})
-    assert run_cell(cell)["zero_gradients"] == 0.25
+    cell = replace(cell, samples=Samples(str(file), read_samples(file)[1]))
+    assert run_cell(cell).zero_gradients == 0.2
     assert np.bincount(seen[0], minlength=10).max() <= 2
     assert len(np.unique(seen[0])) >= 9
 
@@ -104,8 +108,7 @@ def test_stopped_trainings_are_refused_and_rows_say_how_long_they_were(runs, tmp
         with pytest.raises(CheckpointError, match=r"epoch-0001 is trained for 1 of 2 epochs; go on with it first$"):
             make_cells(plan(pair), tmp_path / "samples")
     assert not (tmp_path / "samples").exists()
-    (cell, *_) = make_cells(plan(runs, rules=("rate",), attacks=("fgsm",)), tmp_path)
-    digest = cells_module.weights_digest(read_checkpoint(stopped))
-    own = {"target": str(stopped), "source": str(stopped), "target_sha256": digest, "source_sha256": digest}
-    assert run_cell(cell)["epochs"] == 2
-    assert run_cell(type(cell)(**{**vars(cell), **own}))["epochs"] == 1
+    (cell, *_) = make_cells(plan(runs, rules=("rate",), attacks=[FGSM(eps=0.1)]), tmp_path)
+    weights = Weights(str(stopped), weights_digest(read_checkpoint(stopped)))
+    assert run_cell(cell).epochs == 2
+    assert run_cell(replace(cell, target=weights, source=weights)).epochs == 1

@@ -1,76 +1,77 @@
-"""Rules times attacks."""
+"""What an attack does to each sample."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from art.attacks.evasion import FastGradientMethod
+from torch import nn
 
 from art_snn import HART
-from art_snn.evaluation import evaluate_rules
-from art_snn.evaluation.metrics import accuracy, attack_success_rate
+from art_snn.attacks import FGSM, PGD, ClipOnly
+from art_snn.evaluation import accuracy, attack_success_rate, attack_through, zero_gradients
 
 
-def test_rows_are_what_the_attacks_do(classifier, digits):
-    from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
-
-    x, y = digits.x_test[:100], digits.y_test[:100]
-    rows = list(evaluate_rules(classifier, x, y, rules=[HART(gamma=0.7), "cba"], eps=0.15, batch_size=60))
-    assert [(row.rule, row.gamma, row.attack) for row in rows] == [
-        ("hart", 0.7, "fgsm"),
-        ("hart", 0.7, "pgd"),
-        ("cba", None, "fgsm"),
-        ("cba", None, "pgd"),
-    ]
+def test_outcome_is_what_the_attack_does_to_each_sample(classifier, digits):
+    x, y = digits.x_test[:60], digits.y_test[:60]
+    outcome = attack_through(classifier, HART(gamma=0.7), FGSM(eps=0.15), x, y, batch_size=25)
     assert classifier.gradient_rule == HART()
     clean = classifier.predict(x)
-    for row in rows:
-        classifier.gradient_rule = HART(gamma=0.7) if row.rule == "hart" else "cba"
-        attack = (
-            FastGradientMethod(classifier, eps=0.15, batch_size=60)
-            if row.attack == "fgsm"
-            else ProjectedGradientDescent(
-                classifier, eps=0.15, eps_step=0.15 / 4, max_iter=7, batch_size=60, verbose=False
-            )
-        )
-        attacked = classifier.predict(attack.generate(x, y))
-        assert row.clean_accuracy == accuracy(clean, y)
-        assert row.robust_accuracy == accuracy(attacked, y)
-        assert row.attack_success_rate == attack_success_rate(clean, attacked, y)
-        assert row.attack_success_rate.value > 0.1
-        assert row.seconds > 0
+    classifier.gradient_rule = HART(gamma=0.7)
+    examples = FastGradientMethod(classifier, eps=0.15).generate(x, y)
+    attacked = classifier.predict(examples)
+    np.testing.assert_array_equal(outcome.correct, clean.argmax(1) == y)
+    np.testing.assert_array_equal(outcome.robust, attacked.argmax(1) == y)
+    np.testing.assert_array_equal(outcome.changed, [not np.array_equal(a, b) for a, b in zip(x, examples, strict=True)])
+    expected = nn.functional.cross_entropy(torch.from_numpy(attacked), torch.from_numpy(y), reduction="none")
+    np.testing.assert_allclose(outcome.losses, expected, rtol=1e-4, atol=1e-6)
+    assert outcome.zero_gradient is None
+    assert outcome.zero_gradients is None
+    assert outcome.clean_accuracy == accuracy(clean, y)
+    assert outcome.robust_accuracy == accuracy(attacked, y)
+    assert outcome.attack_success_rate == attack_success_rate(clean, attacked, y)
+    assert 0 < outcome.attack_success_rate.value < 1
 
 
-def test_zero_gradients_are_counted_not_warned_of(classifier, digits):
-    x = digits.x_test[:10].copy()
+def test_one_hot_labels_and_the_own_rule_give_the_same(classifier, digits):
+    x, y = digits.x_test[:20], digits.y_test[:20]
+    expected = attack_through(classifier, "hart", PGD(eps=0.1), x, y)
+    for labels in (np.eye(10, dtype=np.float32)[y], y[:, None]):
+        outcome = attack_through(classifier, None, PGD(eps=0.1), x, labels)
+        for name in ("correct", "robust", "changed", "losses"):
+            np.testing.assert_array_equal(getattr(outcome, name), getattr(expected, name))
+
+
+def test_zero_gradients_are_said_of_each_sample(classifier, digits):
+    x, y = digits.x_test[:10].copy(), digits.y_test[:10]
     x[:4] = 0
-    classifier.gradient_rule = "bptr"
-    rows = list(evaluate_rules(classifier, x, digits.y_test[:10], rules=["bptr"], attacks=["fgsm"], eps=0.1))
-    zeros = 0
+    found = zero_gradients(classifier, "bptr", x, y, batch_size=3)
     for i in range(10):
         leaf = torch.from_numpy(x[i : i + 1]).requires_grad_()
-        loss = torch.nn.functional.cross_entropy(classifier.model(leaf), torch.from_numpy(digits.y_test[i : i + 1]))
-        zeros += int(torch.autograd.grad(loss, leaf)[0].abs().max() == 0)
-    assert rows[0].zero_gradients == zeros / 10
+        model = classifier.model.with_rule("bptr")
+        loss = nn.functional.cross_entropy(model(leaf), torch.from_numpy(y[i : i + 1]))
+        assert found[i] == (torch.autograd.grad(loss, leaf)[0].abs().max() == 0)
+    outcome = attack_through(classifier, "bptr", FGSM(eps=0.1), x, y, zero_gradient=found)
+    assert outcome.zero_gradients == found.mean()
 
 
-def test_own_rule_comes_back_after_an_error(classifier, digits):
-    work = evaluate_rules(classifier, digits.x_test[:8], digits.y_test[:8], rules=["cba", "rga"], eps=0.1)
-    assert next(work).rule == "cba"
-    assert classifier.gradient_rule == HART()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classifier, "loss_gradient", None)
-        with pytest.raises(TypeError):
-            list(work)
-    assert classifier.gradient_rule == HART()
+def test_clipping_alone_changes_what_is_out_of_its_range(classifier, digits):
+    x, y = digits.x_test[:10], digits.y_test[:10]
+    outcome = attack_through(classifier, None, ClipOnly(high=0.5), x, y)
+    np.testing.assert_array_equal(outcome.changed, (x > 0.5).reshape(10, -1).any(1))
+    np.testing.assert_array_equal(outcome.robust, classifier.predict(np.clip(x, 0, 0.5)).argmax(1) == y)
+    assert not attack_through(classifier, None, ClipOnly(), x, y).changed.any()
 
 
 def test_bad_arguments_are_refused_before_any_work(classifier, digits):
-    x, y = digits.x_test[:8], digits.y_test[:8]
-    with pytest.raises(ValueError, match="x is empty"):
-        evaluate_rules(classifier, x[:0], y[:0], rules=["hart"], eps=0.1)
-    with pytest.raises(ValueError, match="eps must be a finite number > 0, got 0"):
-        evaluate_rules(classifier, x, y, rules=["hart"], eps=0)
-    with pytest.raises(ValueError, match="unknown attack 'cw'; known: fgsm, pgd"):
-        evaluate_rules(classifier, x, y, rules=["hart"], attacks=["cw"], eps=0.1)
-    with pytest.raises(ValueError, match="unknown gradient rule"):
-        evaluate_rules(classifier, x, y, rules=["nope"], eps=0.1)
+    x, y = digits.x_test[:4], digits.y_test[:4]
+    for samples, labels, rule, batch_size, message in (
+        (x[:0], y[:0], "hart", 8, "x is empty: there is nothing to attack"),
+        (x, y[:2], "hart", 8, "y has 2 labels for 4 samples"),
+        (x, y + 7, "hart", 8, "labels must be classes in 0 to 9"),
+        (x, y, "hart", 0, "batch_size must be a whole number >= 1, got 0"),
+        (x, y, "hrat", 8, "unknown gradient rule 'hrat'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            attack_through(classifier, rule, FGSM(eps=0.1), samples, labels, batch_size=batch_size)

@@ -1,102 +1,125 @@
-"""The file of results: claims, and bad files."""
+"""The folder of results: locks, and bad files."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from art_snn.errors import ResultsError
-from art_snn.evaluation.store import ResultStore, read_rows
+from art_snn.evaluation import ResultStore, read_rows
+from tests.evaluation.plans import grid_row
+
+_CLAIM = """
+import sys, time
+from pathlib import Path
+from art_snn.evaluation import ResultStore
+
+store = ResultStore(Path(sys.argv[1]))
+print(store.claim(sys.argv[2:]), flush=True)
+time.sleep(600)
+"""
 
 
-def test_claims_are_exclusive_and_taken_over_when_abandoned(tmp_path, monkeypatch):
-    first, second = ResultStore(tmp_path / "r.sqlite"), ResultStore(tmp_path / "r.sqlite")
+def test_locks_are_exclusive_and_given_up(tmp_path):
+    first, second = ResultStore(tmp_path / "results"), ResultStore(tmp_path / "results")
     keys = ["a", "b", "c"]
     assert first.claim(keys) == "a"
     assert second.claim(keys) == "b"
-    assert second.finish("b", {"value": 1})
-    assert not first.finish("b", {"value": 2})
-    assert first.rows() == [{"value": 1}]
+    row = grid_row(key="b", seed=1)
+    assert second.finish("b", row)
+    assert not first.finish("b", grid_row(key="b", seed=2))
+    assert first.rows() == [row]
     assert second.missing(keys) == ["a", "c"]
     assert second.claim(["a", "b"]) is None
-    monkeypatch.setattr("art_snn.evaluation.store.STALE_S", -1.0)
+    assert first.claim(["a", "b"]) is None
+    first.release()
     assert second.claim(["a", "b"]) == "a"
-    monkeypatch.undo()
     second.release()
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    ghost = ResultStore(tmp_path / "r.sqlite")
-    ghost.owner = f"{ghost.owner.split(':')[0]}:{int(dead.stdout)}:x"
-    assert ghost.claim(["c"]) == "c"
-    assert first.claim(["c"]) == "c"
-    elsewhere = ResultStore(tmp_path / "r.sqlite")
-    elsewhere.owner = f"another-host:{int(dead.stdout)}:x"
-    assert elsewhere.claim(["d"]) == "d"
-    assert first.claim(["d"]) is None
+    second.release()
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {".locks", "b.json"}
 
 
-def renewed(path: Path) -> float:
-    db = sqlite3.connect(path)
-    (when,) = db.execute("SELECT renewed FROM claims").fetchone()
+def test_locks_go_with_a_killed_process(tmp_path):
+    store = ResultStore(tmp_path)
+    command = [sys.executable, "-c", _CLAIM, str(tmp_path), "a"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "a\n"
+        assert store.claim(["a"]) is None
+        process.kill()
+    assert store.claim(["a"]) == "a"
+
+
+def test_rows_come_in_the_order_in_which_they_landed(tmp_path):
+    store = ResultStore(tmp_path)
+    rows = [grid_row(key=key) for key in "cabd"]
+    for row in rows:
+        store.finish(row.key, row)
+    assert store.rows() == rows
+    (tmp_path / ".e.json.half.json").write_text("{")  # what a killed process leaves
+    (tmp_path / "notes.txt").touch()
+    assert read_rows(tmp_path) == rows
+
+
+def changed(file: Path, **entries: object) -> str:
+    return json.dumps({**json.loads(file.read_text()), **entries})
+
+
+def test_bad_results_are_named(tmp_path):
+    folder = tmp_path / "results"
+    store = ResultStore(folder)
+    store.finish("a", grid_row(key="a"))
+    file = folder / "a.json"
+    short = {name: value for name, value in grid_row().to_json().items() if name != "decay"}
+    for content, message in (
+        ("", "is damaged"),
+        ("no JSON", "is damaged"),
+        (file.read_text()[:100], "is damaged"),
+        ("[]", "is damaged"),
+        ("{}", r"is damaged \('format'\)"),
+        (changed(file, row=short), r"is damaged \(a row lacks 'decay'"),
+        (changed(file, row=3), "is damaged"),
+        (changed(file, format=7), "has format 7, and this art_snn reads format 1; run art-snn paper again, into"),
+    ):
+        file.write_text(content or " ")
+        for read in (lambda: read_rows(folder), store.rows):
+            with pytest.raises(ResultsError, match=rf"a\.json {message}") as error:
+                read()
+            assert "\n" not in str(error.value)
+        store.release()
+        file.unlink()
+        store.finish("a", grid_row(key="a"))
+    assert read_rows(folder) == [grid_row(key="a")]
+    with pytest.raises(OSError, match="none"):
+        read_rows(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_results_of_another_version_say_what_to_do(tmp_path):
+    old = tmp_path / "results.sqlite"
+    with sqlite3.connect(old) as db:
+        db.execute("CREATE TABLE results (key TEXT PRIMARY KEY, row TEXT NOT NULL, written REAL NOT NULL)")
     db.close()
-    return when
-
-
-def test_claims_are_renewed_and_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("art_snn.evaluation.store._RENEW_S", 0.05)
-    store, other = ResultStore(tmp_path / "r.sqlite"), ResultStore(tmp_path / "r.sqlite")
-
-    def fail_while_renewing() -> None:
-        with store.renewing():
-            store.claim(["a"])
-            before = renewed(store.path)
-            time.sleep(0.3)
-            assert renewed(store.path) > before
-            assert other.claim(["a"]) is None
-            raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError, match="stop"):
-        fail_while_renewing()
-    assert other.claim(["a"]) == "a"
-
-
-def test_bad_results_files_are_named(tmp_path):
-    (tmp_path / "text.sqlite").write_text("no database" * 100)
-    with pytest.raises(ResultsError, match=r"text.sqlite is no results file, or damaged"):
-        ResultStore(tmp_path / "text.sqlite")
-    with sqlite3.connect(tmp_path / "other.sqlite") as db:
-        db.execute("PRAGMA user_version = 7")
-    db.close()
-    with pytest.raises(ResultsError, match="has schema 7, and this art_snn reads schema 1; name another file"):
-        ResultStore(tmp_path / "other.sqlite")
-    with pytest.raises(ResultsError, match="is a folder"):
-        ResultStore(tmp_path)
-    with sqlite3.connect(tmp_path / "foreign.sqlite") as db:
-        db.execute("CREATE TABLE mine (x)")
-    db.close()
-    with pytest.raises(ResultsError, match="has schema 0"):
-        ResultStore(tmp_path / "foreign.sqlite")
+    message = r"results.sqlite is a file, .* art-snn 0.1.0 cannot be read: run art-snn paper again, into another folder"
+    for folder in (old, tmp_path, tmp_path / "results"):
+        for use in (ResultStore, read_rows):
+            with pytest.raises(ResultsError, match=message):
+                use(folder)
+    assert list(tmp_path.iterdir()) == [old]
     with pytest.raises(OSError, match=r"Not a directory|File exists"):
-        ResultStore(tmp_path / "text.sqlite" / "results.sqlite")
-    with pytest.raises(ResultsError, match=r"text.sqlite is no results file, or damaged"):
-        read_rows(tmp_path / "text.sqlite")
-    with pytest.raises(ResultsError, match="has schema 0"):
-        read_rows(tmp_path / "foreign.sqlite")
-    with pytest.raises(OSError, match="unable to open"):
-        read_rows(tmp_path / "none.sqlite")
-    assert not (tmp_path / "none.sqlite").exists()
+        ResultStore(old / "deep" / "results")
 
 
 def test_rows_are_read_where_nothing_can_be_written(tmp_path):
-    store = ResultStore(tmp_path / "odd name?#%.sqlite")
-    store.finish("a", {"n": 1})
-    store.path.chmod(0o400)
-    tmp_path.chmod(0o500)
+    store = ResultStore(tmp_path / "odd name?#%")
+    store.finish("a", grid_row(key="a"))
+    (store.folder / "a.json").chmod(0o400)
+    store.folder.chmod(0o500)
     try:
-        assert read_rows(store.path) == [{"n": 1}]
+        assert read_rows(store.folder) == [grid_row(key="a")]
     finally:
-        tmp_path.chmod(0o700)
+        store.folder.chmod(0o700)

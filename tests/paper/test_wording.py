@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from art_snn.evaluation.cells import TUNED_APART, TUNED_ON_TEST
+from art_snn.evaluation import Choice
 from art_snn.paper.figures import epsilon_figure, gamma_figure
 from art_snn.paper.tables import wide_table
 from tests.paper.rows import drawn, row
 
+TUNED_APART, TUNED_ON_TEST = Choice.TUNED_APART.value, Choice.TUNED_ON_TEST.value
 INCOMPATIBLE = [
     ({"samples_sha256": "c" * 64}, "samples cccccccc"),
     ({"target_sha256": "c" * 64}, "weights cccccccc"),
