@@ -9,7 +9,7 @@ from typing import Any
 
 from art_snn.commands.options import OneLineParser, check_folder, whole
 from art_snn.errors import UsageError
-from art_snn.evaluation import read_rows
+from art_snn.evaluation import check_results, read_rows
 from art_snn.paper.figures import epsilon_figure, gamma_figure, retention_figure
 from art_snn.paper.published import TABLES
 from art_snn.paper.tables import write_table
@@ -89,6 +89,7 @@ def run_figure(options: argparse.Namespace) -> int:
 
 
 def _rows(options: argparse.Namespace) -> list[dict[str, Any]]:
+    check_results(options.results)
     if not options.results.exists():
         raise UsageError(f"no results in {str(options.results)!r}; art-snn paper makes some")
     check_folder("--out", _out(options))

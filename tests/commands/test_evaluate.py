@@ -103,7 +103,7 @@ def test_evaluate_says_where_gamma_comes_from(capsys):
     [
         ("--rules hrat", "unknown gradient rule 'hrat'"),
         ("--rules ,", "--rules names nothing"),
-        ("--attacks foo", "unknown attack 'foo'; known: fgsm, pgd"),
+        ("--attacks foo", "attack must be 'fgsm', 'pgd' or 'clip-only', got 'foo'"),
         ("--eps 0", "--eps must be a finite number > 0, got 0"),
         ("--eps nan", "--eps must be"),
         ("--eps x", "'x' is not a number"),

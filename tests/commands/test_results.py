@@ -53,7 +53,7 @@ def test_names_of_data_sets_can_be_given_with_the_report(tmp_path, capsys):
         (["paper", "--out", "events.npz/o", "--data", "digits"], "is not a writable folder"),
         (
             ["paper", "--out", "other", "--data", "digits"],
-            "cannot be read: run art-snn paper again, into another folder",
+            "cannot be read: run art-snn paper again, into",
         ),
         (["paper", "--out", "o", "--data", "digits", "--lr", "0"], "--lr must be a finite number > 0, got 0.0"),
         (["paper", "--out", "o", "--data", "digits", "--test-share", "1"], "--test-share must be in (0, 1), got 1.0"),
@@ -69,7 +69,7 @@ def test_names_of_data_sets_can_be_given_with_the_report(tmp_path, capsys):
         (["table", "1", "--results", "events.npz"], "events.npz is a file, and results are kept in a folder"),
         (
             ["table", "1", "--results", "other/results.sqlite"],
-            "cannot be read: run art-snn paper again, into another folder",
+            "cannot be read: run art-snn paper again, into",
         ),
         (["figure", "gamma", "--results", "other/results"], "cannot be read: run art-snn paper again"),
         (["table", "1", "--results", "format"], "format/a.json has format 7, and this art_snn reads format 1"),
