@@ -91,11 +91,3 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise ValueError(f"{path} is no readable file of weights: it holds a {type(state).__name__}, not named tensors")
     return state
-
-
-def move_optimizer(optimizer: torch.optim.Optimizer | None, device: torch.device) -> None:
-    """Move an optimizer's state to a device; its parameters move with their module."""
-    for state in () if optimizer is None else optimizer.state.values():
-        for name, value in state.items():
-            if isinstance(value, Tensor):
-                state[name] = value.to(device)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from art_snn import HART, GradientRuleModule
 from art_snn.classifier import pytorch as classifier
-from art_snn.engine import run as engine
+from art_snn.engine import module as engine
 from art_snn.engine.unrolling import unroll_rate
 
 RULE = HART(gamma=0.6)
@@ -36,11 +36,9 @@ class Spy:
         self.bypassed = 0
         self.inner: Callable[..., Tensor] = engine.rule_logits
 
-    def logits(self, network: Any, rule: Any, x: Tensor, memory: Any = None) -> Tensor:
+    def logits(self, network: Any, rule: Any, x: Tensor) -> Tensor:
         inner = x.view_as(x)  # a node of this call's own, for the hook
-        return self._watch(
-            network, inner, self.inner(network, rule, inner, memory), lambda leaf: _unrolled(network, leaf)
-        )
+        return self._watch(network, inner, self.inner(network, rule, inner), lambda leaf: _unrolled(network, leaf))
 
     def layer(self, model: GradientRuleModule, name: str, x: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and x.requires_grad):
@@ -92,11 +90,11 @@ def _unrolled(network: Any, leaf: Tensor, layer: nn.Module | None = None) -> Ten
     return output.unflatten(0, (steps, -1)).mean(0) if flat else output.mean(0)
 
 
-def unrolled_logits(network: Any, rule: Any, x: Tensor, memory: Any = None) -> Tensor:
+def unrolled_logits(network: Any, rule: Any, x: Tensor) -> Tensor:
     return unroll_rate(network, network.encode(x), rule)
 
 
-def surrogate_logits(network: Any, rule: Any, x: Tensor, memory: Any = None) -> Tensor:
+def surrogate_logits(network: Any, rule: Any, x: Tensor) -> Tensor:
     """Run the network without a rule."""
     return network(x)
 
@@ -106,10 +104,10 @@ def input_gradients(run: Callable[..., Tensor]) -> Iterator[list[Tensor]]:
     """Collect the gradients that leave models through their inputs, while ``run`` runs the networks."""
     found: list[Tensor] = []
 
-    def logits(network: Any, rule: Any, x: Tensor, memory: Any = None) -> Tensor:
+    def logits(network: Any, rule: Any, x: Tensor) -> Tensor:
         inner = x.view_as(x)  # a node of this call's own, for the hook
         inner.register_hook(lambda gradient: found.append(gradient.detach().clone()))
-        return run(network, rule, inner, memory)
+        return run(network, rule, inner)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "rule_logits", logits)

@@ -10,9 +10,10 @@ import numpy as np
 from art.defences.preprocessor.preprocessor import Preprocessor, PreprocessorPyTorch
 from art.preprocessing.standardisation_mean_std.numpy import StandardisationMeanStd
 from art.preprocessing.standardisation_mean_std.pytorch import StandardisationMeanStdPyTorch
-from torch import Tensor
+from torch import Tensor, nn
 
 from art_snn.errors import UnsupportedInputError
+from art_snn.snn.encoders import takes_frames
 
 # These read five axes as video (N, C, T, H, W): given event frames, they take time for channels.
 _READ_VIDEO = (
@@ -62,41 +63,49 @@ def for_event_frames(defence: Preprocessor) -> Preprocessor:
     return _SwappedPyTorch(defence) if isinstance(defence, PreprocessorPyTorch) else _Swapped(defence)
 
 
-def check_pair(preprocessing: Any) -> None:
-    """Raise ValueError if ``preprocessing`` is a tuple, but no pair (mean, std)."""
-    if isinstance(preprocessing, tuple) and len(preprocessing) != 2:
-        raise ValueError(f"preprocessing must be a pair (mean, std), got {len(preprocessing)} values")
+def fitted_preprocessing(
+    network: nn.Module,
+    preprocessing: Any,
+    defences: Preprocessor | Sequence[Preprocessor] | None,
+    input_shape: tuple[int, ...],
+    device_type: str,
+) -> tuple[Preprocessor | None, Any]:
+    """Return the preprocessing and the defences of a classifier, fit for its network's kind of inputs.
 
-
-def on_event_frames(
-    preprocessing: Any, defences: Preprocessor | Sequence[Preprocessor] | None, input_shape: tuple[int, ...]
-) -> tuple[Any, list[Preprocessor] | None]:
-    """Return the preprocessing and the defences of an event-frame classifier, with a mean a channel on the channels.
+    A pair becomes a preprocessor on tensors, which stays in the graph.
 
     ART puts a mean that is a vector on the last axis or on axis 1 if its length fits, and on axis 0 else: with event
-    frames these are columns, time and samples.
+    frames these are columns, time and samples. Here it goes to the channels.
 
     Args:
+        network: The network; only one for event frames changes anything.
         preprocessing: A pair (mean, std), a preprocessor of ART, or None. Each of mean and std is one number, a vector
-            of one number a channel, or an array that broadcasts to ``input_shape``.
+            of one number per channel, or an array that broadcasts to ``input_shape``.
         defences: One preprocessor, several, or None.
         input_shape: Shape of one input, (T, C, ...).
+        device_type: The classifier's.
 
     Returns:
         Both, with vectors as (C, 1, ...), which broadcast. What needs no change is handed through.
 
     Raises:
         UnsupportedInputError: A preprocessor would misread event frames.
-        ValueError: A mean or std has another shape than these.
+        ValueError: ``preprocessing`` is a tuple but no pair, or a mean or std has another shape than these.
     """
-    several = [defences] if isinstance(defences, Preprocessor) else list(defences or ())
-    for preprocessor in (*several, preprocessing):
-        _refuse_images_only(preprocessor)
-        _refuse_video(preprocessor)
-    # A defence may give other channels to what comes after it.
-    shaped = [_per_channel(defence, None if i else input_shape, input_shape) for i, defence in enumerate(several)]
-    preprocessing = _per_channel(preprocessing, None if several else input_shape, input_shape)
-    return preprocessing, None if defences is None else shaped
+    if isinstance(preprocessing, tuple) and len(preprocessing) != 2:
+        raise ValueError(f"preprocessing must be a pair (mean, std), got {len(preprocessing)} values")
+    if takes_frames(network):
+        several = [defences] if isinstance(defences, Preprocessor) else list(defences or ())
+        for preprocessor in (*several, preprocessing):
+            _refuse_images_only(preprocessor)
+            _refuse_video(preprocessor)
+        preprocessing = _per_channel(preprocessing, None if several else input_shape, input_shape)
+        # A defence may give other channels to what comes after it.
+        shaped = [_per_channel(defence, None if i else input_shape, input_shape) for i, defence in enumerate(several)]
+        defences = None if defences is None else shaped
+    if isinstance(preprocessing, tuple):
+        preprocessing = StandardisationMeanStdPyTorch(*preprocessing, device_type=device_type)
+    return preprocessing, defences
 
 
 def _refuse_images_only(preprocessor: Any) -> None:
@@ -150,7 +159,7 @@ def _on_channels(name: str, value: Any, known: tuple[int, ...] | None, rank: int
     if vector and known is not None and len(known) > 1 and len(value) not in (1, known[1]):
         raise ValueError(
             f"preprocessing has a {name} of {len(value)} values, but event frames (N, T, C, ...) with input_shape "
-            f"{known} have C = {known[1]} channels; give one value, one a channel, or an array that broadcasts to "
+            f"{known} have C = {known[1]} channels; give one value, one per channel, or an array that broadcasts to "
             "input_shape"
         )
     if vector:
@@ -158,7 +167,7 @@ def _on_channels(name: str, value: Any, known: tuple[int, ...] | None, rank: int
     if known is not None and not _broadcasts(value.shape, (1, *known)):
         raise ValueError(
             f"preprocessing has a {name} of shape {value.shape}, which does not broadcast to inputs of shape {known}; "
-            "give one value, one a channel, or an array that does"
+            "give one value, one per channel, or an array that does"
         )
     return value
 

@@ -2,64 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
+from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from art_snn.checks import check_count
+from art_snn.classifier.inputs import one_hot, to_numpy
 from art_snn.errors import TrainingError
 
 
 def train(
-    model: nn.Module,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    optimizer: torch.optim.Optimizer,
-    inputs: Tensor,
-    labels: Tensor,
+    classifier: PyTorchClassifier,
+    x: np.ndarray,
+    y: np.ndarray,
     *,
     batch_size: int,
     nb_epochs: int,
-    device: torch.device,
-    drop_last: bool = False,
-    scheduler: Any = None,
-    verbose: bool = False,
+    training_mode: bool,
+    drop_last: bool,
+    scheduler: Any,
+    verbose: bool,
 ) -> None:
-    """Train a model in the mode that it is in; batches are drawn with torch's global generator.
+    """Train a classifier; see `art_snn.PyTorchSNNClassifier.fit`.
 
-    Args:
-        model: From inputs to logits (N, K).
-        loss: Of logits and labels.
-        optimizer: Of the model's parameters.
-        inputs: Inputs (N, ...); batches are moved to ``device``.
-        labels: Labels (N,) or (N, K).
-        batch_size: Samples a step.
-        nb_epochs: Passes over the data.
-        device: Where the model is.
-        drop_last: Leave out the last batch of an epoch if it is smaller.
-        scheduler: Learning-rate scheduler, stepped after every epoch.
-        verbose: Show a progress bar with loss and accuracy.
-
-    Raises:
-        TrainingError: The loss, or a weight, became NaN or inf.
+    ART's own loop differs in the order of samples, and goes on where the loss or a weight is NaN.
     """
-    masks = not_finite(model) - {name for name, _ in model.named_parameters()}  # buffers may be -inf on purpose
-    with tqdm(range(nb_epochs), disable=not verbose, desc="Training", unit="epoch") as epochs:
-        for epoch in epochs:
-            order = torch.randperm(len(inputs))
-            last = len(order) - len(order) % batch_size if drop_last else len(order)
-            total, correct, seen = 0.0, 0, 0
-            for index in order[:last].split(batch_size):
-                batch, target = inputs[index].to(device), labels[index].to(device)
-                value, hits = _step(model, loss, optimizer, batch, target, epoch)
-                total, correct, seen = total + value * len(index), correct + hits, seen + len(index)
-            if not_finite(model) - masks:
-                raise diverged("weights", epoch, optimizer.param_groups[0]["lr"])
-            if seen:
-                epochs.set_postfix(loss=f"{total / seen:.3f}", accuracy=f"{correct / seen:.1%}")
-            if scheduler is not None:
-                scheduler.step()
+    check_count("batch_size", batch_size)
+    check_count("nb_epochs", nb_epochs)
+    if classifier.optimizer is None:
+        raise ValueError("fit needs an optimizer; give PyTorchSNNClassifier(..., optimizer=torch.optim.Adam(...))")
+    checked = to_numpy(classifier._check_input(x))
+    if len(checked) < (batch_size if drop_last else 1):
+        raise ValueError(
+            f"{len(checked)} samples make no batch of {batch_size}; lower batch_size or leave drop_last False"
+        )
+    rows = one_hot(y, len(checked), classifier.nb_classes)
+    inputs, rows = classifier._apply_preprocessing(checked, rows, fit=True)
+    inputs = torch.tensor(inputs, dtype=torch.float32)
+    labels = torch.from_numpy(np.asarray(classifier.reduce_labels(rows)))
+    masks = not_finite(classifier.model) - dict(classifier.model.named_parameters()).keys()  # buffers may be -inf
+    classifier.model.train(training_mode)
+    try:
+        with tqdm(range(nb_epochs), disable=not verbose, desc="Training", unit="epoch") as epochs:
+            for epoch in epochs:
+                order = torch.randperm(len(inputs))
+                last = len(order) - len(order) % batch_size if drop_last else len(order)
+                batches = ((inputs[index], labels[index]) for index in order[:last].split(batch_size))
+                loss, accuracy = _epoch(classifier, batches, epoch)
+                if not_finite(classifier.model) - masks:
+                    raise diverged("weights", epoch, classifier.optimizer.param_groups[0]["lr"])
+                epochs.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
+                if scheduler is not None:
+                    scheduler.step()
+    finally:
+        classifier.model.eval()
+
+
+def _epoch(classifier: PyTorchClassifier, batches: Iterable[tuple[Tensor, Tensor]], epoch: int) -> tuple[float, float]:
+    """Take a step on each batch; return the mean loss and the accuracy."""
+    model, optimizer = classifier.model, classifier.optimizer
+    total, hits, seen = 0.0, 0, 0
+    for batch, labels in batches:
+        target = labels.to(classifier.device)
+        optimizer.zero_grad()
+        logits = model(batch.to(classifier.device))
+        loss = classifier.loss(logits, target).mean()
+        if not torch.isfinite(loss):
+            raise diverged("training loss", epoch, optimizer.param_groups[0]["lr"])
+        loss.backward()
+        optimizer.step()
+        classes = target if target.ndim == 1 else target.argmax(1)
+        total, seen = total + loss.item() * len(batch), seen + len(batch)
+        hits += int((logits.argmax(1) == classes).sum())
+    return total / seen, hits / seen
 
 
 def not_finite(model: nn.Module) -> set[str]:
@@ -80,23 +100,3 @@ def diverged(what: str, epoch: int, lr: float) -> TrainingError:
         lr: The learning rate to lower.
     """
     return TrainingError(f"in epoch {epoch + 1}, the {what} became NaN or inf; lower the learning rate, lr={lr:g}")
-
-
-def _step(
-    model: nn.Module,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    optimizer: torch.optim.Optimizer,
-    batch: Tensor,
-    target: Tensor,
-    epoch: int,
-) -> tuple[float, int]:
-    """Take one step; return the batch's mean loss and number of hits."""
-    optimizer.zero_grad()
-    logits = model(batch)
-    value = loss(logits, target).mean()
-    if not torch.isfinite(value):
-        raise diverged("training loss", epoch, optimizer.param_groups[0]["lr"])
-    value.backward()
-    optimizer.step()
-    classes = target if target.ndim == 1 else target.argmax(1)
-    return value.item(), int((logits.argmax(1) == classes).sum())

@@ -1,23 +1,21 @@
-"""Checks before any work is done: is this a model that can be attacked, and are these inputs and labels for it?"""
+"""Are these inputs and labels for this model? Checked before any work is done."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-
-from art_snn.snn.encoders import EventFrameEncoder
+from torch import Tensor
 
 Array = np.ndarray | Tensor
 
 
-def check_input(x: Array, input_shape: tuple[int, ...] | None, encoder: nn.Module | None = None) -> Array:
+def check_input(x: Array, input_shape: tuple[int, ...] | None, *, frames: bool = False) -> Array:
     """Return ``x`` in float32; raise unless it is a batch of finite inputs of the right shape.
 
     Args:
         x: Batch (N, *input_shape), N >= 0.
         input_shape: Shape of one input; None where a defence may change shapes.
-        encoder: The network's encoder; with event frames the number of frames is free.
+        frames: Inputs are event frames, whose number is free.
 
     Raises:
         TypeError: ``x`` is no array or tensor of numbers.
@@ -32,7 +30,6 @@ def check_input(x: Array, input_shape: tuple[int, ...] | None, encoder: nn.Modul
     else:
         raise TypeError(f"x must hold numbers, got dtype {x.dtype}")
     shape = tuple(x.shape)
-    frames = isinstance(encoder, EventFrameEncoder)
     if input_shape is not None:
         if len(shape) == len(input_shape) + 1 and frames and shape[1] == 0:
             raise ValueError(f"the time axis of x has length 0: shape {shape}, expected (N, T, ...) with T >= 1")

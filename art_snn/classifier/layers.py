@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from art_snn.engine.module import GradientRuleModule
 from art_snn.snn.network import flat_steps
 from art_snn.snn.readers import neuron_params
+
+
+class Outputs(nn.Module):
+    """A model as ART's own code wants it: it returns a list of outputs, and names its layers."""
+
+    _model: GradientRuleModule
+
+    def __init__(self, model: GradientRuleModule) -> None:
+        super().__init__()
+        self._model = model
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return a list of one: the logits (N, K)."""
+        return [self._model(x)]
+
+    @property
+    def get_layers(self) -> list[str]:
+        """The names of the layers."""
+        return layer_names(self._model)
 
 
 def layer_names(model: GradientRuleModule) -> list[str]:
@@ -24,6 +44,15 @@ def layer_names(model: GradientRuleModule) -> list[str]:
             names.append(name)
     neurons = [name for name in names if neuron_params(model.get_submodule(name)) is not None]
     return [name for name in names if not any(name.startswith(f"{neuron}.") for neuron in neurons)]
+
+
+def find_layer(names: list[str], layer: int | str | None) -> str:
+    """Return the name of the layer with this name or index; raise ValueError if there is none."""
+    if isinstance(layer, str) and layer in names:
+        return layer
+    if isinstance(layer, (int, np.integer)) and not isinstance(layer, bool) and -len(names) <= layer < len(names):
+        return names[layer]
+    raise ValueError(f"layer must be an index below {len(names)} or one of {', '.join(names)}; got {layer!r}")
 
 
 def layer_output(model: GradientRuleModule, name: str, x: Tensor) -> Tensor:

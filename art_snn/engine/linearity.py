@@ -7,22 +7,21 @@ derivatives are compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from art_snn.engine.recording import as_module
-from art_snn.engine.taps import Forward, tapped
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.network import SequenceModel
+from art_snn.snn.readers import Forward, tapped
 
 # Samples that are enough to try a body on.
 _SAMPLES = 2
 
-# Networks, and what was found of them in the state that they were in.
+# Networks, and what their trials showed, by the state that they were in.
 _TRIED: WeakKeyDictionary[SequenceModel, dict[tuple[Any, ...], tuple[str, ...]]] = WeakKeyDictionary()
 
 
@@ -40,13 +39,13 @@ def obstacles(network: SequenceModel, x_seq: Tensor, limit: float) -> tuple[str,
         limit: Largest deviation that is rounding, relative to the largest entry of a channel.
     """
     constant = x_seq.stride(0) == 0
-    state = tuple((type(module), module.training) for module in as_module(network).modules())
+    state = tuple((type(module), module.training) for module in network.modules())
     key = (state, len(x_seq), constant, x_seq.dtype, x_seq.device)
-    known = _TRIED.setdefault(network, {})
-    if key not in known:
+    trials = _TRIED.setdefault(network, {})
+    if key not in trials:
         with torch.enable_grad():
-            known[key] = _try(network, x_seq.detach()[:, :_SAMPLES], constant, limit)
-    return known[key]
+            trials[key] = _try(network, x_seq.detach()[:, :_SAMPLES], constant, limit)
+    return trials[key]
 
 
 class _Random:
@@ -61,86 +60,84 @@ class _Random:
         return numbers.masked_fill_(silent, 0.0).to(tensor)
 
 
-class _Dice:
-    """A place where currents come in and random numbers go out; in a second run their mean over time."""
+class _Run(NamedTuple):
+    """What a run on numbers in the place of spikes shows.
 
-    def __init__(self, random: _Random) -> None:
-        self.random = random
-        self.weights: list[Tensor] = []
-        self.drawn: list[Tensor] = []
-        self.currents: list[Tensor] = []
-        self.means: list[Tensor] = []
-        self.again: list[Tensor] = []
-        self.replayed = False
+    Attributes:
+        numbers: Place (the input, each layer) to the numbers that it put out, (T, N, *F) each.
+        currents: Place (each layer, the logits) to what came in, averaged over time, (N, *F) each.
+        steps: Number of steps that the body returned.
+    """
 
-    def __call__(self, current_seq: Tensor) -> Tensor:
-        if not self.replayed:
-            self.take(current_seq.mean(0))
-            self.drawn.append(self.random.like(current_seq).requires_grad_())
-            return self.drawn[-1].clone()
-        if len(current_seq) != 1 or len(self.again) == len(self.drawn):
-            raise RuntimeError("a layer mixes time-steps")
-        self.take(current_seq[0])
-        self.means.append(self.drawn[len(self.means)].detach().mean(0, keepdim=True).requires_grad_())
-        return self.means[-1].clone()
+    numbers: dict[str, list[Tensor]]
+    currents: dict[str, list[Tensor]]
+    steps: int
 
-    def take(self, current: Tensor) -> None:
-        """Keep what came in, and in the first run a random weight for it."""
-        if not self.replayed:
-            self.weights.append(self.random.like(current))
-        (self.again if self.replayed else self.currents).append(current)
+    def slopes(self, weights: list[Tensor]) -> dict[str, list[Tensor]]:
+        """Return the derivatives of a weighted sum of all currents with respect to the numbers."""
+        currents = [current for calls in self.currents.values() for current in calls]
+        total = torch.stack([(w * current).sum() for w, current in zip(weights, currents, strict=True)]).sum()
+        leaves = [leaf for calls in self.numbers.values() for leaf in calls]
+        if not leaves or not total.requires_grad:
+            return {}
+        grads = iter(torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True))
+        return {place: [next(grads) for _ in calls] for place, calls in self.numbers.items()}
 
 
 def _try(network: SequenceModel, x_seq: Tensor, constant: bool, limit: float) -> tuple[str, ...]:
     random = _Random()
-    dice: dict[str, _Dice] = {}
-
-    def make_tap(name: str, params: NeuronParams) -> Forward:
-        return dice.setdefault(name, _Dice(random))
-
-    start, end = _Dice(random), _Dice(random)
-    if not constant:
-        start.drawn.append(random.like(x_seq).requires_grad_())
-        start.means.append(start.drawn[0].detach().mean(0, keepdim=True).requires_grad_())
     try:
-        with tapped(as_module(network), make_tap):
-            end.take(network.readout(network.body(x_seq if constant else start.drawn[0].clone())))
-            for layer in (*dice.values(), end):
-                layer.replayed = True
-            out = network.body(x_seq.mean(0, keepdim=True) if constant else start.means[0].clone())
-            if len(out) != 1 or any(len(layer.again) != len(layer.drawn) for layer in dice.values()):
+        first = _run(network, x_seq, constant, lambda place, like: random.like(like))
+        left = {place: list(calls) for place, calls in first.numbers.items()}
+
+        def mean(place: str, like: Tensor) -> Tensor:
+            if len(like) != 1 or not left[place]:
                 raise RuntimeError("a layer mixes time-steps")
-            end.take(network.readout(out))
+            return left[place].pop(0).detach().mean(0, keepdim=True)
+
+        second = _run(network, x_seq.mean(0, keepdim=True), constant, mean)
+        if second.steps != 1 or any(left.values()):
+            raise RuntimeError("a layer mixes time-steps")
     except Exception as error:  # the body runs on spikes; that it does not on other numbers says that it is special
         return (f"a trial on random numbers fails with {type(error).__name__}: {error}",)
-    places = {"the input": start, **{name: layer for name, layer in dice.items() if layer.drawn}}
-    sinks = [*dice.values(), end]
-    slopes = _slopes(places.values(), [c for s in sinks for c in s.currents], sinks, first=True)
-    again = _slopes(places.values(), [c for s in sinks for c in s.again], sinks, first=False)
-    found = [
-        f"the layers behind {name}"
-        for name, one, other in zip(places, slopes, again, strict=True)
+    weights = [random.like(current) for calls in first.currents.values() for current in calls]
+    slopes, again = first.slopes(weights), second.slopes(weights)
+    behind = [
+        f"the layers behind {place}"
+        for place in slopes
         if any(
             _deviation((a * len(a)).flatten(0, 1), b.expand_as(a).flatten(0, 1)) > limit
-            for a, b in zip(one, other, strict=True)
+            for a, b in zip(slopes[place], again[place], strict=True)
         )
     ]
-    for name, sink in (*dice.items(), ("the logits", end)):
-        if any(_deviation(a, b) > limit for a, b in zip(sink.again, sink.currents, strict=True)):
-            found.append(f"the layers before {name}")
-    return tuple(found)
+    before = [
+        f"the layers before {place}"
+        for place, currents in first.currents.items()
+        if any(_deviation(b, a) > limit for a, b in zip(currents, second.currents[place], strict=True))
+    ]
+    return (*behind, *before)
 
 
-def _slopes(places: Iterable[_Dice], currents: list[Tensor], sinks: list[_Dice], *, first: bool) -> list[list[Tensor]]:
-    """Return the derivative of a random sum of all currents with respect to each place's numbers."""
-    weights = [weight for sink in sinks for weight in sink.weights]
-    total = torch.stack([(weight * current).sum() for weight, current in zip(weights, currents, strict=True)]).sum()
-    leaves = [place.drawn if first else place.means for place in places]
-    flat = [leaf for group in leaves for leaf in group]
-    if not flat or not total.requires_grad:
-        return [[] for _ in leaves]
-    grads = iter(torch.autograd.grad(total, flat, allow_unused=True, materialize_grads=True))
-    return [[next(grads) for _ in group] for group in leaves]
+def _run(network: SequenceModel, x_seq: Tensor, constant: bool, answer: Callable[[str, Tensor], Tensor]) -> _Run:
+    """Run a network with the numbers that ``answer`` gives for a place and a sequence to be like."""
+    numbers: dict[str, list[Tensor]] = {}
+    currents: dict[str, list[Tensor]] = {}
+
+    def put_out(place: str, like: Tensor) -> Tensor:
+        numbers.setdefault(place, []).append(answer(place, like).requires_grad_())
+        return numbers[place][-1].clone()
+
+    def make_tap(name: str, params: NeuronParams) -> Forward:
+        def tap(current_seq: Tensor) -> Tensor:
+            currents.setdefault(name, []).append(current_seq.mean(0))
+            return put_out(name, current_seq)
+
+        return tap
+
+    with tapped(network, make_tap):
+        out_seq = network.body(x_seq if constant else put_out("the input", x_seq))
+        currents["the logits"] = [network.readout(out_seq)]
+    return _Run(numbers, currents, len(out_seq))
 
 
 def _deviation(value: Tensor, expected: Tensor) -> float:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from itertools import islice
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from art_snn.checks import check_count
-from art_snn.engine import run as engine
+from art_snn.engine.recording import simulate
+from art_snn.engine.replaying import rate_logits, with_value
+from art_snn.engine.unrolling import unroll_temporal
 from art_snn.errors import RandomnessWarning, UnsupportedModelError
 from art_snn.rules import get_rule
-from art_snn.rules.base import GradientRule
-from art_snn.snn.encoders import DirectEncoder, EventFrameEncoder
+from art_snn.rules.base import ConversionRule, GradientRule, RateRule, TemporalRule
+from art_snn.snn.encoders import is_random
+from art_snn.snn.modes import noise_states
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import is_spiking
+from art_snn.snn.readers import is_spiking, tapped
 
 
 class GradientRuleModule(nn.Module):
@@ -34,9 +38,10 @@ class GradientRuleModule(nn.Module):
     that are differentiated are the mean over k runs (expectation over transformation, Athalye et al. 2018).
 
     Args:
-        network: A `SpikingNetwork`, or another module with its `encode`, `body` and `readout`.
-        rule: Name of a registered rule, or a rule.
-        eot_samples: Number k of encodings to average gradients over, >= 1.
+        network: A `SpikingNetwork`, another module with its `encode`, `body` and `readout`, or a `GradientRuleModule`
+            around one, which is taken apart.
+        rule: Name of a registered rule, or a rule; None is that of a module that is taken apart, else HART.
+        eot_samples: Number k of encodings to average gradients over, >= 1; None as for ``rule``, else 1.
 
     Raises:
         TypeError: The network has no `encode`, `body` and `readout`.
@@ -52,11 +57,18 @@ class GradientRuleModule(nn.Module):
         torch.Size([3, 1, 2, 2])
     """
 
-    def __init__(self, network: nn.Module, rule: str | GradientRule = "hart", *, eot_samples: int = 1) -> None:
+    network: SequenceModel
+
+    def __init__(
+        self, network: nn.Module, rule: str | GradientRule | None = None, *, eot_samples: int | None = None
+    ) -> None:
         super().__init__()
         if isinstance(network, GradientRuleModule):
+            rule = network.rule if rule is None else rule
+            eot_samples = network.eot_samples if eot_samples is None else eot_samples
             network = network.network
-        if not (isinstance(network, nn.Module) and isinstance(network, SequenceModel)):
+        parts = [getattr(network, name, None) for name in ("encode", "body", "readout")]
+        if not (isinstance(network, nn.Module) and all(callable(part) for part in parts)):
             raise TypeError(
                 f"the network must be a SpikingNetwork, got {type(network).__name__}; wrap the layers: "
                 "SpikingNetwork(DirectEncoder(time_steps=8), layers)"
@@ -64,11 +76,10 @@ class GradientRuleModule(nn.Module):
         encoder = getattr(network, "encoder", None)
         if encoder is not None and is_spiking(encoder):
             raise UnsupportedModelError(["its encoder holds spiking layers; put them into the body, where rules apply"])
-        self.network: Any = network  # a module and a SequenceModel; Python has no type for both
-        self.rule = rule
-        self.eot_samples = eot_samples
+        self.network = cast("SequenceModel", network)
+        self.rule = "hart" if rule is None else rule
+        self.eot_samples = 1 if eot_samples is None else eot_samples
         self._restarts: list[tuple[torch.Generator, Tensor]] = []
-        self._memory: engine.RecordMemory | None = None
 
     @property
     def rule(self) -> GradientRule:
@@ -94,7 +105,7 @@ class GradientRuleModule(nn.Module):
     @eot_samples.setter
     def eot_samples(self, count: int) -> None:
         check_count("eot_samples", count)
-        if count > 1 and isinstance(getattr(self.network, "encoder", None), (DirectEncoder, EventFrameEncoder)):
+        if count > 1 and not is_random(self.network):
             warnings.warn(
                 f"eot_samples={count} takes {count} times as long for the same gradient: the encoder is not random",
                 RandomnessWarning,
@@ -104,35 +115,32 @@ class GradientRuleModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, K) for inputs ``x`` (N, ...), which are cast to the weights' dtype."""
-        if self.training or not torch.is_grad_enabled() or not x.requires_grad:
-            self.restart_noise()
-            return self._logits(self._cast(x))
-        samples = list(self.samples(x))
-        return samples[0] if len(samples) == 1 else torch.stack(samples).mean(0)
+        runs = list(islice(self.samples(x), self._eot_samples if self._is_attacked(x) else 1))
+        return runs[0] if len(runs) == 1 else torch.stack(runs).mean(0)
 
     def samples(self, x: Tensor) -> Iterator[Tensor]:
-        """Yield the logits (N, K) of each of ``eot_samples`` encodings, in the mode that `forward` would choose."""
+        """Yield the logits (N, K) of each of ``eot_samples`` encodings."""
         self.restart_noise()
         for _ in range(self._eot_samples):
-            yield self._logits(self._cast(x))
-
-    def attack_logits(self, x: Tensor) -> Tensor:
-        """Return the logits (N, K) on which an attack takes its loss; only CBA's differ from the network's."""
-        self.restart_noise()
-        return engine.attack_logits(self.network, self._rule, self._cast(x), self._memory)
+            inputs = self._cast(x)
+            if self._is_attacked(x):
+                yield rule_logits(self.network, self._rule, inputs)
+            elif self.training or torch.is_grad_enabled():
+                yield self.network(inputs)
+            else:
+                yield simulate(self.network, self.network.encode(inputs))
 
     def attack_samples(self, x: Tensor) -> Iterator[Tensor]:
-        """Yield `attack_logits` of each of ``eot_samples`` encodings, one by one, so that memory is that of one."""
-        yield self.attack_logits(x)
-        for _ in range(1, self._eot_samples):
-            yield engine.attack_logits(self.network, self._rule, self._cast(x), self._memory)
+        """Yield the logits (N, K) on which an attack takes its loss; only CBA's differ from those of `samples`.
 
-    def _logits(self, x: Tensor) -> Tensor:
-        if self.training:
-            return self.network(x)
-        if not torch.is_grad_enabled():
-            return engine.simulate(self.network, x)
-        return engine.rule_logits(self.network, self._rule, x, self._memory) if x.requires_grad else self.network(x)
+        They come one by one, so that the memory is that of one.
+        """
+        self.restart_noise()
+        for _ in range(self._eot_samples):
+            yield attack_logits(self.network, self._rule, self._cast(x))
+
+    def _is_attacked(self, x: Tensor) -> bool:
+        return not self.training and torch.is_grad_enabled() and x.requires_grad
 
     @contextmanager
     def common_random_numbers(self) -> Iterator[None]:
@@ -146,14 +154,13 @@ class GradientRuleModule(nn.Module):
         """
         outer = self._restarts
         self.restart_noise()
-        owned = [getattr(module, "generator", None) for module in self.network.modules()]
-        restarts = [(owner, owner.get_state()) for owner in owned if isinstance(owner, torch.Generator)]
-        encoder = getattr(self.network, "encoder", self.network)
-        if not restarts and not isinstance(encoder, (DirectEncoder, EventFrameEncoder)):
+        restarts = noise_states(self.network)
+        if not restarts and is_random(self.network):
+            encoder = getattr(self.network, "encoder", self.network)
             warnings.warn(
                 f"{type(encoder).__name__} holds no generator: noise that it draws from torch's global one is not "
                 "common to the runs in this block. Let it draw from a torch.Generator in its attribute generator, as "
-                "PoissonEncoder does; if it is not random, nothing is amiss",
+                "PoissonEncoder does; if it is not random, set its attribute random to False",
                 RandomnessWarning,
                 stacklevel=3,
             )
@@ -163,23 +170,6 @@ class GradientRuleModule(nn.Module):
         finally:
             self.restart_noise()
             self._restarts = outer
-
-    @contextmanager
-    def shared_records(self, limit: int | None = None) -> Iterator[engine.RecordMemory]:
-        """Let rate rules that see the same inputs inside the block share their record pass.
-
-        The gradients are the same. This saves time where rules are compared on the same inputs, as in a search for
-        gamma. Weights must not change inside the block.
-
-        Args:
-            limit: Bytes to remember, T floats a neuron and sample; inputs beyond that are recorded anew. None for a
-                quarter of the device's memory.
-        """
-        outer, self._memory = self._memory, engine.RecordMemory(limit)
-        try:
-            yield self._memory
-        finally:
-            self._memory = outer
 
     def restart_noise(self) -> None:
         """Let the next run draw the noise that is common to a block of `common_random_numbers`; nothing outside one."""
@@ -194,3 +184,47 @@ class GradientRuleModule(nn.Module):
     def extra_repr(self) -> str:
         """Return what the module's repr shows."""
         return f"rule={self._rule!r}" + (f", eot_samples={self._eot_samples}" if self._eot_samples > 1 else "")
+
+
+def rule_logits(network: SequenceModel, rule: GradientRule, x: Tensor) -> Tensor:
+    """Return the network's logits, joined to ``x`` by a graph that holds the rule's gradient.
+
+    Rate rules are recorded over T steps without a graph and replayed in one step with it, rules through time are
+    unrolled, conversion rules run one step of an ANN. Nothing is left on the network afterwards.
+
+    Args:
+        network: The network, in evaluation mode.
+        rule: The rule.
+        x: Inputs (N, ...) that require grad.
+
+    Returns:
+        Logits (N, K). Parameters are in the graph, too.
+
+    Raises:
+        TypeError: The rule is of no family that the engine knows.
+    """
+    x_seq = network.encode(x)
+    if isinstance(rule, RateRule):
+        return rate_logits(network, rule, x_seq)
+    if isinstance(rule, TemporalRule):
+        return unroll_temporal(network, x_seq, rule)
+    if isinstance(rule, ConversionRule):
+        value = simulate(network, x_seq.detach())  # first: hooks on layers read the last run, which has the graph
+        return with_value(converted_logits(network, rule, x_seq), value)
+    raise TypeError(f"{rule!r} is no RateRule, TemporalRule or ConversionRule")
+
+
+def attack_logits(network: SequenceModel, rule: GradientRule, x: Tensor) -> Tensor:
+    """Return the logits on which an attack takes its loss.
+
+    These are `rule_logits`, but for a conversion rule: there the papers take the loss, too, on the ANN.
+    """
+    if isinstance(rule, ConversionRule):
+        return converted_logits(network, rule, network.encode(x))
+    return rule_logits(network, rule, x)
+
+
+def converted_logits(network: SequenceModel, rule: ConversionRule, x_seq: Tensor) -> Tensor:
+    """Return the logits (N, K) of the ANN made of the network's weights, on the mean of ``x_seq`` over time."""
+    with tapped(network, lambda name, params: lambda current_seq: rule.activate(current_seq, params)):
+        return network.readout(network.body(x_seq.mean(0, keepdim=True)))

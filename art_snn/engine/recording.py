@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from art_snn.engine.steps import is_time_blind
-from art_snn.engine.taps import tapped
 from art_snn.rules.base import LayerRecord
-from art_snn.snn.dynamics import NeuronParams, NeuronState, charge, empty_sequence, initial_state, reset
+from art_snn.snn.dynamics import NeuronParams, NeuronState, charge, empty_sequence, initial_state, is_plain, reset
 from art_snn.snn.network import SequenceModel
+from art_snn.snn.readers import Forward, tapped
 
 # Rows (steps x samples) that are put through the body at once. More costs memory, fewer leave cores idle.
 ROWS_CPU = 64
 ROWS_ACCELERATOR = 1024
 
-Slope = Callable[[Tensor], Tensor | None]
+Slope = Callable[[Tensor], Tensor]
 
 
 class Recording(NamedTuple):
@@ -27,61 +27,76 @@ class Recording(NamedTuple):
     Attributes:
         logits: The network's logits, shape (N, K).
         layers: Name of each spiking layer to its records, one for each call of the layer in a forward pass.
-        distances: The same for the distances ``m(t) - threshold``, each (T, N, *F); empty unless they were asked for.
     """
 
     logits: Tensor
     layers: dict[str, list[LayerRecord]]
-    distances: dict[str, list[Tensor]]
 
 
-class Accumulator:
-    """Neurons that carry their state from one chunk of steps to the next, and sum what the rules need.
+class Neurons:
+    """Neurons that carry their state from one chunk of steps to the next.
 
-    The arithmetic is that of `art_snn.snn.neurons`, in place: a pass over memory costs as much here as the formula.
+    Plain ones work in place: a pass over memory costs as much here as the formula of `art_snn.snn.dynamics`.
     """
 
-    def __init__(self, params: NeuronParams, slope: Slope | None, observe: bool, keep: bool = False) -> None:
+    def __init__(self, params: NeuronParams) -> None:
         self.params = params
-        self.slope = slope
-        self.observe = observe
-        self.keep = keep
-        self.distances: list[Tensor] = []
+        self.plain = is_plain(params)
         self.state: NeuronState = initial_state(params)
-        self.memory: Tensor | None = None
-        self.scratch: Tensor | None = None
+
+    def __call__(self, current_seq: Tensor) -> Tensor:
+        """Return the spikes (T', N, *F) of the next T' steps."""
+        spikes_seq = empty_sequence(current_seq)
+        for current, spikes in zip(current_seq, spikes_seq, strict=True):
+            membrane, synapse = self._charge(current)
+            torch.ge(membrane, self.params.threshold, out=spikes)
+            self.watch(membrane)
+            self.state = NeuronState(self._reset(membrane, spikes, current), synapse)
+        return spikes_seq
+
+    def watch(self, membrane: Tensor) -> None:
+        """See the potential before firing, shape (N, *F), in every step."""
+
+    def _charge(self, current: Tensor) -> tuple[Tensor, Tensor | None]:
+        potential = self.state.potential
+        if self.plain and isinstance(potential, Tensor):
+            return torch.add(current, potential, alpha=float(self.params.decay), out=potential), None
+        return charge(current, self.state, self.params)
+
+    def _reset(self, membrane: Tensor, spikes: Tensor, current: Tensor) -> Tensor:
+        if not self.plain:
+            return reset(membrane, spikes, self.params)
+        out = None if membrane is current else membrane  # in the first step it is the layer's input, to be kept
+        if self.params.reset == "soft":
+            return torch.sub(membrane, spikes, alpha=float(self.params.threshold), out=out)
+        return torch.addcmul(membrane, membrane, spikes, value=-1, out=out)
+
+
+class Recorder(Neurons):
+    """Neurons that sum over time what the rules need."""
+
+    def __init__(self, params: NeuronParams, slope: Slope | None) -> None:
+        super().__init__(params)
+        self.slope = slope
         self.steps = 0
+        self.scratch: Tensor | None = None
         self.spike_sum: Tensor | None = None
         self.current_sum: Tensor | None = None
         self.slope_sum: Tensor | None = None
 
     def __call__(self, current_seq: Tensor) -> Tensor:
         """Return the spikes (T', N, *F) of the next T' steps."""
-        spikes_seq = empty_sequence(current_seq)
-        for current, spikes in zip(current_seq, spikes_seq, strict=True):
-            membrane, synapse = charge(current, self.state, self.params, out=self.memory)
-            torch.ge(membrane, self.params.threshold, out=spikes)
-            if self.observe:
-                self._observe_slope(membrane)
-            if self.keep:
-                self.distances.append(membrane - self.params.threshold)
-            mine = membrane is not current and membrane is not synapse
-            potential = _reset(membrane, spikes, self.params, out=membrane if mine else None)
-            self.state = NeuronState(potential, synapse)
-            self.memory = potential
-        if self.observe:
-            self.spike_sum = _add_steps(self.spike_sum, spikes_seq)
-            self.current_sum = _add_steps(self.current_sum, current_seq)
+        spikes_seq = super().__call__(current_seq)
+        self.spike_sum = _add_steps(self.spike_sum, spikes_seq)
+        self.current_sum = _add_steps(self.current_sum, current_seq)
         self.steps += len(current_seq)
         return spikes_seq
 
-    def _observe_slope(self, membrane: Tensor) -> None:
-        if self.slope is None:
-            return
-        if self.scratch is None:
-            self.scratch = torch.empty_like(membrane)
-        slope = self.slope(torch.sub(membrane, self.params.threshold, out=self.scratch))
-        if slope is not None:
+    def watch(self, membrane: Tensor) -> None:
+        """Add the slope of a step."""
+        if self.slope is not None:
+            self.scratch = torch.empty_like(membrane) if self.scratch is None else self.scratch
+            slope = self.slope(torch.sub(membrane, self.params.threshold, out=self.scratch))
             self.slope_sum = slope.clone() if self.slope_sum is None else self.slope_sum.add_(slope)
 
     def record(self) -> LayerRecord:
@@ -96,14 +111,16 @@ class Accumulator:
         )
 
 
-def _reset(membrane: Tensor, spikes: Tensor, params: NeuronParams, *, out: Tensor | None) -> Tensor:
-    """Compute ``v(t)`` as `art_snn.snn.dynamics.reset` does, in one pass where the numbers are plain, into ``out``."""
-    rho = params.threshold if params.rho is None else params.rho
-    if params.reset == "soft" and not isinstance(rho, Tensor):
-        return torch.sub(membrane, spikes, alpha=rho, out=out)
-    if params.reset == "hard" and not isinstance(params.v_reset, Tensor) and params.v_reset == 0:
-        return torch.addcmul(membrane, membrane, spikes, value=-1, out=out)
-    return reset(membrane, spikes, params)
+class DistanceRecorder(Recorder):
+    """Neurons that also keep every step's distance from the threshold."""
+
+    def __init__(self, params: NeuronParams) -> None:
+        super().__init__(params, None)
+        self.distances: list[Tensor] = []
+
+    def watch(self, membrane: Tensor) -> None:
+        """Keep the distance of a step."""
+        self.distances.append(membrane - self.params.threshold)
 
 
 def _add_steps(total: Tensor | None, seq: Tensor) -> Tensor:
@@ -117,31 +134,12 @@ def _add_steps(total: Tensor | None, seq: Tensor) -> Tensor:
     return total
 
 
-class _CountedTap:
-    """One layer's accumulators, in the order in which a forward pass calls the layer."""
-
-    def __init__(self, make: Callable[[], Accumulator]) -> None:
-        self.make = make
-        self.calls: list[Accumulator] = []
-        self.position = 0
-
-    def __call__(self, current_seq: Tensor) -> Tensor:
-        if self.position == len(self.calls):
-            self.calls.append(self.make())
-        accumulator = self.calls[self.position]
-        self.position += 1
-        return accumulator(current_seq)
+def simulate(network: SequenceModel, x_seq: Tensor) -> Tensor:
+    """Return the logits (N, K) for an encoded input (T, N, ...), without a graph and in memory that is flat in T."""
+    return _run(network, x_seq, Neurons)[0]
 
 
-@torch.no_grad()
-def record(
-    network: SequenceModel,
-    x_seq: Tensor,
-    slope: Slope | None = None,
-    *,
-    observe: bool = True,
-    keep_distances: bool = False,
-) -> Recording:
+def record(network: SequenceModel, x_seq: Tensor, slope: Slope | None = None) -> Recording:
     """Run a network over a sequence, a few steps at a time where its layers allow it, without a graph.
 
     Memory does not grow with T then: each layer holds one potential and up to three sums.
@@ -150,46 +148,62 @@ def record(
         network: The network, in evaluation mode.
         x_seq: Encoded input, shape (T, N, ...).
         slope: A rule's slope, to be averaged over time; None records rates and currents only.
-        observe: False runs the network and records nothing.
-        keep_distances: Keep every step's distance from the threshold, too; memory grows with T then.
-
-    Returns:
-        Logits and records.
     """
-    taps: dict[str, _CountedTap] = {}
+    logits, layers = _run(network, x_seq, lambda params: Recorder(params, slope))
+    return Recording(logits, {name: [call.record() for call in calls] for name, calls in layers.items()})
 
-    def make_tap(name: str, params: NeuronParams) -> _CountedTap:
-        taps[name] = _CountedTap(lambda: Accumulator(params, slope, observe, keep_distances))
+
+def record_distances(network: SequenceModel, x_seq: Tensor) -> dict[str, list[tuple[LayerRecord, Tensor]]]:
+    """Return the records of `record`, each with the distances ``m(t) - threshold``, shape (T, N, *F)."""
+    _, layers = _run(network, x_seq, DistanceRecorder)
+    return {name: [(call.record(), torch.stack(call.distances)) for call in calls] for name, calls in layers.items()}
+
+
+_Layer = TypeVar("_Layer", bound=Neurons)
+
+
+class _CountedTap(Generic[_Layer]):
+    """One layer's neurons, in the order in which a forward pass calls the layer."""
+
+    def __init__(self, make: Callable[[], _Layer]) -> None:
+        self.make = make
+        self.calls: list[_Layer] = []
+        self.position = 0
+
+    def __call__(self, current_seq: Tensor) -> Tensor:
+        if self.position == len(self.calls):
+            self.calls.append(self.make())
+        neurons = self.calls[self.position]
+        self.position += 1
+        return neurons(current_seq)
+
+
+@torch.no_grad()
+def _run(
+    network: SequenceModel, x_seq: Tensor, make: Callable[[NeuronParams], _Layer]
+) -> tuple[Tensor, dict[str, list[_Layer]]]:
+    """Run a network with neurons that ``make`` gives; return the logits and each layer's neurons, one per call."""
+    taps: dict[str, _CountedTap[_Layer]] = {}
+
+    def make_tap(name: str, params: NeuronParams) -> Forward:
+        taps[name] = _CountedTap(lambda: make(params))
         return taps[name]
 
-    with tapped(as_module(network), make_tap):
-        time_steps = len(x_seq)
+    with tapped(network, make_tap):
         chunk = _chunk(network, x_seq)
         outputs = []
-        for start in range(0, time_steps, chunk):
+        for steps in x_seq.split(chunk):
             for tap in taps.values():
                 tap.position = 0
-            outputs.append(network.body(x_seq[start : start + chunk]))
+            outputs.append(network.body(steps))
     out_seq = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    layers = {name: [call.record() for call in tap.calls] for name, tap in taps.items()} if observe else {}
-    distances = {}
-    if keep_distances:
-        distances = {name: [torch.stack(call.distances) for call in tap.calls] for name, tap in taps.items()}
-    return Recording(network.readout(out_seq), layers, distances)
+    return network.readout(out_seq), {name: tap.calls for name, tap in taps.items()}
 
 
 def _chunk(network: SequenceModel, x_seq: Tensor) -> int:
     """Return the number of steps to run at once."""
     time_steps, batch = x_seq.shape[:2]
-    body = network.body
-    if not (isinstance(body, nn.Module) and is_time_blind(body)):
+    if not (isinstance(network.body, nn.Module) and is_time_blind(network.body)):
         return time_steps
     rows = ROWS_CPU if x_seq.device.type == "cpu" else ROWS_ACCELERATOR
     return min(time_steps, max(1, rows // max(1, batch)))
-
-
-def as_module(network: SequenceModel) -> nn.Module:
-    """Return the network as the torch module that it also has to be."""
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"the network must be a torch.nn.Module, got {type(network).__name__}")
-    return network

@@ -1,19 +1,56 @@
-"""Replay: run the body once, on the mean input, with the recorded rates and gains in place of the neurons."""
+"""Replay: run the body once, on the mean input, with the recorded rates and gains in place of the neurons.
+
+What is replayed stands for the T steps if the layers between neurons are affine; else a rate rule is unrolled.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
 
 from art_snn.engine.linearity import obstacles
-from art_snn.engine.recording import as_module
-from art_snn.engine.taps import tapped
+from art_snn.engine.recording import Recording, record
+from art_snn.engine.unrolling import unroll_rate
+from art_snn.errors import InexactReplayWarning
 from art_snn.rules.base import LayerRecord, RateRule
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.network import SequenceModel
+from art_snn.snn.readers import tapped
+
+# Networks that were reported; an attack calls a thousand times.
+_REPORTED: WeakSet[SequenceModel] = WeakSet()
+
+
+def rate_logits(network: SequenceModel, rule: RateRule, x_seq: Tensor) -> Tensor:
+    """Return logits (N, K) with the gradient of a rate rule: recorded and replayed, unrolled where that is not exact.
+
+    Args:
+        network: The network, in evaluation mode.
+        rule: The rule.
+        x_seq: Encoded input with its graph, shape (T, N, ...).
+
+    Warns:
+        InexactReplayWarning: The rule had to be unrolled, since a layer between two neurons is not affine.
+    """
+    recording = record(network, x_seq.detach(), rule.slope)
+    replayed = replay(network, x_seq, rule, recording)
+    if replayed.logits is not None and not replayed.inexact:
+        return with_value(replayed.logits, recording.logits)
+    if network not in _REPORTED:
+        _REPORTED.add(network)
+        warnings.warn(
+            f"one step cannot stand for all time-steps in this network; {rule!r} is unrolled over time instead, which "
+            f"is exact and slower. What stands in the way: {', '.join(replayed.inexact)}. A layer between neurons is "
+            "not affine in evaluation mode (max-pooling, ReLU, dropout left on, attention, a normalisation by step)",
+            InexactReplayWarning,
+            stacklevel=5,
+        )
+    return unroll_rate(network, x_seq, rule)
 
 
 class Replay(NamedTuple):
@@ -62,9 +99,7 @@ class _ReplayTap:
         return _Recall.apply(current_seq, record.rate, gain)
 
 
-def replay(
-    network: SequenceModel, x_seq: Tensor, rule: RateRule, layers: Mapping[str, Sequence[LayerRecord]], logits: Tensor
-) -> Replay:
+def replay(network: SequenceModel, x_seq: Tensor, rule: RateRule, recording: Recording) -> Replay:
     """Build the one-step graph of a rate rule, and check that it stands for the T steps that were recorded.
 
     Two checks, since either alone is blind somewhere. In every call, the input current of each spiking layer must be
@@ -75,13 +110,12 @@ def replay(
         network: The network.
         x_seq: Encoded input with its graph, shape (T, N, ...).
         rule: The rule.
-        layers: Records of a record pass on the same ``x_seq``.
-        logits: Logits of that pass, shape (N, K).
+        recording: What a record pass on the same ``x_seq`` returned.
     """
     taps: dict[str, _ReplayTap] = {}
 
     def make_tap(name: str, params: NeuronParams) -> _ReplayTap:
-        taps[name] = _ReplayTap(params, rule, layers[name])
+        taps[name] = _ReplayTap(params, rule, recording.layers[name])
         return taps[name]
 
     if len(x_seq) > 1:
@@ -89,13 +123,15 @@ def replay(
         if found:
             return Replay(None, found)
     try:
-        with tapped(as_module(network), make_tap):
+        with tapped(network, make_tap):
             replayed = network.readout(network.body(x_seq.mean(0, keepdim=True)))
     except Exception as error:  # the T steps went through, so this is about running one alone
         return Replay(None, (f"one step alone fails with {type(error).__name__}: {error}",))
     if any(len(tap.errors) != len(tap.records) for tap in taps.values()):
         return Replay(None, ("a spiking layer is called less often in one step than in T steps",))
-    inexact = _inexact_currents(taps, relative_error(replayed.detach(), logits, floor=1.0), tolerance(replayed))
+    inexact = _inexact_currents(
+        taps, relative_error(replayed.detach(), recording.logits, floor=1.0), tolerance(replayed)
+    )
     return Replay(replayed, tuple(inexact))
 
 
@@ -129,3 +165,20 @@ def _rounds_to_tf32() -> bool:
         return torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
     except RuntimeError:  # torch refuses the old flags once the new ones are in use
         return True
+
+
+class _WithValue(torch.autograd.Function):
+    """Return a value with another tensor's graph."""
+
+    @staticmethod
+    def forward(ctx: Any, graph: Tensor, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return grads[0], None
+
+
+def with_value(graph: Tensor, value: Tensor) -> Tensor:
+    """Return ``value``, to be differentiated as ``graph`` is."""
+    return _WithValue.apply(graph, value)

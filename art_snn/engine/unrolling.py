@@ -7,12 +7,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from art_snn.engine.recording import Accumulator, as_module
-from art_snn.engine.taps import Forward, tapped
+from art_snn.engine.recording import Recorder
 from art_snn.rules.base import RateRule, TemporalRule
 from art_snn.snn.bptt import fire_through_time
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.network import SequenceModel
+from art_snn.snn.readers import Forward, tapped
+
+
+class _SlopeKeeper(Recorder):
+    """Neurons that keep the slope of every step."""
+
+    def __init__(self, params: NeuronParams, rule: RateRule) -> None:
+        super().__init__(params, rule.slope)
+        self.slopes: list[Tensor] = []
+
+    def watch(self, membrane: Tensor) -> None:
+        if self.slope is not None:
+            self.slopes.append(self.slope(membrane - self.params.threshold))
 
 
 class _Merge(torch.autograd.Function):
@@ -20,16 +32,9 @@ class _Merge(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, current_seq: Tensor, params: NeuronParams, rule: RateRule) -> Tensor:
-        slopes: list[Tensor] = []
-
-        def keep(distance: Tensor) -> None:
-            slope = rule.slope(distance)
-            if slope is not None:
-                slopes.append(slope.clone())  # the next step overwrites it
-
-        neurons = Accumulator(params, keep if rule.has_slope() else None, observe=True)
+        neurons = _SlopeKeeper(params, rule)
         spikes_seq = neurons(current_seq)
-        factor = torch.stack(slopes) if slopes else rule.gain(neurons.record())
+        factor = torch.stack(neurons.slopes) if neurons.slopes else rule.gain(neurons.record())
         ctx.save_for_backward(factor * params.c)
         return spikes_seq
 
@@ -42,13 +47,13 @@ class _Merge(torch.autograd.Function):
 def unroll_rate(network: SequenceModel, x_seq: Tensor, rule: RateRule) -> Tensor:
     """Return logits (N, K) with the gradient of a rate rule, by back-propagation over all T steps.
 
-    Takes T times the memory of `art_snn.engine.run.replaying`, and does not ask for affine layers.
+    Takes T times the memory of `art_snn.engine.replaying`, and does not ask for affine layers.
     """
 
     def make_tap(name: str, params: NeuronParams) -> Forward:
         return lambda current_seq: _Merge.apply(current_seq, params, rule)
 
-    with tapped(as_module(network), make_tap):
+    with tapped(network, make_tap):
         return network.readout(network.body(x_seq))
 
 
@@ -58,5 +63,5 @@ def unroll_temporal(network: SequenceModel, x_seq: Tensor, rule: TemporalRule) -
     def make_tap(name: str, params: NeuronParams) -> Forward:
         return lambda current_seq: fire_through_time(current_seq, params, rule.slope, detach_reset=rule.detach_reset)
 
-    with tapped(as_module(network), make_tap):
+    with tapped(network, make_tap):
         return network.readout(network.body(x_seq))

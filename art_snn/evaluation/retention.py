@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from art_snn.checks import check_count, check_decay, check_positive
-from art_snn.engine import run as engine
+from art_snn.engine import record_distances
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.network import SequenceModel
 
@@ -75,9 +75,9 @@ def temporal_retention(
     for start in range(0, len(x), batch_size):
         batch = torch.as_tensor(x[start : start + batch_size])
         with torch.no_grad():
-            found = engine.record(network, network.encode(batch), keep_distances=True)
-        for name, calls in found.layers.items():
-            for call, (layer, distances) in enumerate(zip(calls, found.distances[name], strict=True)):
+            layers = record_distances(network, network.encode(batch))
+        for name, calls in layers.items():
+            for call, (layer, distances) in enumerate(calls):
                 key = name if len(calls) == 1 else f"{name}, call {call + 1}"
                 into = collected.setdefault(key, _Collected(int(np.ceil(len(x) / batch_size))))
                 into.add(layer.rate, layer.mean_current, distances, layer.params)

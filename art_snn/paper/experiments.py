@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from art_snn.errors import BusyError
 from art_snn.evaluation import GridPlan
 from art_snn.evaluation.grid import quiet_workers
 from art_snn.evaluation.retention import temporal_retention
-from art_snn.snn.encoders import DirectEncoder
+from art_snn.snn.encoders import DirectEncoder, takes_frames
 from art_snn.snn.network import SpikingNetwork
 from art_snn.training.checkpoints import locked, read_checkpoint
 from art_snn.training.recipe import Recipe
@@ -265,8 +265,8 @@ def retention_records(
     records = []
     for run in runs:
         recipe, classifier = load_trained(read_checkpoint(run), device_type=device_type)
-        network = classifier.model.network
-        direct = isinstance(network.encoder, DirectEncoder)
+        network = cast("SpikingNetwork", classifier.model.network)
+        direct = not takes_frames(network)
         steps = sorted({*time_steps, recipe.time_steps}) if direct else [recipe.time_steps]
         for count in steps:
             encoder = DirectEncoder(time_steps=count) if direct else network.encoder

@@ -6,6 +6,7 @@ Shapes: ``N`` samples, ``T`` time-steps, ``*F`` the features of one layer. Seque
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
@@ -55,13 +56,8 @@ class RateRule(GradientRule):
     serves all T.
     """
 
-    def slope(self, distance: Tensor) -> Tensor | None:
-        """Return ``k(t)`` for one time-step, or None for a rule that needs only the means over time.
-
-        Args:
-            distance: ``m(t) - threshold``, shape (N, *F). The rule may overwrite it.
-        """
-        return None
+    slope: Callable[[Tensor], Tensor] | None = None
+    """``k(t)`` for one time-step, from ``m(t) - threshold`` (N, *F), which stays as it is; None for a rule without."""
 
     def gain(self, record: LayerRecord) -> Tensor:
         """Return the gain of a layer, broadcastable to (N, *F); sample i's gain depends on sample i alone.
@@ -71,11 +67,6 @@ class RateRule(GradientRule):
         if record.mean_slope is None:
             raise TypeError(f"{type(self).__name__} has neither a slope nor a gain; define one of the two methods")
         return record.mean_slope
-
-    @classmethod
-    def has_slope(cls) -> bool:
-        """Say whether the rule defines `slope`."""
-        return cls.slope is not RateRule.slope
 
 
 class TemporalRule(GradientRule):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from art_snn.checks import check_positive
 from art_snn.rules.base import RateRule
 from art_snn.rules.registry import register_rule
-from art_snn.snn.surrogates import triangle_
 
 
 @register_rule
@@ -35,5 +35,6 @@ class HART(RateRule):
         check_positive("gamma", self.gamma)
 
     def slope(self, distance: Tensor) -> Tensor:
-        """Return ``h_gamma(distance)``, in the memory of ``distance``."""
-        return triangle_(distance, self.gamma)
+        """Return ``h_gamma(distance)``."""
+        peak = torch.full((), 1 / self.gamma, dtype=distance.dtype, device=distance.device)
+        return torch.add(peak, distance.abs(), alpha=-1 / self.gamma**2).clamp_(min=0.0)

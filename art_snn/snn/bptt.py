@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from art_snn.snn.dynamics import NeuronParams, empty_sequence, integrate
+from art_snn.snn.dynamics import NeuronParams, empty_sequence, integrate, is_plain
 from art_snn.snn.surrogates import Triangle, spike, triangle_
 
 
@@ -29,15 +29,9 @@ def fire_through_time(
     Returns:
         Spikes ``s(t)``, shape (T, N, *F); differentiable twice.
     """
-    if _is_plain(params):
+    if is_plain(params):
         return _FireThroughTime.apply(current_seq, params, slope, detach_reset)
     return integrate(current_seq, params, lambda distance: spike(distance, slope), detach_reset=detach_reset)
-
-
-def _is_plain(params: NeuronParams) -> bool:
-    """Say whether nothing but decay, threshold and kind of reset is set, and these are numbers."""
-    plain = NeuronParams(decay=params.decay, threshold=params.threshold, reset=params.reset)
-    return not any(isinstance(value, Tensor) for value in params) and params == plain
 
 
 class _FireThroughTime(torch.autograd.Function):

@@ -33,7 +33,7 @@ class NeuronParams(NamedTuple):
         reset: What a spike does to the membrane potential.
         alpha: Retention of the synaptic current, in [0, 1).
         c: Weight of the synaptic current.
-        d: Constant drive a step.
+        d: Constant drive in every step.
         v_reset: Potential after a hard reset.
         v0: Initial potential.
         rho: Potential a soft reset takes off; None means ``threshold``.
@@ -67,16 +67,19 @@ def initial_state(params: NeuronParams) -> NeuronState:
     return NeuronState(params.v0, None)
 
 
-def charge(
-    current: Tensor, state: NeuronState, params: NeuronParams, *, out: Tensor | None = None
-) -> tuple[Tensor, Tensor | None]:
+def is_plain(params: NeuronParams) -> bool:
+    """Say whether nothing but decay, threshold and kind of reset is set, and these are numbers."""
+    plain = NeuronParams(decay=params.decay, threshold=params.threshold, reset=params.reset)
+    return not any(isinstance(value, Tensor) for value in params) and params == plain
+
+
+def charge(current: Tensor, state: NeuronState, params: NeuronParams) -> tuple[Tensor, Tensor | None]:
     """Compute the potential before firing, ``m(t) = decay * v(t-1) + c * i(t) + d``.
 
     Args:
         current: Input current ``x(t)``, shape (N, *F).
         state: State after the step before.
         params: The neuron.
-        out: Memory to write ``m(t)`` to where that saves a copy; without a graph only.
 
     Returns:
         ``m(t)`` (N, *F), and the synaptic current ``i(t)`` (None without synaptic memory).
@@ -93,7 +96,7 @@ def charge(
         return drive, synapse
     if isinstance(params.decay, Tensor) or not isinstance(state.potential, Tensor):
         return drive + params.decay * state.potential, synapse
-    return torch.add(drive, state.potential, alpha=params.decay, out=out), synapse
+    return torch.add(drive, state.potential, alpha=params.decay), synapse
 
 
 def reset(membrane: Tensor, spikes: Tensor, params: NeuronParams) -> Tensor:

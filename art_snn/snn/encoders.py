@@ -1,8 +1,13 @@
-"""From inputs (N, ...) to sequences (T, N, ...). Nothing else in the package transposes time."""
+"""From inputs (N, ...) to sequences (T, N, ...). Nothing else in the package transposes time.
+
+An encoder says with two class attributes what the rest of the package asks of it: ``random``, whether it draws another
+sequence in every call, and ``frames``, whether its inputs are event frames (N, T, ...). One without them counts as
+random, on inputs without time.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +28,9 @@ class DirectEncoder(nn.Module):
         >>> DirectEncoder(time_steps=4)(torch.ones(2, 1, 8, 8)).shape
         torch.Size([4, 2, 1, 8, 8])
     """
+
+    random: ClassVar[bool] = False
+    frames: ClassVar[bool] = False
 
     def __init__(self, *, time_steps: int) -> None:
         super().__init__()
@@ -61,6 +69,9 @@ class PoissonEncoder(nn.Module):
         generator: Source of the noise. It lives on its own device, and the same seed gives the same spikes on every
             device. None makes a CPU generator with seed 0; torch's global generator is never used.
     """
+
+    random: ClassVar[bool] = True
+    frames: ClassVar[bool] = False
 
     def __init__(self, *, time_steps: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -102,6 +113,9 @@ class PoissonEncoder(nn.Module):
 class EventFrameEncoder(nn.Module):
     """Take event frames (N, T, ...) as the sequence (T, N, ...) that they are; T is read off the input."""
 
+    random: ClassVar[bool] = False
+    frames: ClassVar[bool] = True
+
     def forward(self, x: Tensor) -> Tensor:
         """Return frames ``x`` (N, T, ...) as (T, N, ...)."""
         if x.ndim < 3:
@@ -109,3 +123,13 @@ class EventFrameEncoder(nn.Module):
         if x.shape[1] == 0:
             raise ValueError(f"the time axis of event frames (N, T, ...) has length 0: shape {tuple(x.shape)}")
         return x.transpose(0, 1)
+
+
+def is_random(network: nn.Module) -> bool:
+    """Say whether a network's encoder may draw another sequence in every call."""
+    return getattr(getattr(network, "encoder", None), "random", True)
+
+
+def takes_frames(network: nn.Module) -> bool:
+    """Say whether a network takes event frames (N, T, ...)."""
+    return getattr(getattr(network, "encoder", None), "frames", False)

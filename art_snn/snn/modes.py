@@ -6,25 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Run a block in evaluation mode; put flags and the noise generators of encoders back afterwards."""
-    owned = [getattr(module, "generator", None) for module in network.modules()]
-    generators = [(owner, owner.get_state()) for owner in owned if isinstance(owner, torch.Generator)]
-    with training_mode(network, False):
-        try:
-            yield
-        finally:
-            for generator, state in generators:
-                generator.set_state(state)
-
-
-@contextmanager
-def training_mode(model: nn.Module, training: bool) -> Iterator[None]:
-    """Run a block with a model in training or evaluation mode; put every module's own flag back afterwards."""
+def mode(model: nn.Module, training: bool = False) -> Iterator[None]:
+    """Run a block with a model in evaluation or training mode; put every module's own flag back afterwards."""
     flags = [(module, module.training) for module in model.modules()]
     try:
         model.train(training)
@@ -32,3 +19,21 @@ def training_mode(model: nn.Module, training: bool) -> Iterator[None]:
     finally:
         for module, flag in flags:
             module.training = flag
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Run a block in evaluation mode; put flags and the noise generators of encoders back afterwards."""
+    states = noise_states(network)
+    with mode(network):
+        try:
+            yield
+        finally:
+            for generator, state in states:
+                generator.set_state(state)
+
+
+def noise_states(network: nn.Module) -> list[tuple[torch.Generator, Tensor]]:
+    """Return each generator in an attribute ``generator`` of a network's modules, with its state."""
+    owned = [getattr(module, "generator", None) for module in network.modules()]
+    return [(owner, owner.get_state()) for owner in owned if isinstance(owner, torch.Generator)]

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ from art_snn.snn.readers import is_spiking
 def over_time(layer: nn.Module, x_seq: Tensor) -> Tensor:
     """Apply a stateless layer to every step of a sequence.
 
-    A sequence that repeats one step (stride 0 over time, as direct encoding gives) is put through once a call.
+    A sequence that repeats one step (stride 0 over time, as direct encoding gives) is put through once per call.
 
     Args:
         layer: Module on (B, ...), without memory of time.
@@ -143,7 +142,7 @@ def is_sequence_module(module: nn.Module) -> bool:
 
 
 class Normalize(nn.Module):
-    """Subtract a mean and divide by a standard deviation, a number a channel.
+    """Subtract a mean and divide by a standard deviation, one number per channel.
 
     Args:
         mean: Mean of each channel, C numbers.
@@ -167,7 +166,29 @@ class Normalize(nn.Module):
         return (x - self.mean) / self.std
 
 
-class SpikingNetwork(nn.Module):
+class SequenceModel(nn.Module):
+    """What the engine asks of a network. A module of your own with these three parts need not derive from it.
+
+    Attributes:
+        body: Module or method from a sequence (T, N, ...) to outputs (T, N, K).
+    """
+
+    body: Callable[[Tensor], Tensor]
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Turn inputs (N, ...) into a sequence (T, N, ...), differentiably."""
+        raise NotImplementedError
+
+    def readout(self, out_seq: Tensor) -> Tensor:
+        """Turn outputs (T, N, K) into logits (N, K)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (N, K) for inputs ``x`` (N, ...); differentiable with each neuron's own surrogate."""
+        return self.readout(self.body(self.encode(x)))
+
+
+class SpikingNetwork(SequenceModel):
     """A spiking network: encoder, then body, then the mean over time as logits.
 
     Args:
@@ -185,6 +206,8 @@ class SpikingNetwork(nn.Module):
         torch.Size([2, 10])
     """
 
+    body: nn.Module
+
     def __init__(self, encoder: nn.Module, body: nn.Module) -> None:
         super().__init__()
         for name, module in (("encoder", encoder), ("body", body)):
@@ -200,21 +223,3 @@ class SpikingNetwork(nn.Module):
     def readout(self, out_seq: Tensor) -> Tensor:
         """Average outputs (T, N, K) over time: logits (N, K)."""
         return out_seq.mean(0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits (N, K) for inputs ``x`` (N, ...); differentiable with each neuron's own surrogate."""
-        return self.readout(self.body(self.encode(x)))
-
-
-@runtime_checkable
-class SequenceModel(Protocol):
-    """What the engine asks of a network; `art_snn.SpikingNetwork` is one."""
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Turn inputs (N, ...) into a sequence (T, N, ...), differentiably."""
-
-    def body(self, x_seq: Tensor) -> Tensor:
-        """Turn a sequence (T, N, ...) into outputs (T, N, K)."""
-
-    def readout(self, out_seq: Tensor) -> Tensor:
-        """Turn outputs (T, N, K) into logits (N, K)."""

@@ -1,20 +1,30 @@
-"""Readers of spiking layers: module -> `NeuronParams`, or None for a module that is no spiking layer.
+"""Spiking layers: readers recognise them, taps stand in for them.
 
-The engine runs every neuron from its parameters, so that another library's neuron needs a reader and nothing else.
-A reader's module takes and returns sequences (T, N, *F).
+A reader turns a module into `NeuronParams`, or returns None for one that is no spiking layer. The engine runs every
+neuron from its parameters, so that another library's neuron needs a reader and nothing else. A reader's module takes
+and returns sequences (T, N, *F).
+
+A tap shadows ``forward`` on the instance of a spiking layer. No class is swapped and no module copied, so hooks,
+``isinstance`` checks and the user's own code around the layer go on as before.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from torch import nn
+from torch import Tensor, nn
 
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.neurons import LIF
 
 Reader = Callable[[nn.Module], NeuronParams | None]
+Forward = Callable[[Tensor], Tensor]
+
+# One thread at a time taps; the others find the layers as they are.
+_LOCK = threading.RLock()
 
 
 def _read_own(module: nn.Module) -> NeuronParams | None:
@@ -69,3 +79,33 @@ def spiking_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module, NeuronP
 def is_spiking(module: nn.Module) -> bool:
     """Say whether ``module`` is or holds a spiking layer."""
     return next(spiking_layers(module), None) is not None
+
+
+@contextmanager
+def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward]) -> Iterator[None]:
+    """Shadow ``forward`` of every spiking layer for the time of a ``with`` block.
+
+    Args:
+        network: Any module that holds spiking layers.
+        make_tap: Name and parameters of a layer to the forward that stands in, sequence (T, N, *F) to sequence.
+    """
+    shadowed: list[tuple[nn.Module, Forward | None]] = []
+    with _LOCK:
+        try:
+            for name, module, params in list(spiking_layers(network)):
+                earlier = module.__dict__.get("forward")
+                shadowed.append((module, earlier))
+                module.forward = _for_this_thread(make_tap(name, params), module.forward)
+            yield
+        finally:
+            for module, earlier in shadowed:
+                if earlier is None:
+                    module.__dict__.pop("forward", None)
+                else:
+                    module.forward = earlier
+
+
+def _for_this_thread(tap: Forward, forward: Forward) -> Forward:
+    """Return a forward that is the tap in the thread that calls this now, and the layer's own in any other."""
+    thread = threading.get_ident()
+    return lambda current_seq: (tap if threading.get_ident() == thread else forward)(current_seq)

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from art_snn.attacks import FGSM, PGD
 from art_snn.data import stratified_part
-from art_snn.engine import run as engine
+from art_snn.engine import record, record_distances
 from art_snn.evaluation import accuracy, attack_success_rate, read_rows
 from art_snn.evaluation.retention import SMALLEST_CURRENT, _within_bins, temporal_retention
 from art_snn.rules import CBA
 from art_snn.snn.dynamics import reset
-from art_snn.snn.encoders import DirectEncoder
+from art_snn.snn.encoders import DirectEncoder, takes_frames
 from art_snn.snn.network import SpikingNetwork
 from art_snn.snn.neurons import LIF
 from art_snn.training.checkpoints import read_checkpoint
@@ -60,7 +60,7 @@ def conversion(folder: Path, samples: dict[str, np.ndarray], eps: float, eps_ste
     few = stratified_part(y, RATE_SAMPLES)
     clean, clean_ann = classifier.predict(x), predict(x)
     with torch.no_grad():
-        found = engine.record(network, network.encode(torch.as_tensor(x[few])))
+        found = record(network, network.encode(torch.as_tensor(x[few])))
     predict(x[few])
     rates = [calls[0].rate for calls in found.layers.values()]
     given = [module.given for module in ann if isinstance(module, Activation)]
@@ -79,7 +79,7 @@ def retention(folder: Path, x: np.ndarray) -> list[list[object]]:
     """Return rows of the second table."""
     classifier = load_trained(read_checkpoint(folder), device_type="cpu")[1]
     own = classifier.model.network
-    direct = isinstance(own.encoder, DirectEncoder)
+    direct = not takes_frames(own)
     network = SpikingNetwork(DirectEncoder(time_steps=TIME_STEPS) if direct else own.encoder, own.body).eval()
     rows: list[list[object]] = []
     for kind in ("hard", "soft"):
@@ -95,10 +95,9 @@ def retention(folder: Path, x: np.ndarray) -> list[list[object]]:
 def spread(network: SpikingNetwork, x: np.ndarray) -> float:
     """Return the deviation of a neuron's mean potential given its mean current, over that; mean of the layers."""
     with torch.no_grad():
-        found = engine.record(network, network.encode(torch.as_tensor(x)), keep_distances=True)
+        found = record_distances(network, network.encode(torch.as_tensor(x)))
     layers = []
-    for name, (layer, *_) in found.layers.items():
-        distances = found.distances[name][0]
+    for (layer, distances), *_ in found.values():
         potential = reset(distances + layer.params.threshold, (distances >= 0).to(distances.dtype), layer.params)
         enough = layer.mean_current.abs() >= SMALLEST_CURRENT
         currents = layer.mean_current[enough].double().numpy()

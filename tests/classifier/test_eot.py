@@ -12,7 +12,7 @@ import torch
 from art.attacks.evasion import ProjectedGradientDescent
 from torch import nn
 
-from art_snn import GradientRuleModule, GradientWarning, PoissonEncoder, PyTorchSNNClassifier
+from art_snn import GradientRuleModule, PoissonEncoder, PyTorchSNNClassifier, RandomnessWarning
 from tests.classifier.classifiers import Y
 from tests.conftest import make_network
 
@@ -171,12 +171,12 @@ def test_noise_that_cannot_be_common_is_warned_of():
     network.encoder = GlobalNoise()
     classifier = PyTorchSNNClassifier(network, nn.CrossEntropyLoss(), (2, 8, 8), 5, device_type="cpu")
     with (
-        pytest.warns(GradientWarning, match=r"GlobalNoise holds no generator.*attribute generator") as caught,
+        pytest.warns(RandomnessWarning, match=r"GlobalNoise holds no generator.*attribute generator") as caught,
         classifier.common_random_numbers(),
     ):
         assert not np.array_equal(classifier.predict(x.numpy()), classifier.predict(x.numpy()))
     assert [warning.filename for warning in caught] == [__file__]
-    with pytest.raises(GradientWarning), classifier.common_random_numbers():
+    with pytest.raises(RandomnessWarning), classifier.common_random_numbers():
         pass
     network.encoder = OwnNoise()
     with warnings.catch_warnings():
@@ -218,7 +218,7 @@ def test_bad_numbers_of_samples(value):
 
 def test_averaging_a_network_without_noise_is_warned_of():
     network, _ = make_network("plain")
-    with pytest.warns(GradientWarning, match="eot_samples=4 takes 4 times as long for the same gradient"):
+    with pytest.warns(RandomnessWarning, match="eot_samples=4 takes 4 times as long for the same gradient"):
         GradientRuleModule(network, eot_samples=4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

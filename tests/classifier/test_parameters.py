@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from art_snn import HART, STBP, GradientRuleModule, PyTorchSNNClassifier, UnsupportedModelError
+from art_snn import HART, RGA, STBP, GradientRuleModule, PyTorchSNNClassifier, UnsupportedModelError
 from tests.classifier.classifiers import Y, small_classifier, snn
 from tests.conftest import make_network
 
@@ -63,9 +63,38 @@ def test_clone_for_refitting_keeps_the_rule_and_not_the_weights(x):
 def test_a_wrapped_module_is_taken_apart():
     network, _ = make_network("plain")
     module = GradientRuleModule(network, "stbp")
-    classifier = small_classifier(module)
-    assert classifier.model.network is network
+    assert small_classifier(module).model.network is network
+    assert small_classifier(module).gradient_rule == STBP()
+    assert small_classifier(module, gradient_rule="rga").gradient_rule == RGA()
     assert module.rule == STBP()
+
+
+def test_a_wrapped_module_attacks_with_its_rule(x):
+    network, _ = make_network("plain")
+    found = small_classifier(GradientRuleModule(network, "stbp")).loss_gradient(x, Y)
+    expected = small_classifier(network, gradient_rule="stbp").loss_gradient(x, Y)
+    np.testing.assert_array_equal(found, expected)
+    assert np.abs(found - small_classifier(network).loss_gradient(x, Y)).max() > 0
+    clone = small_classifier(GradientRuleModule(network, "stbp")).clone_for_refitting()
+    assert clone.gradient_rule == STBP()
+
+
+def test_views_are_set_apart_from_their_classifier(x):
+    classifier = small_classifier(preprocessing_defences=[], clip_values=(0, 2))
+    before = classifier.predict(x), classifier.loss_gradient(x, Y)
+    view = classifier.with_rule("stbp")
+    assert (view.gradient_rule, classifier.gradient_rule) == (STBP(), HART())
+    np.testing.assert_array_equal(
+        view.loss_gradient(x, Y), small_classifier(classifier.model.network, gradient_rule="stbp").loss_gradient(x, Y)
+    )
+    view.set_params(preprocessing=(0.5, 2.0), eot_samples=1, gradient_rule="rga")
+    assert np.abs(view.predict(x) - before[0]).max() > 0
+    np.testing.assert_array_equal(classifier.predict(x), before[0])
+    np.testing.assert_array_equal(classifier.loss_gradient(x, Y), before[1])
+    with torch.no_grad():
+        classifier.model.network.body[-1].bias.add_(1.0)
+    assert np.abs(classifier.predict(x) - before[0]).min() > 0.5
+    assert view.model.network is classifier.model.network
 
 
 BAD_OPTIONS = {

@@ -8,7 +8,7 @@ import numpy as np
 from art.attacks import evasion as art
 
 from tests.compatibility.probabilities import as_probabilities
-from tests.compatibility.table import CLASS, FRAMEWORK, LAYER, LOSS, MODEL, REFUSED, SOURCE, Case, Table
+from tests.compatibility.table import CLASS, FRAMEWORK, LAYER, LOSS, MISREADS, MODEL, SOURCE, Case, Table
 
 TABLE = Table()
 FAMILY = "Evasion, with a gradient"
@@ -171,7 +171,7 @@ def carlini_linf(case: Case) -> None:
     case.attacked(attack.generate(case.x[:2], case.y[:2]), n=2, robust=LEFT)
 
 
-@TABLE.row("CarliniL0Method", FAMILY, gradient=[CLASS], events=REFUSED)
+@TABLE.row("CarliniL0Method", FAMILY, gradient=[CLASS], events_fail="operands could not be broadcast together")
 def carlini_l0(case: Case) -> None:
     attack = art.CarliniL0Method(
         case.classifier, max_iter=5, binary_search_steps=1, initial_const=100.0, learning_rate=0.1, verbose=False
@@ -250,7 +250,7 @@ def virtual_adversarial(case: Case) -> None:
     case.attacked(attack.generate(case.x[:4]), n=4, robust=0.75)
 
 
-@TABLE.row("Wasserstein", FAMILY, gradient=[LOSS], events=REFUSED)
+@TABLE.row("Wasserstein", FAMILY, gradient=[LOSS], events_fail="could not broadcast input array from shape")
 def wasserstein(case: Case) -> None:
     attack = art.Wasserstein(
         case.classifier,
@@ -273,7 +273,7 @@ def wasserstein(case: Case) -> None:
     "ShadowAttack",
     FAMILY,
     gradient=[LOSS],
-    events=REFUSED,
+    events_fail="Shadow Attack can only be applied to image data",
     note="one image at a time, 1 or 3 channels; labels are always targets",
     link=f"{SOURCE}/attacks/evasion/shadow_attack.py#L136",
 )
@@ -345,9 +345,9 @@ def _flickers_over_columns(case: Case) -> None:
     "OverTheAirFlickeringPyTorch",
     FAMILY,
     images=False,
-    events=REFUSED,
+    events=MISREADS,
     misreads=_flickers_over_columns,
-    note="made for video with the channels last",
+    note="made for video with the channels last, (N, T, H, W, C): it flickers columns, not colours",
 )
 def over_the_air(case: Case) -> None:
     attack = art.OverTheAirFlickeringPyTorch(case.classifier, max_iter=2, batch_size=2, verbose=False)
@@ -396,7 +396,13 @@ def adversarial_patch_numpy(case: Case) -> None:
     attack.generate(case.x, case.y)
 
 
-@TABLE.row("GRAPHITEWhiteboxPyTorch", FAMILY, gradient=[FRAMEWORK], events=REFUSED, needs=("cv2",))
+@TABLE.row(
+    "GRAPHITEWhiteboxPyTorch",
+    FAMILY,
+    gradient=[FRAMEWORK],
+    events_fail="axes don't match array",
+    needs=("cv2",),
+)
 def graphite_whitebox(case: Case) -> None:
     size = case.x.shape[-2:]
     attack = art.GRAPHITEWhiteboxPyTorch(
@@ -418,7 +424,7 @@ def graphite_whitebox(case: Case) -> None:
     "CompositeAdversarialAttackPyTorch",
     FAMILY,
     gradient=[MODEL],
-    events=REFUSED,
+    events_fail="Invalid tensor shape, we expect CxHxW or BxCxHxW",
     needs=("kornia",),
     note="hue and saturation need RGB",
 )

@@ -28,6 +28,7 @@ QUIET: dict[str, Any] = {"verbose": False}
 WORKS = "works"
 REFUSED = "refused"
 ART_REFUSES = "ART refuses"
+MISREADS = "misreads"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +42,12 @@ class Item:
         covers: ART's classes that the row tries.
         gradient: Paths by which it gets gradients, of `PATHS`; empty for what needs none.
         images: Whether it is made for images at all.
-        events: On event frames: WORKS, REFUSED (our error), ART_REFUSES (ART says so by itself) or "no" (not tried).
+        events: On event frames: WORKS, REFUSED (our error), ART_REFUSES (ART says so by itself), MISREADS (ART runs) or
+            "no" (not tried).
         art_fails: Part of the error with which ART itself fails, on any classifier.
         link: ART's source of its failure, or an issue about it.
         events_fail: The same on event frames; with ART_REFUSES, what ART says.
-        misreads: Where ART runs on event frames, taking their axes for others: asserts so, on a plain classifier.
+        misreads: Where ART runs on event frames, taking their axes for others: asserts so.
         second_order: Whether its gradients of inputs are second derivatives, through those of parameters.
         no_effect: Why examples may be what the inputs were; empty where the row asserts an effect.
         needs: Packages beyond art_snn's own.
@@ -79,7 +81,7 @@ class Item:
 
 
 def status(item: Item, inputs: str) -> str:
-    """Return what a row says of a kind of inputs: WORKS, REFUSED, ART_REFUSES, "fails" or "no"."""
+    """Return what a row says of a kind of inputs: WORKS, REFUSED, ART_REFUSES, MISREADS, "fails" or "no"."""
     if inputs == "images":
         return "no" if not item.images else "fails" if item.art_fails else WORKS
     return "fails" if item.events == WORKS and item.events_fail else item.events

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from art_snn import GradientRuleModule, UnsupportedInputError
-from art_snn.engine import run as engine
+from art_snn.engine import module as engine
 from tests.compatibility.rows import ROWS
-from tests.compatibility.table import ART_REFUSES, PATHS, REFUSED, WORKS, Case, Item, status
+from tests.compatibility.table import ART_REFUSES, MISREADS, PATHS, REFUSED, WORKS, Case, Item, status
 from tests.spy import RULE, Spy, input_gradients, surrogate_logits, unrolled_logits
 
 Make = Callable[[str, str], Case]
@@ -140,7 +140,7 @@ def test_gradients_of_the_row_are_the_rules(item, inputs, make: Make, spy: Spy):
 @pytest.mark.parametrize(("item", "inputs"), rows(WORKS, inputs=("images",), chosen=first_order, first=True))
 def test_spy_notices_if_the_row_gets_another_gradient(item, inputs, make: Make, spy: Spy):
     skip_without_packages(item)
-    spy.inner = lambda network, rule, x, memory: network(x)
+    spy.inner = lambda network, rule, x: network(x)
     case = make("spiking", inputs)
     with seeded(), suppress(AssertionError):
         item.run(case)
@@ -174,11 +174,9 @@ def test_row_is_refused_with_its_name_and_the_reason(item, inputs, make: Make, m
         item.run(case)
     if item.misreads is not None:
         return
-    monkeypatch.setattr("art_snn.classifier.guard.takes_event_frames", lambda estimator: False)
-    monkeypatch.setattr("art_snn.classifier.preprocessed.takes_event_frames", lambda estimator: False)
-    unguarded = make("spiking", inputs)
+    monkeypatch.setattr("art_snn.classifier.event_frames.takes_frames", lambda network: False)
     with seeded(), pytest.raises(Exception) as caught:  # noqa: PT011  (whatever ART runs into)
-        item.run(unguarded)
+        item.run(make("spiking", inputs))
     assert not isinstance(caught.value, UnsupportedInputError)
 
 
@@ -196,6 +194,13 @@ def test_plain_classifier_fails_or_misreads_what_is_refused(item, inputs, make: 
             item.run(plain)
     assert not isinstance(caught.value, AssertionError)
     assert any("art" in Path(entry.path).parts for entry in caught.traceback)
+
+
+@pytest.mark.parametrize(("item", "inputs"), rows(MISREADS, inputs=("events",)))
+@pytest.mark.parametrize("kind", ["spiking", "plain"])
+def test_row_misreads_event_frames(item, inputs, kind, make: Make):
+    with seeded():
+        item.misreads(make(kind, inputs))
 
 
 @pytest.mark.parametrize(("item", "inputs"), rows("fails", ART_REFUSES))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from art_snn.engine.run import rule_logits
+from art_snn.engine.module import rule_logits
 from art_snn.engine.unrolling import unroll_rate
 from art_snn.rules import get_rule
 from tests.conftest import make_network

@@ -301,7 +301,7 @@ class TestEverySetting:
     def test_cba_loss_on_the_ann_logits(self, reset: str, decay: float, time_steps: int, dtype: torch.dtype) -> None:
         network, x = direct_case(decay, reset, time_steps)
         module = GradientRuleModule(copy.deepcopy(network).to(dtype), CBA()).eval()
-        logits, gradient = gradient_of(module.attack_logits, x.to(dtype))
+        logits, gradient = gradient_of(lambda x: next(module.attack_samples(x)), x.to(dtype))
 
         x_seq = network.encode(x.double())
         ann_logits, _ = ann_forward(network, x_seq)
@@ -341,7 +341,7 @@ class TestEverySetting:
         module = GradientRuleModule(copy.deepcopy(network).double(), RULE_CLASSES[rule]()).eval()
         x = x.double()
         logits, gradient = gradient_of(module, x)
-        attack_logits, attack_gradient = gradient_of(module.attack_logits, x)
+        attack_logits, attack_gradient = gradient_of(lambda x: next(module.attack_samples(x)), x)
         same = rule != "cba"
         assert (error(attack_logits, logits) <= TOLERANCE[torch.float64]) == same
         assert (error(attack_gradient, gradient) <= TOLERANCE[torch.float64]) == same
@@ -400,7 +400,7 @@ class TestHyperparameters:
         assert_matches_reference(network, x, "cba", dtype=dtype, **hyper)
 
         module = GradientRuleModule(copy.deepcopy(network).to(dtype), CBA(**hyper)).eval()
-        logits, gradient = gradient_of(module.attack_logits, x.to(dtype))
+        logits, gradient = gradient_of(lambda x: next(module.attack_samples(x)), x.to(dtype))
         x_seq = network.encode(x.double())
         ann_logits, _ = ann_forward(network, x_seq, **hyper)
         expected = input_gradient(network, x_seq, loss_gradient(ann_logits), "cba", **hyper).sum(0)

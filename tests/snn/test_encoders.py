@@ -5,8 +5,18 @@ import pickle
 
 import pytest
 import torch
+from torch import nn
 
-from art_snn import DirectEncoder, EventFrameEncoder, PoissonEncoder
+from art_snn import (
+    LIF,
+    DirectEncoder,
+    EventFrameEncoder,
+    GradientRuleModule,
+    PoissonEncoder,
+    RandomnessWarning,
+    SpikingNetwork,
+)
+from art_snn.snn.encoders import is_random, takes_frames
 
 
 def test_direct_encoding_repeats_without_memory():
@@ -69,3 +79,33 @@ def test_bad_inputs_are_refused():
         EventFrameEncoder()(torch.zeros(2, 3))
     with pytest.raises(ValueError, match=r"time axis .* length 0"):
         EventFrameEncoder()(torch.zeros(2, 0, 3))
+
+
+class Drawn(nn.Module):
+    """An encoder of a user's that says nothing of itself."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.expand(3, *x.shape)
+
+
+class Fixed(Drawn):
+    random = False
+
+
+def test_encoders_say_what_they_are():
+    layers = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), LIF(), nn.Linear(3, 2))
+    for encoder, random, frames in (
+        (DirectEncoder(time_steps=3), False, False),
+        (PoissonEncoder(time_steps=3), True, False),
+        (EventFrameEncoder(), False, True),
+        (Drawn(), True, False),
+        (Fixed(), False, False),
+    ):
+        network = SpikingNetwork(encoder, layers)
+        assert is_random(network) is random
+        assert takes_frames(network) is frames
+    assert is_random(layers)
+    assert not takes_frames(layers)
+    with pytest.warns(RandomnessWarning, match="the encoder is not random"):
+        GradientRuleModule(SpikingNetwork(Fixed(), layers), eot_samples=2)
+    GradientRuleModule(SpikingNetwork(Drawn(), layers), eot_samples=2)

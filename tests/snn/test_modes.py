@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from art_snn.snn.modes import evaluating, training_mode
+from art_snn.snn.modes import evaluating, mode
 from tests.conftest import make_network
 
 
@@ -27,6 +27,6 @@ def test_modes_come_back_after_an_exception():
     assert [module.training for module in network.modules()] == flags
     assert torch.equal(network.encoder.generator.get_state(), state)
     layer = nn.Dropout()
-    with training_mode(layer, False):
+    with mode(layer):
         assert not layer.training
     assert layer.training

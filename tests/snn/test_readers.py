@@ -1,6 +1,8 @@
-"""Readers: neurons of another library."""
+"""Readers: neurons of another library. Taps: layers and other threads are left alone."""
 
 from __future__ import annotations
+
+import threading
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,8 @@ from art_snn.engine.unrolling import unroll_rate
 from art_snn.snn import readers as adapters
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.network import SpikingSequential
-from art_snn.snn.readers import neuron_params, register_reader
+from art_snn.snn.readers import neuron_params, register_reader, tapped
+from tests.conftest import make_network
 
 
 def test_foreign_neuron_needs_only_a_reader(monkeypatch):
@@ -49,3 +52,60 @@ def test_foreign_neuron_needs_only_a_reader(monkeypatch):
     expected = torch.autograd.grad(unroll_rate(network, network.encode(x), HART(gamma=2.0)).square().sum(), x)[0]
     assert found.abs().max() > 0
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_taps_keep_a_forward_that_was_already_shadowed():
+    network, x = make_network("plain")
+    layer = network.body[2]
+    own = layer.forward
+    layer.forward = own
+    with tapped(network, lambda name, params: lambda current_seq: current_seq), torch.no_grad():
+        changed = network(x)
+    assert layer.__dict__["forward"] is own
+    assert not torch.equal(changed, network(x))
+
+
+def test_threads_do_not_run_each_others_taps():
+    network, x = make_network("plain", dtype=torch.float64)
+    expected = {
+        rule: torch.autograd.grad(GradientRuleModule(network, rule).eval()(leaf).sum(), leaf)[0]
+        for rule in ("hart", "stbp", "bptr")
+        for leaf in [x.clone().requires_grad_()]
+    }
+    wrong = []
+
+    def work(rule: str) -> None:
+        module = GradientRuleModule(network, rule).eval()
+        for _ in range(5):
+            leaf = x.clone().requires_grad_()
+            grad = torch.autograd.grad(module(leaf).sum(), leaf)[0]
+            if not torch.equal(grad, expected[rule]):
+                wrong.append(rule)
+
+    threads = [threading.Thread(target=work, args=(rule,)) for rule in expected]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_other_threads_find_the_layers_as_they_are():
+    network, x = make_network("plain", dtype=torch.float64)
+    expected = network(x).detach()
+    inside, found = [], []
+
+    def make_tap(name: str, params: NeuronParams):
+        def tap(current_seq: Tensor) -> Tensor:
+            inside.append(name)
+            thread = threading.Thread(target=lambda: found.append(network(x).detach()))
+            thread.start()
+            thread.join()
+            return current_seq
+
+        return tap
+
+    with tapped(network, make_tap), torch.no_grad():
+        network(x)
+    assert len(inside) == 3
+    assert all(torch.equal(logits, expected) for logits in found)

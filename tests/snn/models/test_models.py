@@ -36,8 +36,8 @@ def test_vgg11_has_the_papers_layers():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: vgg11(nb_classes=1), "nb_classes must be >= 2, got 1"),
-        (lambda: digits_net(nb_classes=0), "nb_classes must be >= 2, got 0"),
+        (lambda: vgg11(nb_classes=1), "nb_classes must be a whole number >= 2, got 1"),
+        (lambda: digits_net(nb_classes=0), "nb_classes must be a whole number >= 2, got 0"),
         (lambda: vgg11(image_size=30), "multiple of 8, got 30"),
         (lambda: vgg11(in_channels=1), "need 1 numbers"),
         (lambda: vgg11(decay=2.0), "got 2.0"),
@@ -142,7 +142,7 @@ def test_networks_take_options_and_the_engine_is_exact_on_them(name, layout):
             module = GradientRuleModule(network, rule(**hyper)).eval()
             with warnings.catch_warnings():
                 warnings.simplefilter("error", InexactReplayWarning)
-                found = module.attack_logits(inputs)
+                found = next(module.attack_samples(inputs))
             torch.testing.assert_close(found, from_logits, rtol=1e-9, atol=1e-10)
             (grad,) = torch.autograd.grad(nn.functional.cross_entropy(found, targets), inputs)
             size = float(expected.abs().max())
@@ -155,13 +155,13 @@ def test_networks_take_options_and_the_engine_is_exact_on_them(name, layout):
     [
         (vgg11, {"image_size": 30}, "image_size must be a multiple of 8, got 30"),
         (vgg11, {"in_channels": 1}, "mean and std need 1 numbers, one a channel; got 3"),
-        (vgg_small, {"nb_classes": 1}, "nb_classes must be >= 2, got 1"),
+        (vgg_small, {"nb_classes": 1}, "nb_classes must be a whole number >= 2, got 1"),
         (vgg_small, {"width": 0}, "width must be a whole number >= 1, got 0"),
         (vgg_small, {"decay": 0}, "decay"),
         (resnet17, {"image_size": 4}, "image_size must be a multiple of 8, got 4"),
         (resnet17, {"in_channels": 2}, "mean and std need 2 numbers"),
         (vgg_dvs, {"image_size": 40}, "image_size must be a multiple of 16, got 40"),
-        (vgg_dvs, {"in_channels": 0}, "in_channels must be >= 1, got 0"),
+        (vgg_dvs, {"in_channels": 0}, "in_channels must be a whole number >= 1, got 0"),
         (vgg_dvs, {"width": 2.5}, "width must be a whole number >= 1, got 2.5"),
         (resnet17, {"reset": "none"}, "reset must be 'hard' or 'soft', got 'none'"),
     ],
