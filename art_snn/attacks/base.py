@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import fields
 from typing import Any, ClassVar
 
 from art.attacks import EvasionAttack
@@ -36,8 +35,3 @@ class Attack(ABC):
             classifier: What is attacked, through its own gradient rule.
             batch_size: Samples to attack at the same time, >= 1.
         """
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The attack's own numbers by name, for tables and files."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]

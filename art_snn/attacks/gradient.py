@@ -88,35 +88,20 @@ class PGD(Attack):
 @register_attack
 @dataclass(frozen=True, kw_only=True)
 class ClipOnly(Attack):
-    """The control of event data: clip the input to a range, and do nothing else.
-
-    Attributes:
-        low: Smallest value that is left.
-        high: Largest value that is left.
-    """
+    """The control of event data: clip the input to [0, 1], and do nothing else."""
 
     name: ClassVar[str] = "clip-only"
     title: ClassVar[str] = "clip only"
     eps: ClassVar[float] = 0.0  # type: ignore[misc]
-    low: float = 0.0
-    high: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_positive("high - low", self.high - self.low)
 
     def make(self, classifier: BaseEstimator, *, batch_size: int = 128) -> EvasionAttack:
         """Return an attack of ART's interface that clips."""
-        return _Clip(classifier, self.low, self.high)
+        return _Clip(estimator=classifier)
 
 
 class _Clip(EvasionAttack):
     _estimator_requirements = (BaseEstimator,)
 
-    def __init__(self, estimator: BaseEstimator, low: float, high: float) -> None:
-        super().__init__(estimator=estimator)
-        self.low = low
-        self.high = high
-
     def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
         """Return the inputs, clipped."""
-        return np.clip(x, self.low, self.high)
+        return np.clip(x, 0, 1)

@@ -100,12 +100,6 @@ def check_device(device: str) -> None:
         raise UsageError(f"--device must be 'gpu' or 'cpu', got {device!r}")
 
 
-def check_eps(eps: float) -> None:
-    """Raise UsageError unless ``eps`` is a finite number > 0."""
-    if not 0 < eps < float("inf"):
-        raise UsageError(f"--eps must be a finite number > 0, got {eps:g}")
-
-
 def check_writable(option: str, path: Path | None) -> None:
     """Raise UsageError unless a file can be written at ``path``."""
     if path is None:

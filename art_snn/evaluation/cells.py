@@ -6,7 +6,6 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.data import stratified_part
 from art_snn.errors import CheckpointError, DataError
 from art_snn.evaluation.outcomes import attack_through, correct_samples, zero_gradients
-from art_snn.evaluation.rows import GridRow, measured
+from art_snn.evaluation.rows import GridRow, measured, package_versions
 from art_snn.evaluation.samples import Choice, Samples, read_samples
 from art_snn.evaluation.tuning import tune
 from art_snn.rules import GradientRule
@@ -139,7 +138,7 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
         target_sha256=cell.target.sha256,
         source_sha256=cell.source.sha256,
         samples_sha256=cell.samples.sha256,
-        versions={name: version(name) for name in ("art-snn", "adversarial-robustness-toolbox", "torch", "numpy")},
+        versions=package_versions(),
     )
 
 

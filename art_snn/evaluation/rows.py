@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 from art_snn.attacks import Attack
@@ -110,8 +111,8 @@ def measured(rule: GradientRule | None, attack: Attack, outcome: Outcome) -> dic
         "attack": attack.name,
         "attack_title": attack.title,
         "eps": attack.eps,
-        "eps_step": attack.settings.get("eps_step"),
-        "max_iter": attack.settings.get("steps"),
+        "eps_step": getattr(attack, "eps_step", None),
+        "max_iter": getattr(attack, "steps", None),
         "clean_accuracy": outcome.clean_accuracy,
         "attack_success_rate": outcome.attack_success_rate,
         "robust_accuracy": outcome.robust_accuracy,
@@ -169,3 +170,8 @@ class GridRow(Row):
     source_sha256: str
     samples_sha256: str
     versions: dict[str, str]
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that the numbers depend on."""
+    return {name: version(name) for name in ("art-snn", "adversarial-robustness-toolbox", "torch", "numpy")}
