@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"art-snn {options.command}: error: {error}", file=sys.stderr)
         return 2
     except TerminatedWorkerError:
-        reason = "a worker was killed, most likely for want of memory; use fewer --jobs, and the same command goes on"
+        reason = "a worker was killed, most likely for lack of memory; use fewer --jobs, and the same command resumes"
         print(f"art-snn {options.command}: error: {reason}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from art_snn.evaluation.evaluate import evaluate_rules
 from art_snn.evaluation.grid import run_grid
 from art_snn.evaluation.metrics import Proportion, accuracy, attack_success_rate, wilson_interval
 from art_snn.evaluation.outcomes import Outcome, attack_through, zero_gradients
-from art_snn.evaluation.plan import GridPlan, make_cells
+from art_snn.evaluation.plan import GridPlan, GridSettings, make_cells
 from art_snn.evaluation.retention import temporal_retention
 from art_snn.evaluation.rows import GridRow, Row
 from art_snn.evaluation.samples import Choice
@@ -18,6 +18,7 @@ __all__ = [
     "Curve",
     "GridPlan",
     "GridRow",
+    "GridSettings",
     "Outcome",
     "Proportion",
     "ResultStore",

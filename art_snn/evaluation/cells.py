@@ -20,6 +20,7 @@ from art_snn.evaluation.rows import GridRow, measured, package_versions
 from art_snn.evaluation.samples import Choice, Samples, read_samples
 from art_snn.evaluation.tuning import tune
 from art_snn.rules import GradientRule
+from art_snn.snn.models.table import TITLES
 from art_snn.training.checkpoints import WEIGHTS, Checkpoint, read_checkpoint
 from art_snn.training.recipe import Recipe
 from art_snn.training.run import load_trained
@@ -51,7 +52,6 @@ class Cell:
         parameter: Field of the rule to tune, such as "gamma"; "" to take the rule as it is.
         choice: How this field, or the rule's gamma, is chosen.
         sweep: Measure all 48 values of it.
-        dataset: Name of the data set in tables; "" for its own.
     """
 
     target: Weights
@@ -62,7 +62,6 @@ class Cell:
     parameter: str = ""
     choice: Choice = Choice.NOTHING
     sweep: bool = False
-    dataset: str = ""
 
     @property
     def setting(self) -> str:
@@ -119,9 +118,9 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
     return GridRow(
         **{**measured(rule, cell.attack, outcome), "zero_gradients": zeros},
         key=cell.key,
-        dataset=cell.dataset or recipe.title,
+        dataset=recipe.title,
         architecture=str(recipe.architecture),
-        architecture_title=str(recipe.architecture),
+        architecture_title=TITLES.get(str(recipe.architecture), str(recipe.architecture)),
         width=recipe.width,
         events=bool(recipe.events),
         decay=recipe.decay,

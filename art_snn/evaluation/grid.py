@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ def run_grid(
             if left:  # another process works on them, or has died
                 time.sleep(_POLL_S)
     rows = {row.key: row for row in store.rows()}
-    return [replace(rows[key], dataset=cell.dataset or rows[key].dataset) for key, cell in by_key.items()]
+    return [rows[key] for key in by_key]
 
 
 def _results(

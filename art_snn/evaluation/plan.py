@@ -23,34 +23,46 @@ TUNED = {"hart": "gamma"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class GridPlan:
-    """What a grid is made of.
+class GridSettings:
+    """How many samples a grid attacks, and how it tunes.
+
+    Attributes:
+        samples: Test samples to attack, stratified, always the same.
+        tuning_samples: Test samples apart from those, to tune on.
+        tune_on_test: Tune on the evaluation samples, as the papers do; each row says so.
+        sweep: Measure all 48 values instead of searching.
+    """
+
+    samples: int = 1000
+    tuning_samples: int = 256
+    tune_on_test: bool = False
+    sweep: bool = False
+
+    def __post_init__(self) -> None:
+        check_count("samples", self.samples)
+        check_count("tuning_samples", self.tuning_samples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridPlan(GridSettings):
+    """What a grid is made of, beside its settings.
 
     Attributes:
         targets: Folders of trained networks (runs of ``art-snn train``).
         sources: For black box: for each target the folder of the network that gradients come from, or None.
         rules: Names of rules, or rules.
         attacks: The attacks; those on event frames also get `ClipOnly`, as a control.
-        samples: Test samples to attack, stratified, always the same.
-        tuning_samples: Test samples apart from those, to tune on.
         tune: From the name of a rule to its field that is tuned for each cell. Other rules are taken as they are.
-        tune_on_test: Tune on the evaluation samples, as the papers do; each row says so.
-        sweep: Measure all 48 values instead of searching.
-        dataset: Name of the data set in tables; "" for that of its folder.
     """
 
     targets: Sequence[Path]
     sources: Sequence[Path | None] = ()
     rules: Sequence[str | GradientRule]
     attacks: Sequence[Attack] = (FGSM(), PGD())
-    samples: int = 1000
-    tuning_samples: int = 256
     tune: Mapping[str, str] = field(default_factory=lambda: dict(TUNED))
-    tune_on_test: bool = False
-    sweep: bool = False
-    dataset: str = ""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.targets:
             raise ValueError("targets is empty: there is nothing to attack")
         if self.sources and len(self.sources) != len(self.targets):
@@ -58,8 +70,6 @@ class GridPlan:
         for rule in self.rules:
             get_rule(rule)
         check_attacks(self.attacks)
-        check_count("samples", self.samples)
-        check_count("tuning_samples", self.tuning_samples)
         for name, parameter in self.tune.items():
             candidates(name, parameter)
 
@@ -73,7 +83,6 @@ class Network(NamedTuple):
         samples: What is attacked, and what is tuned on.
         apart: Where the samples to tune on come from.
         events: Whether they are event frames.
-        dataset: Name of the data set in tables.
     """
 
     target: Weights
@@ -81,7 +90,6 @@ class Network(NamedTuple):
     samples: Samples
     apart: Choice
     events: bool
-    dataset: str
 
 
 def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[Cell]:
@@ -119,14 +127,13 @@ def prepare(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[Netw
             recipe, folder, samples=plan.samples, tuning_samples=plan.tuning_samples, verbose=verbose
         )
         origins = (weights[target], *(() if source is None else (weights[source],)))
-        dataset = plan.dataset or recipe.title
-        networks.append(Network(weights[target], origins, samples, apart, bool(recipe.events), dataset))
+        networks.append(Network(weights[target], origins, samples, apart, bool(recipe.events)))
     return networks
 
 
 def cells_of(plan: GridPlan, network: Network) -> list[Cell]:
     """Return the cells of one of a plan's networks."""
-    fixed: dict[str, Any] = {"target": network.target, "samples": network.samples, "dataset": network.dataset}
+    fixed: dict[str, Any] = {"target": network.target, "samples": network.samples}
     control = [Cell(**fixed, source=network.target, attack=ClipOnly(), rule=None)] if network.events else []
     return control + [
         Cell(**fixed, source=source, attack=attack, **_tuning(rule, plan, network.apart))

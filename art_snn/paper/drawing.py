@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,41 +14,42 @@ from matplotlib.figure import Figure
 from art_snn.files import write_atomic
 
 FORMATS = (".png", ".svg")
+DASHES = ("-", "--", ":", "-.")
 _COLUMNS = 4
-# Inches.
+# In inches: a panel; a letter, a handle and a line of the legend.
 _PANEL = (3.1, 2.9)
 _LETTER, _HANDLE, _LINE = 0.062, 0.6, 0.18
 
 
-def save(draw: Callable[[list[Any]], None], panels: int, folder: Path, name: str) -> list[Path]:
-    """Let ``draw`` fill panels, put one legend of all labels below them, and write the figure.
+@contextmanager
+def panels(count: int, folder: Path, name: str) -> Iterator[list[Any]]:
+    """Give axes to draw on; after the block, put one legend of all labels below them and write the figure.
 
     Args:
-        draw: Called with the axes, one a panel.
-        panels: Number of panels, >= 1.
+        count: Number of panels, >= 1.
         folder: Folder to write to; made if missing.
-        name: Name of the files, without their endings.
-
-    Returns:
-        The files, PNG and SVG.
+        name: Name of the files (`figure_files`), without their endings.
     """
-    columns = min(panels, _COLUMNS)
-    rows = -(-panels // columns)
+    columns = min(count, _COLUMNS)
+    rows = -(-count // columns)
     with mpl.rc_context({"svg.hashsalt": "art_snn", "font.size": 9}):
         width, height = _PANEL[0] * columns + 0.8, _PANEL[1] * rows
         figure = Figure(figsize=(width, height), layout="constrained")
-        found = list(figure.subplots(rows, columns, squeeze=False).flat)
-        for axes in found:
+        every = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for axes in every:
             axes.spines[["top", "right"]].set_visible(False)
-        for axes in found[panels:]:
+        for axes in every[count:]:
             axes.set_visible(False)
-        draw(found[:panels])
+        yield every[:count]
         figure.set_size_inches(width, height + _legend(figure, width))
-        files = [folder / f"{name}{suffix}" for suffix in FORMATS]
-        for file in files:
+        for file in figure_files(folder, name):
             metadata = {"Date": None} if file.suffix == ".svg" else None
             write_atomic(file, partial(figure.savefig, dpi=120, metadata=metadata))
-    return files
+
+
+def figure_files(folder: Path, name: str) -> list[Path]:
+    """Return the files of a figure, PNG and SVG."""
+    return [folder / f"{name}{suffix}" for suffix in FORMATS]
 
 
 def _legend(figure: Figure, width: float) -> float:

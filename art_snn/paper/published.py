@@ -6,10 +6,15 @@ Tables 1 to 5 of its poster.
 
 from __future__ import annotations
 
-import csv
 from functools import lru_cache
 from importlib.resources import files
-from typing import NamedTuple
+from math import isclose
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from art_snn.attacks import PAPER_STEP, PAPER_STEPS
+from art_snn.evaluation.rows import GridRow
 
 TABLES = (1, 2, 3, 4, 5)
 
@@ -54,21 +59,33 @@ def hart_iclr2024() -> tuple[Published, ...]:
         >>> len([number for number in hart_iclr2024() if number.table == 2])
         100
     """
-    text = files("art_snn.paper").joinpath("hart_iclr2024.csv").read_text(encoding="utf-8")
-    return tuple(
-        Published(
-            table=int(row["table"]),
-            dataset=row["dataset"],
-            architecture=row["architecture"],
-            time_steps=int(row["time_steps"]),
-            decay=float(row["decay"]),
-            robust_target=row["robust_target"] == "True",
-            setting=row["setting"],
-            attack=row["attack"],
-            eps_255=float(row["eps_255"]),
-            rule=row["rule"],
-            attack_success_rate=float(row["attack_success_rate"]),
-            clean_accuracy=float(row["clean_accuracy"]) if row["clean_accuracy"] else None,
-        )
-        for row in csv.DictReader(text.splitlines())
-    )
+    with files("art_snn.paper").joinpath("hart_iclr2024.csv").open(encoding="utf-8") as file:
+        frame = pd.read_csv(file).astype(object)
+    return tuple(Published(*line) for line in frame.where(frame.notna(), None).itertuples(index=False))
+
+
+def published_number(table: int, row: GridRow) -> Published | None:
+    """Return the number of a table whose setting a row has; None if there is none.
+
+    The setting is the paper's where data, network, T, lambda, reset, target, attack, size and, of PGD, the steps are.
+    """
+    if row.width is not None or row.reset != "hard" or row.defence not in ("none", "fgsm"):
+        return None
+    if row.attack == "pgd" and (row.eps_step is None or not isclose(row.eps_step, PAPER_STEP, rel_tol=1e-4)):
+        return None
+    if row.attack == "pgd" and row.max_iter != PAPER_STEPS:
+        return None
+    network = (row.architecture, row.time_steps, row.decay, row.defence == "fgsm")
+    attack = (row.setting, row.attack, round(255 * row.eps, 4), row.rule)
+    return _by_setting().get((table, _letters(row.dataset), *network, *attack))
+
+
+@lru_cache(maxsize=1)
+def _by_setting() -> dict[tuple[Any, ...], Published]:
+    """Return the numbers by their first ten entries, which are the setting."""
+    return {(number.table, _letters(number.dataset), *number[2:10]): number for number in hart_iclr2024()}
+
+
+def _letters(name: str) -> str:
+    """Return a name's letters and digits, in lower case."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())

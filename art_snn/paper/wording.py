@@ -1,131 +1,93 @@
-"""What rows are about, in words: networks, sizes, how gamma was chosen, and what tells similar rows apart."""
+"""What rows are about, in words, and the refusal of rows that these words do not tell apart."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from art_snn.attacks import PAPER_STEPS
-from art_snn.evaluation import Choice
+from art_snn.errors import ResultsError
+from art_snn.evaluation import Choice, GridRow
+from art_snn.evaluation.tuning import candidates
+from art_snn.paper.retention import RetentionRecord
 
-Row = Mapping[str, Any]
+Entry = TypeVar("Entry", GridRow, RetentionRecord)
 
-LABELS = {"hart": "HART", "stbp": "STBP", "rga": "RGA", "bptr": "BPTR", "rate": "rate gradient", "cba": "CBA"}
-
-ARCHITECTURES = {
-    "vgg11": "VGG-11",
-    "resnet17": "ResNet-17",
-    "vgg_dvs": "VGG-DVS",
-    "vgg_small": "small VGG",
-    "digits_net": "digits network",
+# Values of gamma in the papers' sweep; a search measures fewer.
+SWEEP = len(candidates("hart", "gamma"))
+# What tables and figures say of a line, and what they do not, although the numbers depend on it.
+_SHOWN = ("dataset", "architecture", "width", "time_steps", "decay", "setting", "attack", "eps")
+_HIDDEN = {
+    "defence": "the target's defence",
+    "eps_step": "the attack's step",
+    "max_iter": "the attack's number of steps",
+    "reset": "the reset",
+    "seed": "the seed",
+    "samples_sha256": "the digest of the samples",
+    "target_sha256": "the digest of the target's weights",
+    "source_sha256": "the digest of the weights that gradients come from",
 }
-# Values of gamma in a sweep; a search measures fewer.
-_SWEEP = 48
 
 
-def is_events(row: Row) -> bool:
-    """Say whether a row is about event recordings."""
-    return bool(row["architecture"] == "vgg_dvs")
-
-
-def renamed(rows: Iterable[Row], dataset: str = "", events_dataset: str = "") -> list[dict[str, Any]]:
-    """Return rows with other names of their data sets.
+def renamed(entries: Iterable[Entry], dataset: str = "", events_dataset: str = "") -> list[Entry]:
+    """Return rows, or records of temporal retention, with other names of their data sets.
 
     Args:
-        rows: Rows of a grid, or records of temporal retention.
+        entries: The rows or records.
         dataset: Name of the images; "" to keep it.
         events_dataset: Name of the event recordings; "" to keep it.
     """
-    found = []
-    for row in rows:
-        name = events_dataset if is_events(row) else dataset
-        found.append({**row, "dataset": name or row["dataset"]})
-    return found
+    return [replace(e, dataset=(events_dataset if e.events else dataset) or e.dataset) for e in entries]
 
 
-def architecture(row: Row) -> str:
-    """Return the architecture's name, with its width where that is not its own."""
-    name = ARCHITECTURES.get(row["architecture"], str(row["architecture"]))
-    width = row.get("width")
-    return name if width is None else f"{name}, {width:g} wide"
+def network(entry: GridRow | RetentionRecord) -> str:
+    """Return the architecture's title, with its width where that is not its own."""
+    title = entry.architecture_title
+    return title if entry.width is None else f"{title}, {entry.width} wide"
 
 
-def star(row: Row) -> str:
+def star(entry: GridRow | RetentionRecord) -> str:
     """Return the paper's mark of robust targets."""
-    return "" if row["defence"] == "none" else "*"
+    return "" if entry.defence == "none" else "*"
 
 
-def size(row: Row) -> str:
+def eps_text(row: GridRow) -> str:
     """Return eps as images have it, in 1/255, or as event frames have it, in events."""
-    return f"{row['eps']:.2g} events" if is_events(row) else f"{255 * row['eps']:.3g}/255"
+    return f"{row.eps:.2g} events" if row.events else f"{255 * row.eps:.3g}/255"
 
 
-def step(row: Row) -> float | None:
-    """Return the step of PGD; None for other attacks. Rows that do not say it were made with eps / 4."""
-    if row["attack"] != "pgd":
-        return None
-    found = row.get("eps_step")
-    return round(float(row["eps"] / 4 if found is None else found), 9)
+def gamma_policy(row: GridRow) -> str:
+    """Return how gamma was chosen, such that rows with the same words can be compared; "" where it was not."""
+    if row.gamma_chosen == Choice.GIVEN.value:
+        return f"{row.gamma_chosen}, {row.gamma}"
+    is_swept = len(row.gamma_curve or ()) >= SWEEP
+    return f"{row.gamma_chosen}, all {SWEEP} values" if is_swept else row.gamma_chosen
 
 
-def steps(row: Row) -> int | None:
-    """Return the number of steps of PGD; None for other attacks."""
-    return int(row.get("max_iter") or PAPER_STEPS) if row["attack"] == "pgd" else None
+def check_comparable(rows: Sequence[GridRow]) -> None:
+    """Check that rows which a table or figure shows side by side are of one experiment.
 
-
-def gamma_policy(row: Row) -> str:
-    """Return how gamma was chosen, such that rows with the same words can be compared; "" for rules without gamma."""
-    chosen = str(row["gamma_chosen"])
-    if chosen == Choice.GIVEN.value:
-        return f"{chosen}, {row['gamma']}"
-    return f"{chosen}, all {_SWEEP} values" if len(row["gamma_curve"] or ()) >= _SWEEP else chosen
-
-
-def variants(rows: Sequence[Row]) -> list[str]:
-    """Return for each row what tells it apart from others of the same network, setting, attack and size.
-
-    Only what differs somewhere is named: the rows are comparable where the words are the same. How gamma was chosen is
-    left to `gamma_policy`, since rules without gamma share their rows.
-
-    Args:
-        rows: Rows of a grid.
+    Raises:
+        ResultsError: Rows of one network, setting, attack and size differ in something that is not shown, or gamma of
+            a rule was chosen in several ways on one data set.
     """
-    keys: list[tuple[Any, ...]] = [(*(row[name] for name in _VISIBLE), row["width"], star(row)) for row in rows]
-    texts: list[list[str]] = [[] for _ in rows]
-    for value, text in _HIDDEN:
-        found: dict[tuple[Any, ...], set[Any]] = defaultdict(set)
-        for key, row in zip(keys, rows, strict=True):
-            found[key].add(value(row))
-        if all(len(values) == 1 for values in found.values()):
-            continue
-        keys = [(*key, value(row)) for key, row in zip(keys, rows, strict=True)]
-        for words, row in zip(texts, rows, strict=True):
-            if value(row) is not None:
-                words.append(text(row))
-    return [", ".join(words) for words in texts]
+    seen: dict[tuple[Any, ...], object] = {}
+    for row in rows:
+        line = f"{row.dataset}, {network(row)}{star(row)}, T={row.time_steps}, lambda {row.decay:g}, {row.setting}"
+        line += f" {row.attack_title}, {eps_text(row)}"
+        place = (*(getattr(row, name) for name in _SHOWN), star(row))
+        for where, key, what, value in (
+            *((line, place, text, getattr(row, name)) for name, text in _HIDDEN.items()),
+            (f"{row.rule_title} on {row.dataset}", (row.rule, row.dataset), "the choice of gamma", gamma_policy(row)),
+            (f"{row.rule_title}, {line}", (*place, row.rule), "the rule", row.rule_repr),
+        ):
+            other = seen.setdefault((*key, what), value)
+            if other != value:
+                raise ResultsError(
+                    f"{where}: the rows are of two experiments, {what} is {_short(other)} and {_short(value)}; "
+                    "keep their results in folders of their own"
+                )
 
 
-def _step_text(row: Row) -> str:
-    found = step(row)
-    if found is None:
-        return ""
-    return f"step {found:g}" if is_events(row) else f"step {255 * found:g}/255"
-
-
-def _digest(name: str, label: str) -> tuple[Callable[[Row], Any], Callable[[Row], str]]:
-    return lambda row: row[name], lambda row: f"{label} {row[name][:8]}"
-
-
-_VISIBLE = ("dataset", "architecture", "time_steps", "decay", "setting", "attack", "eps")
-# What names and headings do not say: value and text, the ones that explain the later ones first.
-_HIDDEN: tuple[tuple[Callable[[Row], Any], Callable[[Row], str]], ...] = (
-    (lambda row: row["defence"], lambda row: str(row["defence"])),
-    (step, _step_text),
-    (steps, lambda row: f"{steps(row)} steps"),
-    (lambda row: row["reset"], lambda row: f"{row['reset']} reset"),
-    (lambda row: row["seed"], lambda row: f"seed {row['seed']}"),
-    _digest("samples_sha256", "samples"),
-    _digest("target_sha256", "weights"),
-    _digest("source_sha256", "surrogate"),
-)
+def _short(value: object) -> str:
+    return value[:8] if isinstance(value, str) and len(value) == 64 else repr(value)

@@ -118,7 +118,7 @@ def main() -> None:
     with np.load(file) as archive:
         samples = {name: archive[name] for name in ("x", "y")}
     few = samples["x"][stratified_part(samples["y"], RATE_SAMPLES)]
-    runs = [run for run in sorted((options.folder / "runs").iterdir()) if not run.name.endswith("-surrogate")]
+    runs = [run for run in sorted((options.folder / "runs").iterdir()) if not run.name.endswith("-twin")]
     headers = ["network", "SNN", "ANN", "rate error", "FGSM, ANN", "FGSM, SNN", "PGD, ANN", "PGD, SNN"]
     print(tabulate([conversion(run, samples, eps, step) for run in runs], headers=headers, tablefmt="github"))
     print()

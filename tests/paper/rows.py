@@ -5,58 +5,59 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
-from art_snn.evaluation.metrics import wilson_interval
+from art_snn.attacks import PAPER_STEP, PAPER_STEPS
+from art_snn.evaluation import GridRow, wilson_interval
+from art_snn.paper import RetentionRecord
+from art_snn.rules import get_rule, rule_names
+from art_snn.snn.models.table import TITLES
+from tests.evaluation.plans import grid_row
 
 
-def row(hits: int = 150, **changes) -> dict:
-    """A row as a grid makes it."""
-    share = wilson_interval(hits, 200)
-    return {
-        "dataset": "CIFAR-10",
-        "architecture": "vgg11",
-        "width": None,
-        "decay": 0.9,
-        "time_steps": 8,
-        "defence": "none",
-        "seed": 0,
-        "reset": "hard",
-        "setting": "white-box",
-        "attack": "fgsm",
-        "eps": 8 / 255,
-        "rule": "hart",
-        "gamma": 0.5,
-        "gamma_chosen": "tuned on a split of its own",
-        "gamma_curve": [[0.1, 40, 100], [0.5, 80, 100], [1.0, 60, 100]],
-        "clean_accuracy": 0.8,
-        "attack_success_rate": share.value,
-        "attack_success_rate_low": share.low,
-        "attack_success_rate_high": share.high,
-        "attack_success_rate_n": 200,
-        "robust_accuracy": 0.2,
-        "samples_sha256": "a" * 64,
-        "target_sha256": "b" * 64,
-        "source_sha256": "b" * 64,
-        "seconds": 1.5,
-        "versions": {"torch": "2.0"},
-        **changes,
+def row(hits: int = 150, **changes) -> GridRow:
+    """A row as a grid makes it, of HART tuned; titles and what depends on rule and attack follow from the names."""
+    rule, attack = changes.get("rule", "hart"), changes.get("attack", "fgsm")
+    architecture = changes.get("architecture", "vgg11")
+    gamma = changes.get("gamma", 0.5 if rule == "hart" else None)
+    untuned = {"parameter": "", "gamma_chosen": "", "gamma_curve": None, "n_tune": 0}
+    steps = {"eps_step": PAPER_STEP, "max_iter": PAPER_STEPS}
+    fields = {
+        "rule_title": get_rule(rule).title if rule in rule_names() else rule.title(),
+        "rule_repr": f"{rule}({gamma})",
+        "gamma": gamma,
+        "attack_title": attack.upper(),
+        "architecture_title": TITLES[architecture],
+        "events": architecture == "vgg_dvs",
+        "clean_accuracy": wilson_interval(160, 200),
+        "attack_success_rate": wilson_interval(hits, 200),
     }
+    tuning = {} if rule == "hart" else untuned
+    return grid_row(**{**fields, **tuning, **(steps if attack == "pgd" else {}), **changes})
 
 
-def record(**changes) -> dict:
-    """A record of temporal retention as `art_snn.paper.experiments.retention_records` makes it."""
-    found = {
+def record(**changes) -> RetentionRecord:
+    """A record of temporal retention."""
+    architecture = changes.get("architecture", "vgg11")
+    fields = {
+        "layer": "body.1",
+        "chi": 0.1,
+        "share": 0.9,
+        "rate": 0.2,
+        "identity_error": 0.0,
         "dataset": "CIFAR-10",
-        "architecture": "vgg11",
+        "architecture": architecture,
+        "architecture_title": TITLES[architecture],
+        "width": None,
+        "events": architecture == "vgg_dvs",
         "defence": "none",
         "decay": 0.5,
+        "reset": "hard",
         "time_steps": 4,
         "trained_time_steps": 4,
-        "layer": "body.1",
         "position": 1,
-        "chi": 0.1,
         **changes,
     }
-    return {"run": "-".join(f"{found[name]}" for name in ("architecture", "trained_time_steps", "decay")), **found}
+    run = "-".join(f"{fields[name]}" for name in ("architecture", "trained_time_steps", "decay"))
+    return RetentionRecord(**{"run": run, **fields})
 
 
 def drawn(svg: Path) -> list[str]:

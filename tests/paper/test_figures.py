@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from art_snn.paper.figures import NothingToDrawError, epsilon_figure, gamma_figure, retention_figure
+from art_snn.errors import NothingToDrawError
+from art_snn.paper import epsilon_figure, gamma_figure, retention_figure
 from tests.paper.rows import NETWORKS, drawn, record, row
 
 
 def test_figures_are_png_and_svg_and_show_every_panel(tmp_path):
     rows = [
-        row(
-            rule=rule,
-            setting=setting,
-            attack=attack,
-            eps=eps / 255,
-            gamma_curve=row()["gamma_curve"] if rule == "hart" else None,
-        )
+        row(rule=rule, setting=setting, attack=attack, eps=eps / 255)
         for rule in ("hart", "rga")
         for setting in ("white-box", "black-box")
         for attack in ("fgsm", "pgd")
@@ -54,3 +49,24 @@ def test_figures_keep_networks_apart(tmp_path):
         _, svg = draw(rows, tmp_path)
         assert svg.read_text().count('<g id="axes_') == len(NETWORKS)
         assert f"CIFAR-10, {star}" in drawn(svg)
+
+
+def test_rules_from_outside_the_package_are_drawn(tmp_path):
+    for rules in (("toy",), ("toy", "hart", "another")):
+        _, svg = epsilon_figure([row(rule=rule, eps=eps / 255) for rule in rules for eps in (2, 8)], tmp_path)
+        legend = [text for text in drawn(svg) if text in ("HART", "Another", "Toy")]
+        assert legend == [title for title in ("HART", "Another", "Toy") if title.lower() in rules]
+
+
+def test_gamma_of_each_rule_has_panels_of_its_own(tmp_path):
+    tuned = {"parameter": "gamma", "gamma": 0.5, "gamma_curve": row().gamma_curve}
+    other = {"parameter": "width", "gamma_curve": row().gamma_curve}
+    _, svg = gamma_figure([row(), row(rule="toy", **tuned), row(rule="another", **other)], tmp_path)
+    assert svg.read_text().count('<g id="axes_') == 2
+    assert {"gamma of HART", "gamma of Toy"} <= set(drawn(svg))
+
+
+def test_figure_that_fails_leaves_no_file(tmp_path):
+    with pytest.raises(ValueError, match="is not in list"):
+        gamma_figure([row(gamma=0.7)], tmp_path)
+    assert not list(tmp_path.iterdir())

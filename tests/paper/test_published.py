@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from art_snn.paper.published import Published, hart_iclr2024
+from art_snn.paper.published import Published, hart_iclr2024, published_number
+from tests.paper.rows import row
 
 
 def test_published_numbers_are_whole_and_as_printed():
@@ -79,3 +80,46 @@ def test_published_numbers_are_those_of_the_printed_tables_entry_by_entry(name):
                 if column in line
             ]
     assert Counter(one for one in hart_iclr2024() if one.table == number) == Counter(expected)
+
+
+@pytest.mark.parametrize(
+    ("number", "changes", "value"),
+    [
+        (2, {}, 97.24),
+        (2, {"dataset": "cifar10"}, 97.24),
+        (2, {"attack": "pgd"}, 99.98),
+        (2, {"attack": "pgd", "eps_step": 2 / 255 + 1e-9}, 99.98),
+        (2, {"defence": "fgsm"}, 58.70),
+        (5, {"attack": "pgd", "decay": 0.5, "eps": 4 / 255}, 98.95),
+        (5, {"decay": 0.5, "eps": 4 / 255}, 83.06),
+        (3, {"dataset": "CIFAR10-DVS", "architecture": "vgg_dvs", "decay": 1.0, "time_steps": 10}, 69.74),
+    ],
+)
+def test_published_number_is_of_the_same_data_network_and_steps(number, changes, value):
+    published = published_number(number, row(**changes, setting="black-box" if number == 3 else "white-box"))
+    assert published.attack_success_rate == value
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architecture": "vgg_small"},
+        {"dataset": "CIFAR-10 (JPEG)"},
+        {"dataset": "CIFAR-100 (JPEG)"},
+        {"time_steps": 4},
+        {"architecture": "resnet17", "decay": 0.5},
+        {"decay": 0.4},
+        {"eps": 7 / 255},
+        {"reset": "soft"},
+        {"width": 8},
+        {"defence": "madry-pgd"},
+        {"rule": "toy"},
+        {"attack": "toy"},
+        {"attack": "pgd", "eps_step": 1 / 255},
+        {"attack": "pgd", "eps_step": None},
+        {"attack": "pgd", "max_iter": 20},
+        {"dataset": "CIFAR10-DVS", "architecture": "vgg_dvs", "width": 8, "decay": 0.5, "time_steps": 10},
+    ],
+)
+def test_no_number_is_published_of_another_setting(changes):
+    assert published_number(2, row(**changes)) is None

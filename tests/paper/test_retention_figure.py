@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from art_snn.paper.figures import retention_figure
+from art_snn.paper.retention_figure import retention_figure
 from tests.paper.rows import NETWORKS, drawn, record
 
 

@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from art_snn.paper.tables import long_table, write_rows, write_table
+from art_snn.evaluation.metrics import wilson_interval
+from art_snn.paper.tables import long_table, wide_table, write_rows, write_table
 from tests.paper.rows import row
 
 
 def test_rows_csv_has_all_but_the_curves(tmp_path):
-    rows = [row(eps_step=2 / 255), row(rule="stbp", gamma=None, gamma_chosen="", gamma_curve=None, more="text")]
+    rows = [row(), row(rule="stbp", attack="pgd")]
     frame = pd.read_csv(write_rows(rows, tmp_path / "out"))
     assert frame["rule"].tolist() == ["hart", "stbp"]
-    assert set(frame) == {*rows[0], *rows[1], "gamma_values", "version_torch"} - {"gamma_curve", "versions"}
-    assert frame["attack_success_rate"].tolist() == [one["attack_success_rate"] for one in rows]
+    assert set(frame) == {*rows[0].to_json(), "gamma_values", "version_torch"} - {"gamma_curve", "versions"}
+    assert frame["attack_success_rate"].tolist() == [0.75, 0.75]
     assert frame["eps"].tolist() == [8 / 255] * 2
     assert frame["gamma_values"].tolist() == [3, 0]
+
+
+def test_difference_is_given_where_the_setting_is_the_papers():
+    rows = [row(), row(rule="stbp", hits=100)]
+    table = long_table(2, rows)
+    assert table["published"].tolist() == [97.24, 89.91]
+    np.testing.assert_allclose(table["difference"], [75 - 97.24, 50 - 89.91])
+    assert set(table["published_clean_accuracy"]) == {93.03}
+    header, lines = wide_table(2, rows)
+    assert header[-2:] == ["STBP", "HART"]
+    assert lines[0][:8] == ["CIFAR-10", "VGG-11", "8", "0.9", "white-box", "FGSM", "8/255", "80.0"]
+    assert lines[0][-1] == "75.0 [68.6, 80.5]"
+    assert lines[1][7:] == ["93.03", "published", "89.91 (-39.9)", "97.24 (-22.2)"]
+
+
+def test_published_numbers_of_other_settings_are_left_out():
+    rows = [row(time_steps=4), row(time_steps=4, rule="stbp")]
+    table = long_table(2, rows)
+    assert table["published"].isna().all()
+    assert table["difference"].isna().all()
+    (line,) = wide_table(2, rows)[1]
+    assert line[8] == "ours"
+
+
+def test_nothing_correct_leaves_ours_out():
+    row_of_none = row(attack_success_rate=wilson_interval(0, 0))
+    _, (ours, published) = wide_table(2, [row_of_none])
+    assert (ours[-1], published[-1]) == ("", "97.24")
+    assert long_table(2, [row_of_none])["ours"].isna().all()
 
 
 def test_rows_go_to_the_tables_that_the_paper_has_them_in():
@@ -30,10 +61,9 @@ def test_rows_go_to_the_tables_that_the_paper_has_them_in():
     assert {n: len(long_table(n, rows)) for n in range(1, 6)} == {1: 4, 2: 8, 3: 8, 4: 4, 5: 8}
     assert set(long_table(1, rows)["rule"]) == {"cba", "rate"}
     assert set(long_table(5, rows)["published"].dropna().round(2)) == set()  # the paper has 0.5 and 1 there, not 0.9
-    paper_pgd = {"setting": "black-box", "attack": "pgd", "eps_step": 2 / 255}
-    five = long_table(5, [row(decay=1.0, eps=4 / 255, rule="rga", **paper_pgd)])
+    five = long_table(5, [row(decay=1.0, eps=4 / 255, rule="rga", setting="black-box", attack="pgd")])
     assert five["published"].tolist() == [56.78]
-    with pytest.raises(ValueError, match="table must be one of 1, 2, 3, 4, 5, got 6"):
+    with pytest.raises(ValueError, match="table must be 1, 2, 3, 4 or 5, got 6"):
         long_table(6, rows)
 
 
@@ -53,3 +83,16 @@ def test_tables_are_written_in_three_formats(tmp_path):
     assert pd.read_csv(files[2])["ours"].tolist() == [75.0]
     empty = write_table(3, [], tmp_path / "out")
     assert "Table 3" in empty[0].read_text()
+
+
+def test_rules_from_outside_the_package_follow_those_of_the_paper():
+    rules = ("toy", "rga", "another", "hart")
+    rows = [row(rule=rule, setting=setting) for rule in rules for setting in ("white-box", "black-box")]
+    for number in (2, 3, 5):
+        assert wide_table(number, rows)[0][-4:] == ["RGA", "HART", "Another", "Toy"]
+    assert wide_table(4, rows)[0][-2:] == ["RGA", "HART"]
+    assert not wide_table(1, rows)[1]
+    header, lines = wide_table(2, [row(rule="toy", attack="toy", attack_title="Toy attack")])
+    assert header[-1] == "Toy"
+    assert [line[5] for line in lines] == ["Toy attack"]
+    assert lines[0][-1] == "75.0 [68.6, 80.5]"

@@ -19,7 +19,15 @@ ARCHITECTURES: dict[str, Callable[..., SpikingNetwork]] = {
 }
 
 
-NORMALIZING = ("vgg11", "resnet17")  # by CIFAR-10's mean and std, three channels, unless others are given
+# What tables and figures call them.
+TITLES = {
+    DIGITS_NET: "digits network",
+    VGG_SMALL: "small VGG",
+    "vgg11": "VGG-11",
+    "resnet17": "ResNet-17",
+    VGG_DVS: "VGG-DVS",
+}
 
+NORMALIZING = ("vgg11", "resnet17")  # by CIFAR-10's mean and std, three channels, unless others are given
 
 CIFAR100_STATISTICS = {"mean": (0.5071, 0.4865, 0.4409), "std": (0.2673, 0.2564, 0.2762)}
