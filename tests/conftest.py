@@ -21,7 +21,7 @@ from art_snn import (
     Residual,
     SpikingNetwork,
 )
-from art_snn.data import Split, load_digits, sets
+from art_snn.data import Split, load_digits, sources
 from art_snn.training import DIGITS_RECIPE, train_cached
 
 TIME_STEPS = 5
@@ -95,7 +95,7 @@ def few(monkeypatch) -> Split:
     """Few digits, so that an epoch takes a moment."""
     full = load_digits()
     data = Split(full.x_train[:IMAGES], full.y_train[:IMAGES], full.x_test[:64], full.y_test[:64])
-    monkeypatch.setattr(sets, "load_digits", lambda: data)
+    monkeypatch.setattr(sources, "load_digits", lambda: data)
     return data
 
 

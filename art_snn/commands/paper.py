@@ -11,7 +11,7 @@ from art_snn.commands.options import add_command, add_device, check_folder, numb
 from art_snn.evaluation import GridSettings
 from art_snn.paper import paper_experiments, reproduce
 from art_snn.paper.experiments import SIZES
-from art_snn.training.recipe import has_fast_bfloat16
+from art_snn.training.build import has_fast_bfloat16
 
 PRECISIONS = ("auto", "bfloat16", "float32")
 

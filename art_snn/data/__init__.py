@@ -3,12 +3,15 @@
 from art_snn.data.cifar import load_cifar
 from art_snn.data.digits import load_digits
 from art_snn.data.folders import load_image_folder
-from art_snn.data.frames import load_event_frames, to_frames
+from art_snn.data.frames import Framing, load_event_frames, to_frames
 from art_snn.data.recordings import Recordings, from_tonic, read_nmnist, read_npz, write_npz
+from art_snn.data.sources import Source, register_source, source
 from art_snn.data.split import Split, stratified, stratified_part
 
 __all__ = [
+    "Framing",
     "Recordings",
+    "Source",
     "Split",
     "from_tonic",
     "load_cifar",
@@ -17,6 +20,8 @@ __all__ = [
     "load_image_folder",
     "read_nmnist",
     "read_npz",
+    "register_source",
+    "source",
     "stratified",
     "stratified_part",
     "to_frames",

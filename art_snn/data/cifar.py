@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
+from art_snn.checks import check_choice
 from art_snn.data.split import Split
 from art_snn.errors import DataError
 
 FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
-NAMES = tuple(FOLDERS)
 _LOCK = ".cifar.lock"
 
 
@@ -37,15 +37,14 @@ def load_cifar(name: str, folder: Path, *, download: bool = True) -> Split:
         ValueError: The name is unknown.
         ImportError: torchvision does not import.
     """
-    if name not in NAMES:
-        raise ValueError(f"unknown data set {name!r}; known: {', '.join(NAMES)}")
+    check_choice("name", name, FOLDERS)
     try:
         from torchvision.datasets import CIFAR10, CIFAR100
     except (ImportError, RuntimeError) as error:
         raise ImportError(
             f"{name} needs a torchvision that fits this torch ({error}); pip install --upgrade torch torchvision"
         ) from None
-    known = CIFAR10 if name == NAMES[0] else CIFAR100
+    known = CIFAR10 if name == "cifar10" else CIFAR100
     parts: list[np.ndarray] = []
     for train in (True, False):
         try:

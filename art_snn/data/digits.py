@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.datasets import load_digits as _load
-from sklearn.model_selection import train_test_split
 
-from art_snn.data.split import Split
+from art_snn.data.split import Split, stratified
 
 
 def load_digits() -> Split:
@@ -21,7 +20,4 @@ def load_digits() -> Split:
         (450, 1, 8, 8)
     """
     digits = _load()
-    x = (digits.images / 16).astype(np.float32)[:, None]
-    y = digits.target.astype(np.int64)
-    x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=450, stratify=y, random_state=0)
-    return Split(x_train, y_train, x_test, y_test)
+    return stratified((digits.images / 16).astype(np.float32)[:, None], digits.target.astype(np.int64), 0.25)

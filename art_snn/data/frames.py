@@ -7,6 +7,7 @@ import logging
 import math
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from art_snn.checks import check_count
+from art_snn.checks import check_choice, check_count, check_share
 from art_snn.data.recordings import Recordings, read_nmnist, read_npz
 from art_snn.data.split import Split, stratified
 from art_snn.errors import DataError
@@ -27,81 +28,80 @@ SPLIT_BY = ("number", "time")
 _VERSION = 1
 
 
-def to_frames(
-    recordings: Recordings,
-    *,
-    time_steps: int,
-    split_by: str = "number",
-    image_size: int | None = None,
-    verbose: bool = False,
-) -> np.ndarray:
-    """Count events in T frames a recording.
+@dataclass(frozen=True, kw_only=True)
+class Framing:
+    """How a recording becomes frames.
 
     By number, a frame has ``E // T`` of a recording's E events, and the last one the rest; by time, frames are equally
-    long from the first event to the last. Frames of another size are interpolated linearly (with antialiasing where
-    they shrink), so counts become fractions.
+    long from the first event to the last.
+
+    Attributes:
+        time_steps: T, >= 1.
+        split_by: "number" or "time".
+        image_size: Height and width of the frames, >= 1; the papers' is 48. None for the sensor's.
+    """
+
+    time_steps: int = 10
+    split_by: str = "number"
+    image_size: int | None = 48
+
+    def __post_init__(self) -> None:
+        check_count("time_steps", self.time_steps)
+        check_choice("split_by", self.split_by, SPLIT_BY)
+        if self.image_size is not None:
+            check_count("image_size", self.image_size)
+
+    def shape(self, sensor_size: tuple[int, int, int]) -> tuple[int, int, int, int]:
+        """Return the shape of a recording's frames, (T, polarities, H, W), for a sensor."""
+        width, height, polarities = sensor_size
+        if self.image_size is not None:
+            width = height = self.image_size
+        return self.time_steps, polarities, height, width
+
+
+def to_frames(recordings: Recordings, framing: Framing, *, verbose: bool = False) -> np.ndarray:
+    """Count events in T frames per recording.
+
+    Frames of another size than the sensor's are interpolated linearly (with antialiasing where they shrink), so counts
+    become fractions.
 
     Args:
         recordings: N recordings.
-        time_steps: T, >= 1.
-        split_by: "number" or "time".
-        image_size: Height and width of the frames; None for the sensor's.
+        framing: How they are cut, and to which size they are brought.
         verbose: Show progress.
 
     Returns:
         Counts (N, T, polarities, H, W), float32 >= 0.
-
-    Raises:
-        ValueError: An option is out of its range.
     """
-    _check_options(time_steps, split_by, image_size)
-    every = np.arange(len(recordings))
-    return _collected(recordings, every, time_steps, split_by, image_size, verbose)
+    return _all_at_once(recordings, np.arange(len(recordings)), framing, verbose)
 
 
-def _check_options(time_steps: int, split_by: str, image_size: int | None) -> None:
-    check_count("time_steps", time_steps)
-    if split_by not in SPLIT_BY:
-        raise ValueError(f"split_by must be 'number' or 'time', got {split_by!r}")
-    if image_size is not None and image_size < 1:
-        raise ValueError(f"image_size must be >= 1, got {image_size!r}")
-
-
-def _shape(recordings: Recordings, time_steps: int, image_size: int | None) -> tuple[int, ...]:
-    width, height, polarities = recordings.sensor_size
-    size = (height, width) if image_size is None else (image_size, image_size)
-    return len(recordings), time_steps, polarities, *size
-
-
-def _collected(
-    recordings: Recordings, order: np.ndarray, time_steps: int, split_by: str, image_size: int | None, verbose: bool
-) -> np.ndarray:
-    frames = np.empty(_shape(recordings, time_steps, image_size), dtype=np.float32)
-    for i, made in enumerate(_one_by_one(recordings, order, time_steps, split_by, image_size, verbose)):
+def _all_at_once(recordings: Recordings, order: np.ndarray, framing: Framing, verbose: bool) -> np.ndarray:
+    frames = np.empty((len(recordings), *framing.shape(recordings.sensor_size)), dtype=np.float32)
+    for i, made in enumerate(_one_by_one(recordings, order, framing, verbose)):
         frames[i] = made
     return frames
 
 
-def _one_by_one(
-    recordings: Recordings, order: np.ndarray, time_steps: int, split_by: str, image_size: int | None, verbose: bool
-) -> Iterator[np.ndarray]:
+def _one_by_one(recordings: Recordings, order: np.ndarray, framing: Framing, verbose: bool) -> Iterator[np.ndarray]:
     """Yield each recording's frames (T, polarities, H, W), in the given order of recordings."""
     width, height, polarities = recordings.sensor_size
-    shape = (time_steps, polarities, height, width)
+    shape = (framing.time_steps, polarities, height, width)
     for i in tqdm(order, desc="Frames", unit="recording", disable=not verbose):
         part = slice(recordings.offsets[i], recordings.offsets[i + 1])
         x, y, p, t = (column[part].astype(np.int64) for column in recordings[:4])
-        index = ((_steps(t, time_steps, split_by) * polarities + p) * height + y) * width + x
+        index = ((_steps(t, framing) * polarities + p) * height + y) * width + x
         counts = np.bincount(index, minlength=math.prod(shape)).reshape(shape).astype(np.float32)
-        yield _resized(counts, _shape(recordings, time_steps, image_size)[-2:])
+        yield _resized(counts, framing.shape(recordings.sensor_size)[-2:])
 
 
-def _steps(t: np.ndarray, time_steps: int, split_by: str) -> np.ndarray:
+def _steps(t: np.ndarray, framing: Framing) -> np.ndarray:
     """Return the time-step of each of a recording's events."""
-    if split_by == "number":
-        return np.minimum(np.arange(len(t)) // max(len(t) // time_steps, 1), time_steps - 1)
+    last = framing.time_steps - 1
+    if framing.split_by == "number":
+        return np.minimum(np.arange(len(t)) // max(len(t) // framing.time_steps, 1), last)
     span = max(int(t[-1] - t[0]), 1)
-    return np.minimum((t - t[0]) * time_steps // span, time_steps - 1)
+    return np.minimum((t - t[0]) * framing.time_steps // span, last)
 
 
 def _resized(counts: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
@@ -114,13 +114,7 @@ def _resized(counts: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 
 def load_event_frames(
-    path: Path,
-    *,
-    time_steps: int = 10,
-    split_by: str = "number",
-    image_size: int = 48,
-    test_share: float | None = None,
-    verbose: bool = False,
+    path: Path, framing: Framing | None = None, *, test_share: float | None = None, verbose: bool = False
 ) -> Split:
     """Load recordings as frames, from the cache if they were made before.
 
@@ -130,20 +124,18 @@ def load_event_frames(
 
     Args:
         path: A NumPy archive (`art_snn.data.read_npz`), or the folder of N-MNIST's own files.
-        time_steps: T, >= 1.
-        split_by: "number" or "time".
-        image_size: Height and width of the frames; the papers' is 48.
-        test_share: Share of the recordings to test on, in (0, 1), split anew and stratified; None for the source's own
+        framing: How they become frames; None for the papers' way.
+        test_share: Share of the recordings to test on, in (0, 1), in a new stratified split; None for the source's own
             split, or a fifth where it has none.
         verbose: Show progress.
 
     Raises:
         DataError: The recordings are missing or damaged, or cannot be split so.
-        ValueError: An option is out of its range.
+        ValueError: The share is out of its range.
     """
-    if test_share is not None and not 0 < test_share < 1:
-        raise ValueError(f"test_share must be in (0, 1), got {test_share!r}")
-    _check_options(time_steps, split_by, image_size)
+    framing = Framing() if framing is None else framing
+    if test_share is not None:
+        check_share("test_share", test_share)
     recordings = read_nmnist(path, verbose=verbose) if path.is_dir() else read_npz(path)
     labels, marks = recordings.labels, recordings.is_test
     if test_share is None and marks is not None and marks.any() and not marks.all():
@@ -153,31 +145,28 @@ def load_event_frames(
             train, _, test, _ = stratified(np.arange(len(labels)), labels, 0.2 if test_share is None else test_share)
         except ValueError as error:
             raise DataError(f"{path} cannot be split: {error}") from None
-    frames = _cached(recordings, np.concatenate([train, test]), time_steps, split_by, image_size, verbose)
+    frames = _cached(recordings, np.concatenate([train, test]), framing, verbose)
     return Split(frames[: len(train)], labels[train], frames[len(train) :], labels[test])
 
 
-def _cached(
-    recordings: Recordings, order: np.ndarray, time_steps: int, split_by: str, image_size: int, verbose: bool
-) -> np.ndarray:
-    digest = hashlib.sha256(f"{_VERSION} {time_steps} {split_by} {image_size} {recordings.sensor_size}".encode())
+def _cached(recordings: Recordings, order: np.ndarray, framing: Framing, verbose: bool) -> np.ndarray:
+    settings = (_VERSION, framing.time_steps, framing.split_by, framing.image_size, recordings.sensor_size)
+    digest = hashlib.sha256(" ".join(map(str, settings)).encode())
     for array in (*recordings[:5], order):
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     file = cache_folder() / f"frames-{digest.hexdigest()[:24]}.npy"
-    shape = _shape(recordings, time_steps, image_size)
+    shape = (len(recordings), *framing.shape(recordings.sensor_size))
     frames = _mapped(file, shape)
     if frames is None:
-        made = _one_by_one(recordings, order, time_steps, split_by, image_size, verbose)
+        made = _one_by_one(recordings, order, framing, verbose)
         try:
             write_atomic(file, lambda temporary: _write(temporary, shape, made))
         except OSError as error:
             logger.warning("the frames are not kept (ART_SNN_CACHE names another folder): %s", error)
         else:
             frames = _mapped(file, shape)
-    if frames is None:
-        return _collected(recordings, order, time_steps, split_by, image_size, verbose)
-    return frames
+    return _all_at_once(recordings, order, framing, verbose) if frames is None else frames
 
 
 def _write(file: Path, shape: tuple[int, ...], frames: Iterator[np.ndarray]) -> None:

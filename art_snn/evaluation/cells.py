@@ -20,7 +20,6 @@ from art_snn.evaluation.rows import GridRow, measured, package_versions
 from art_snn.evaluation.samples import Choice, Samples, read_samples
 from art_snn.evaluation.tuning import tune
 from art_snn.rules import GradientRule
-from art_snn.snn.models.table import TITLES
 from art_snn.training.checkpoints import WEIGHTS, Checkpoint, read_checkpoint
 from art_snn.training.recipe import Recipe
 from art_snn.training.run import load_trained
@@ -120,7 +119,7 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
         key=cell.key,
         dataset=recipe.title,
         architecture=str(recipe.architecture),
-        architecture_title=TITLES.get(str(recipe.architecture), str(recipe.architecture)),
+        architecture_title=recipe.network.title,
         width=recipe.width,
         events=bool(recipe.events),
         decay=recipe.decay,

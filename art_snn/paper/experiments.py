@@ -7,7 +7,8 @@ from typing import Any
 
 from art_snn.attacks import FGSM, PAPER_STEP, PGD, Attack
 from art_snn.checks import check_choice, check_seed, check_share
-from art_snn.data.sets import DIGITS, is_events, resolved
+from art_snn.data import source
+from art_snn.data.sources import absolute
 from art_snn.errors import DataError
 from art_snn.training.recipe import Recipe
 
@@ -104,8 +105,8 @@ def paper_experiments(
 
 
 def _source(data: str, *, events: bool) -> str:
-    data = resolved(data)
-    if is_events(data) != events:
+    data = absolute(data)
+    if source(data).events != events:
         raise DataError(f"{data!r} holds images, not events" if events else f"{data!r} holds events, not images")
     return data
 
@@ -116,7 +117,7 @@ def _on_images(images: str, base: Recipe, small: bool, robust: bool) -> list[Exp
         data=images,
         events=False,
         architecture=None if small else "vgg11",
-        augmentation="none" if images == DIGITS else "crop-flip" if small else "crop-flip-cutout",
+        augmentation="none" if images == "digits" else "crop-flip" if small else "crop-flip-cutout",
         time_steps=4 if small else 8,
     )
     experiments = [_experiment(base, decay=decay) for decay in (0.9, 0.5, 1.0)]

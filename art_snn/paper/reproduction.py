@@ -25,8 +25,9 @@ from art_snn.paper.retention import RetentionRecord, retention_records, write_re
 from art_snn.paper.retention_figure import retention_figure
 from art_snn.paper.tables import RULES, write_rows, write_table
 from art_snn.paper.wording import renamed
+from art_snn.training.build import make_classifier
 from art_snn.training.checkpoints import locked
-from art_snn.training.recipe import Recipe, make_classifier
+from art_snn.training.recipe import Recipe
 from art_snn.training.run import load_data, resume_point, train
 
 RUNS, RESULTS, SAMPLES = "runs", "results", "samples"

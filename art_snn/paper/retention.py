@@ -15,7 +15,6 @@ from art_snn.errors import ResultsError
 from art_snn.evaluation.retention import LayerRetention, temporal_retention
 from art_snn.files import write_atomic
 from art_snn.snn.encoders import DirectEncoder, takes_frames
-from art_snn.snn.models.table import TITLES
 from art_snn.snn.network import SpikingNetwork
 from art_snn.training.checkpoints import read_checkpoint
 from art_snn.training.run import load_trained
@@ -79,7 +78,7 @@ def retention_records(
             run=run.name,
             dataset=recipe.title,
             architecture=str(recipe.architecture),
-            architecture_title=TITLES.get(str(recipe.architecture), str(recipe.architecture)),
+            architecture_title=recipe.network.title,
             width=recipe.width,
             events=bool(recipe.events),
             defence=recipe.defence,

@@ -21,15 +21,15 @@ from tqdm.auto import tqdm
 from art_snn.classifier.fit import diverged, not_finite
 from art_snn.classifier.inputs import check_labels
 from art_snn.classifier.pytorch import PyTorchSNNClassifier
-from art_snn.data import Split
-from art_snn.data.sets import is_events, load
-from art_snn.errors import CheckpointError, GradientWarning, InexactReplayWarning, TrainingError
+from art_snn.data import Split, source
+from art_snn.errors import CheckpointError, DataError, GradientWarning, InexactReplayWarning, TrainingError
 from art_snn.files import cache_folder
 from art_snn.training import checkpoints
 from art_snn.training.augmentation import augment
+from art_snn.training.build import make_classifier
 from art_snn.training.checkpoints import Checkpoint
 from art_snn.training.losses import DEFENCES
-from art_snn.training.recipe import Recipe, check_batches, make_classifier, steps_of
+from art_snn.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +40,11 @@ def load_data(recipe: Recipe, *, verbose: bool = False) -> Split:
     Raises:
         DataError: The data are missing or damaged.
     """
-    return load(
-        recipe.data,
-        image_size=recipe.image_size,
-        time_steps=recipe.time_steps,
-        split_by=recipe.split_by,
-        test_share=recipe.test_share,
-        verbose=verbose,
-    )
+    data = source(recipe.data)
+    if data.events != recipe.events:
+        kind = "event recordings" if recipe.events else "images"
+        raise DataError(f"{recipe.data!r} does not hold the {kind} that the recipe is for; put them there")
+    return data.load(recipe.framing, test_share=recipe.test_share, verbose=verbose)
 
 
 def load_trained(checkpoint: Checkpoint, *, device_type: str = "gpu") -> tuple[Recipe, PyTorchSNNClassifier]:
@@ -191,9 +188,9 @@ def _untrained(recipe: Recipe, data: Split, device_type: str) -> PyTorchSNNClass
     nb_classes = int(np.concatenate([data.y_train, data.y_test]).max()) + 1
     # Images are in [0, 1]; counts of events have no such limit, and clipping them below what they are is an attack.
     clip_values = (0.0, 1.0)
-    if is_events(recipe.data):
+    if recipe.events:
         clip_values = (0.0, max(float(part.max()) for part in (data.x_train, data.x_test)))
-    check_batches(recipe, shape, len(data.x_train))
+    recipe.check_inputs(shape, len(data.x_train))
     try:
         check_labels(data.y_train, len(data.x_train), nb_classes)
         check_labels(data.y_test, len(data.x_test), nb_classes)
@@ -300,7 +297,7 @@ def _batches(recipe: Recipe, data: Split) -> list[Tensor]:
     At T=1, a last sample alone joins the batch before it: batch norm has no variance of one row.
     """
     batches = list(torch.randperm(len(data.x_train)).split(recipe.batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1 and steps_of(recipe, data.x_train.shape[1:]) == 1:
+    if len(batches) > 1 and len(batches[-1]) == 1 and recipe.steps(data.x_train.shape[1:]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
 

@@ -113,7 +113,7 @@ def test_evaluate_says_where_gamma_comes_from(capsys):
         ("--time-steps 0", "time_steps must be a whole number >= 1, got 0"),
         ("--time-steps 2.5", "'2.5' is not a whole number"),
         ("--reset mild", "argument --reset: invalid choice: 'mild'"),
-        ("--seed -1", "seed must be in 0 to"),
+        ("--seed -1", "seed must be a whole number in 0 to"),
         ("--device tpu", "argument --device: invalid choice: 'tpu'"),
         ("--plot out.gif", "--plot must end in .png, .svg, .pdf"),
         ("--json /no/such/folder/x.json", "does not exist"),

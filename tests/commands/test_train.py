@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from art_snn.__main__ import main
-from art_snn.data import Split, sets
+from art_snn.data import Split, sources
 from art_snn.training import checkpoints
 from art_snn.training import run as robust_training
 from art_snn.training.losses import DEFENCES, clean
@@ -42,33 +42,33 @@ def test_user_may_stop_it(tmp_path, few, capsys, monkeypatch):
 
     monkeypatch.setattr(robust_training, "_epoch", stop)
     assert main(train_command(tmp_path / "run")) == 130
-    assert "the same command goes on after the last epoch" in capsys.readouterr().out
+    assert "the same command resumes after the last epoch" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--defence", "cw"], "unknown defence 'cw'; known: none, fgsm, madry-pgd, trades, fbf"),
+        (["--defence", "cw"], "argument --defence: invalid choice: 'cw' (choose from"),
         (["--eps", "0"], "eps must be a finite number > 0, got 0"),
         (["--eps", "much"], "'much' is not a number"),
         (["--epochs", "0"], "epochs must be a whole number >= 1, got 0"),
         (["--lr", "-1"], "lr must be a finite number > 0, got -1"),
         (["--decay", "1.5"], "1.5"),
-        (["--rule", "best"], "unknown gradient rule"),
+        (["--rule", "best"], "argument --rule: invalid choice: 'best'"),
         (["--gamma", "0"], "gamma"),
-        (["--seed", "-1"], "seed must be in 0 to"),
-        (["--optimizer", "lion"], "unknown optimizer 'lion'; known: adam, sgd"),
-        (["--augmentation", "blur"], "unknown augmentation 'blur'; known: none, crop, crop-flip"),
-        (["--architecture", "vgg19"], "unknown architecture 'vgg19'; known: digits_net, vgg_small, vgg11, resnet17"),
+        (["--seed", "-1"], "seed must be a whole number in 0 to"),
+        (["--optimizer", "lion"], "argument --optimizer: invalid choice: 'lion'"),
+        (["--augmentation", "blur"], "argument --augmentation: invalid choice: 'blur'"),
+        (["--architecture", "vgg19"], "argument --architecture: invalid choice: 'vgg19'"),
         (["--weight-decay", "-1"], "weight_decay must be a finite number >= 0, got -1.0"),
         (["--width", "4"], "digits_net has no width to choose, got width=4"),
         (["--architecture", "vgg_small", "--width", "0"], "width must be a whole number >= 1, got 0"),
         (["--architecture", "vgg_dvs"], "vgg_dvs takes event frames, not images (1, 8, 8); leave the architecture out"),
         (["--time-steps", "1", "--batch-size", "1"], "batch norm needs two samples at T=1, got batch_size=1; raise it"),
         (["--test-share", "1"], "test_share must be in (0, 1), got 1.0"),
-        (["--split-by", "space"], "unknown split_by 'space'; known: number, time"),
+        (["--split-by", "space"], "argument --split-by: invalid choice: 'space'"),
         (["--data", "no/such/folder"], "--data 'no/such/folder' is neither 'digits', 'cifar10'"),
-        (["--device", "tpu"], "--device must be 'gpu' or 'cpu', got 'tpu'"),
+        (["--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
     ],
 )
 def test_bad_options_end_at_once(tmp_path, capsys, more, message):
@@ -103,6 +103,17 @@ def test_architectures_for_other_data_are_refused_before_they_are_loaded(tmp_pat
     assert not out.exists()
 
 
+def test_sizes_matter_only_where_inputs_are_brought_to_them(tmp_path, few, capsys):
+    assert main(train_command(tmp_path / "run", "--image-size", "20", defence="none", epochs=1)) == 0
+    (tmp_path / "images").mkdir()
+    capsys.readouterr()
+    assert main(train_command(tmp_path / "other", "--data", str(tmp_path / "images"), "--image-size", "20")) == 2
+    error = capsys.readouterr().err
+    assert "vgg_small takes inputs whose height and width are multiples of 8, got (3, 20, 20)" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize(
     ("label", "more", "message"),
     [
@@ -113,7 +124,7 @@ def test_architectures_for_other_data_are_refused_before_they_are_loaded(tmp_pat
 )
 def test_data_that_cannot_be_trained_on_leave_no_folder(tmp_path, few, monkeypatch, capsys, label, more, message):
     part = few.x_train[:1], np.array([label])
-    monkeypatch.setattr(sets, "load_digits", lambda: Split(*part, *part))
+    monkeypatch.setattr(sources, "load_digits", lambda: Split(*part, *part))
     out = tmp_path / "run"
     assert main(train_command(out, *more)) == 2
     error = capsys.readouterr().err

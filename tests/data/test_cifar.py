@@ -46,7 +46,7 @@ def test_cifar_is_read_from_torchvisions_files(tmp_path, torchvision, monkeypatc
     (folder / "test_batch").write_bytes(b"damaged")
     with pytest.raises(DataError, match="cifar10 is not in"):
         load_cifar("cifar10", tmp_path, download=False)
-    with pytest.raises(ValueError, match="unknown data set 'cifar20'"):
+    with pytest.raises(ValueError, match="name must be 'cifar10' or 'cifar100', got 'cifar20'"):
         load_cifar("cifar20", tmp_path)
 
 

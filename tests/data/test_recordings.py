@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from art_snn.data import from_tonic, read_nmnist, read_npz, to_frames, write_npz
-from art_snn.data.sets import resolved
+from art_snn.data import Framing, from_tonic, read_nmnist, read_npz, to_frames, write_npz
 from art_snn.errors import DataError
 from tests.data.archives import EVENTS, Tonic, make_npz, some_recordings, write_nmnist
 
@@ -179,7 +178,8 @@ def test_other_whole_numbers_and_missing_classes_are_fine(tmp_path):
     wide["labels"] *= 7
     plain, other = read_npz(tmp_path / "right.npz"), read_npz(make_npz(tmp_path / "events.npz", **wide))
     np.testing.assert_array_equal(plain.labels * 7, other.labels)
-    np.testing.assert_array_equal(to_frames(plain, time_steps=2), to_frames(other, time_steps=2))
+    framing = Framing(time_steps=2)
+    np.testing.assert_array_equal(to_frames(plain, framing), to_frames(other, framing))
 
 
 def test_missing_and_damaged_files_are_named(tmp_path):
@@ -229,5 +229,3 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     sizeless.sensor_size = None
     with pytest.raises(DataError, match="Tonic: sensor_size is None; width, height"):
         from_tonic(sizeless)
-    with pytest.raises(DataError, match="'no/such' is neither 'digits', 'cifar10', 'cifar100', nor a folder"):
-        resolved("no/such")

@@ -9,7 +9,7 @@ from art_snn.attacks import PAPER_STEP, PAPER_STEPS
 from art_snn.evaluation import GridRow, wilson_interval
 from art_snn.paper import RetentionRecord
 from art_snn.rules import get_rule, rule_names
-from art_snn.snn.models.table import TITLES
+from art_snn.snn.models import get_architecture
 from tests.evaluation.plans import grid_row
 
 
@@ -25,7 +25,7 @@ def row(hits: int = 150, **changes) -> GridRow:
         "rule_repr": f"{rule}({gamma})",
         "gamma": gamma,
         "attack_title": attack.upper(),
-        "architecture_title": TITLES[architecture],
+        "architecture_title": get_architecture(architecture).title,
         "events": architecture == "vgg_dvs",
         "clean_accuracy": wilson_interval(160, 200),
         "attack_success_rate": wilson_interval(hits, 200),
@@ -45,7 +45,7 @@ def record(**changes) -> RetentionRecord:
         "identity_error": 0.0,
         "dataset": "CIFAR-10",
         "architecture": architecture,
-        "architecture_title": TITLES[architecture],
+        "architecture_title": get_architecture(architecture).title,
         "width": None,
         "events": architecture == "vgg_dvs",
         "defence": "none",

@@ -9,14 +9,14 @@ import torch
 from art_snn import LIF
 from art_snn.errors import TrainingError
 from art_snn.snn.surrogates import ATan, Sigmoid, Triangle
-from art_snn.training.recipe import Recipe, make_classifier
+from art_snn.training.build import make_classifier
+from art_snn.training.recipe import Recipe
 from art_snn.training.run import train
 from tests.training.runs import TINY
 
 
 def test_recipe_reaches_optimizer_precision_and_network(few, tmp_path, monkeypatch):
     from art_snn.training import losses as defences
-    from art_snn.training import recipe as recipes
 
     seen = []
     inner = torch.nn.functional.cross_entropy
@@ -39,7 +39,7 @@ def test_recipe_reaches_optimizer_precision_and_network(few, tmp_path, monkeypat
         weights.append(next(classifier.model.parameters()).detach().clone())
     assert set(seen) == {torch.float32}
     assert all(not torch.equal(weights[0], other) for other in weights[1:])
-    classifier = recipes.make_classifier(
+    classifier = make_classifier(
         Recipe(architecture="resnet17", optimizer="sgd", weight_decay=0.25), (3, 8, 8), 4, "cpu"
     )
     assert classifier.optimizer.defaults["momentum"] == 0.9
@@ -49,16 +49,16 @@ def test_recipe_reaches_optimizer_precision_and_network(few, tmp_path, monkeypat
     assert all(one.weight.is_contiguous(memory_format=torch.channels_last) for one in convolutions)
     mean = [0.4914, 0.4822, 0.4465]
     assert classifier.model.network.body[0].mean.flatten().tolist() == pytest.approx(mean)
-    hundred = recipes.make_classifier(Recipe(architecture="resnet17", data="cifar100"), (3, 32, 32), 100, "cpu")
+    hundred = make_classifier(Recipe(architecture="resnet17", data="cifar100"), (3, 32, 32), 100, "cpu")
     assert hundred.model.network.body[0].mean.flatten().tolist() == pytest.approx([0.5071, 0.4865, 0.4409])
     for name, slope in (("triangle", Triangle()), ("atan", ATan()), ("sigmoid", Sigmoid())):
-        own = recipes.make_classifier(Recipe(surrogate=name), (1, 8, 8), 10, "cpu")
+        own = make_classifier(Recipe(surrogate=name), (1, 8, 8), 10, "cpu")
         assert {module.surrogate for module in own.model.modules() if isinstance(module, LIF)} == {slope}
-    with pytest.raises(ValueError, match="unknown surrogate 'step'; known: triangle, atan, sigmoid"):
+    with pytest.raises(ValueError, match="surrogate must be 'triangle', 'atan' or 'sigmoid', got 'step'"):
         Recipe(surrogate="step")
     assert classifier.nb_classes == 4
     with pytest.raises(TrainingError, match=r"vgg_dvs takes event frames, not images \(3, 8, 8\)"):
-        recipes.make_classifier(Recipe(architecture="vgg_dvs"), (3, 8, 8), 4, "cpu")
+        make_classifier(Recipe(architecture="vgg_dvs"), (3, 8, 8), 4, "cpu")
 
 
 @pytest.mark.parametrize("architecture", ["vgg11", "resnet17"])

@@ -15,14 +15,15 @@ import pytest
 import torch
 
 from art_snn.__main__ import main
-from art_snn.data import Split, sets
-from art_snn.errors import TrainingError
+from art_snn.data import Split, sources
+from art_snn.errors import DataError, TrainingError
 from art_snn.evaluation.metrics import accuracy
 from art_snn.training import DIGITS_RECIPE, checkpoints, train, train_cached
 from art_snn.training import run as training
 from art_snn.training.losses import DEFENCES, clean
 from art_snn.training.recipe import Recipe
 from tests.conftest import IMAGES, train_command
+from tests.data.archives import write_nmnist
 from tests.training.runs import TINY, same, weights
 
 # --- resuming --------------------------------------------------------------------------------------------------------
@@ -79,6 +80,22 @@ def test_other_seeds_give_other_weights_and_the_global_generators_are_left_alone
     np.testing.assert_array_equal(np.random.rand(3), expected[1])
 
 
+def test_run_is_loaded_where_its_recordings_are_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
+    folder, run = tmp_path / "nmnist", tmp_path / "run"
+    write_nmnist(folder)
+    recipe = Recipe(data=str(folder), defence="none", epochs=1, time_steps=2, image_size=16, width=1)
+    assert (recipe.events, recipe.architecture) == (True, "vgg_dvs")
+    classifier, _ = train(recipe, training.load_data(recipe), run, device_type="cpu")
+    folder.rename(tmp_path / "elsewhere")
+    loaded, again = training.load_trained(checkpoints.read_checkpoint(run), device_type="cpu")
+    assert loaded == recipe
+    x = np.ones((2, 2, 2, 16, 16), dtype=np.float32)
+    np.testing.assert_array_equal(again.predict(x), classifier.predict(x))
+    with pytest.raises(DataError, match="does not hold the event recordings that the recipe is for"):
+        training.load_data(loaded)
+
+
 # --- kills -----------------------------------------------------------------------------------------------------------
 
 _SCRIPT = """
@@ -86,12 +103,12 @@ import os, signal, sys
 import torch
 from art_snn.training import checkpoints, run as robust_training
 from art_snn.__main__ import main
-from art_snn.data import Split, load_digits, sets
+from art_snn.data import Split, load_digits, sources
 
 torch.set_num_threads({threads})  # sums are the same bit by bit with as many threads only
 full = load_digits()
 data = Split(full.x_train[:{images}], full.y_train[:{images}], full.x_test[:64], full.y_test[:64])
-sets.load_digits = lambda: data
+sources.load_digits = lambda: data
 name, when = sys.argv[1], int(sys.argv[2])
 calls = 0
 
@@ -272,7 +289,7 @@ def test_default_network_reaches_its_accuracy(digits, cache):
 def test_classes_may_be_among_the_test_samples_only(tmp_path, few, monkeypatch):
     known = few.y_train < 5
     data = few._replace(x_train=few.x_train[known], y_train=few.y_train[known])
-    monkeypatch.setattr(sets, "load_digits", lambda: data)
+    monkeypatch.setattr(sources, "load_digits", lambda: data)
     assert main(train_command(tmp_path / "run", defence="none", epochs=1)) == 0
     assert checkpoints.read_checkpoint(tmp_path / "run").extra["nb_classes"] == 10
 

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
-from art_snn.snn.dynamics import Reset
-from art_snn.snn.models.blocks import check_channels, check_shape, conv_block, make_network
-from art_snn.snn.models.vgg import CIFAR10_MEAN, CIFAR10_STD
+from art_snn.snn.models.blocks import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    Neuron,
+    check_channels,
+    check_shape,
+    conv_block,
+    make_network,
+    make_neuron,
+)
+from art_snn.snn.models.table import register_architecture
 from art_snn.snn.network import Normalize, Residual, SpikingNetwork
-from art_snn.snn.neurons import LIF
 
 # Channels and number of the residual blocks of a stage, whose first block halves height and width.
 _STAGES = ((64, 3), (128, 4))
 _HIDDEN = 256
 
 
+@register_architecture("ResNet-17", multiple=8)
 def resnet17(
     *,
     time_steps: int = 8,
-    decay: float = 0.9,
-    threshold: float = 1.0,
-    reset: Reset = "hard",
     nb_classes: int = 10,
     in_channels: int = 3,
     image_size: int = 32,
     mean: Sequence[float] = CIFAR10_MEAN,
     std: Sequence[float] = CIFAR10_STD,
     encoder: nn.Module | None = None,
+    **neuron: Any,
 ) -> SpikingNetwork:
     """Build the ResNet-17 of RGA and HART: 64, 3 blocks of 64, 4 blocks of 128, A, 256-K.
 
@@ -43,15 +49,13 @@ def resnet17(
 
     Args:
         time_steps: T of the direct encoding, >= 1.
-        decay: Membrane retention lambda, in (0, 1].
-        threshold: Firing threshold, > 0.
-        reset: "hard" or "soft".
         nb_classes: K, >= 2.
         in_channels: Channels of the input, >= 1.
         image_size: Height and width of the input, a multiple of 8.
         mean: Mean of each channel; CIFAR-10's by default.
         std: Standard deviation of each channel; CIFAR-10's by default.
         encoder: Another encoder than direct encoding; ``time_steps`` is unused then.
+        **neuron: Options of the neurons: ``decay``, ``threshold``, ``reset`` and others of `make_neuron`.
 
     Returns:
         A network from images (N, C, H, W) in [0, 1] to logits (N, K), in training mode.
@@ -61,7 +65,7 @@ def resnet17(
     """
     check_shape(nb_classes, in_channels, image_size, 8)
     check_channels(mean, in_channels)
-    lif = partial(LIF, decay=decay, threshold=threshold, reset=reset)
+    lif = make_neuron(**neuron)
     channels = _STAGES[0][0]
     layers: list[nn.Module] = [Normalize(mean, std), *conv_block(in_channels, channels, lif(), bias=False)]
     for width, count in _STAGES:
@@ -74,7 +78,7 @@ def resnet17(
     return make_network([*layers, nn.Linear(_HIDDEN, nb_classes)], encoder, time_steps)
 
 
-def _block(in_channels: int, out_channels: int, stride: int, lif: Callable[[], LIF]) -> Residual:
+def _block(in_channels: int, out_channels: int, stride: int, lif: Neuron) -> Residual:
     branch = nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(out_channels),

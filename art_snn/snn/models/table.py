@@ -1,33 +1,96 @@
-"""The architectures by name."""
+"""The networks by name, and the place to register another.
+
+A builder registers itself, where it is defined. A new one is one file, and one line in `art_snn.snn.models` that
+imports it.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
-from art_snn.snn.models import digits_net, resnet17, vgg11, vgg_dvs, vgg_small
+from art_snn.checks import check_choice
 from art_snn.snn.network import SpikingNetwork
 
-DIGITS_NET, VGG_SMALL, VGG_DVS = "digits_net", "vgg_small", "vgg_dvs"
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A kind of network: how it is built, and for which inputs.
+
+    Attributes:
+        name: What a user writes.
+        title: What tables call it.
+        build: Builds it from keyword arguments.
+        events: Whether it takes event frames (N, T, C, H, W), not images (N, C, H, W).
+        fixed_shape: The only shape (C, H, W) that it takes; None for any.
+        multiple: What height and width must be multiples of.
+    """
+
+    name: str
+    title: str
+    build: Callable[..., SpikingNetwork]
+    events: bool = False
+    fixed_shape: tuple[int, int, int] | None = None
+    multiple: int = 1
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the builder's keyword arguments, such as ``width``."""
+        return tuple(inspect.signature(self.build).parameters)
 
 
-ARCHITECTURES: dict[str, Callable[..., SpikingNetwork]] = {
-    DIGITS_NET: digits_net,
-    VGG_SMALL: vgg_small,
-    "vgg11": vgg11,
-    "resnet17": resnet17,
-    VGG_DVS: vgg_dvs,
-}
+_ARCHITECTURES: dict[str, Architecture] = {}
+
+_Build = TypeVar("_Build", bound=Callable[..., SpikingNetwork])
 
 
-# What tables and figures call them.
-TITLES = {
-    DIGITS_NET: "digits network",
-    VGG_SMALL: "small VGG",
-    "vgg11": "VGG-11",
-    "resnet17": "ResNet-17",
-    VGG_DVS: "VGG-DVS",
-}
+def register_architecture(
+    title: str, *, events: bool = False, fixed_shape: tuple[int, int, int] | None = None, multiple: int = 1
+) -> Callable[[_Build], _Build]:
+    """Make a builder available by its name; a decorator.
 
-NORMALIZING = ("vgg11", "resnet17")  # by CIFAR-10's mean and std, three channels, unless others are given
+    The builder takes ``nb_classes`` and options of its neurons, such as ``decay``, and is given ``time_steps``,
+    ``in_channels``, ``image_size``, ``width``, ``mean`` and ``std`` if its signature names them.
 
-CIFAR100_STATISTICS = {"mean": (0.5071, 0.4865, 0.4409), "std": (0.2673, 0.2564, 0.2762)}
+    Args:
+        title: What tables call the network.
+        events: Whether it takes event frames.
+        fixed_shape: The only shape (C, H, W) that it takes; None for any.
+        multiple: What height and width must be multiples of, >= 1.
+
+    Raises:
+        ValueError: The name is another builder's.
+    """
+
+    def register(build: _Build) -> _Build:
+        name = build.__name__
+        known = _ARCHITECTURES.get(name)
+        if known is not None and known.build.__module__ != build.__module__:
+            raise ValueError(f"the name {name!r} is taken by {known.build.__module__}; choose another")
+        _ARCHITECTURES[name] = Architecture(
+            name=name, title=title, build=build, events=events, fixed_shape=fixed_shape, multiple=multiple
+        )
+        return build
+
+    return register
+
+
+def architecture_names() -> tuple[str, ...]:
+    """Return the names of all registered networks, in the order of registration."""
+    return tuple(_ARCHITECTURES)
+
+
+def get_architecture(name: str) -> Architecture:
+    """Return a network's entry by its name.
+
+    Raises:
+        ValueError: No network has this name.
+
+    Example:
+        >>> get_architecture("vgg11").title
+        'VGG-11'
+    """
+    check_choice("architecture", name, _ARCHITECTURES)
+    return _ARCHITECTURES[name]

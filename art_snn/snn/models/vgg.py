@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
 from art_snn.checks import check_count
-from art_snn.snn.dynamics import Reset
 from art_snn.snn.encoders import EventFrameEncoder
-from art_snn.snn.models.blocks import check_channels, check_shape, conv_block, make_network
+from art_snn.snn.models.blocks import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    Neuron,
+    check_channels,
+    check_shape,
+    conv_block,
+    make_network,
+    make_neuron,
+)
+from art_snn.snn.models.table import register_architecture
 from art_snn.snn.network import Normalize, SpikingNetwork
-from art_snn.snn.neurons import LIF
-
-CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
-CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 
 _VGG11 = (64, "A", 128, 256, "A", 512, 512, 512, "A", 512, 512)
 
 
+@register_architecture("VGG-11", multiple=8)
 def vgg11(
     *,
     time_steps: int = 8,
-    decay: float = 0.9,
-    threshold: float = 1.0,
-    reset: Reset = "hard",
     nb_classes: int = 10,
     in_channels: int = 3,
     image_size: int = 32,
     mean: Sequence[float] = CIFAR10_MEAN,
     std: Sequence[float] = CIFAR10_STD,
     encoder: nn.Module | None = None,
+    **neuron: Any,
 ) -> SpikingNetwork:
     """Build the VGG-11 of the papers: 64-A-128-256-A-512x3-A-512x2, then 4096-4096-K.
 
@@ -40,15 +44,13 @@ def vgg11(
 
     Args:
         time_steps: T of the direct encoding, >= 1.
-        decay: Membrane retention lambda, in (0, 1].
-        threshold: Firing threshold, > 0.
-        reset: "hard" or "soft".
         nb_classes: K, >= 2.
         in_channels: Channels of the input, >= 1.
         image_size: Height and width of the input, a multiple of 8.
         mean: Mean of each channel; CIFAR-10's by default.
         std: Standard deviation of each channel; CIFAR-10's by default.
         encoder: Another encoder than direct encoding; ``time_steps`` is unused then.
+        **neuron: Options of the neurons: ``decay``, ``threshold``, ``reset`` and others of `make_neuron`.
 
     Returns:
         A network from images (N, C, H, W) in [0, 1] to logits (N, K), in training mode.
@@ -58,24 +60,23 @@ def vgg11(
     """
     check_shape(nb_classes, in_channels, image_size, 8)
     check_channels(mean, in_channels)
-    lif = partial(LIF, decay=decay, threshold=threshold, reset=reset)
+    lif = make_neuron(**neuron)
     features, channels = _features(_VGG11, in_channels, lif, bias=True)
     layers: list[nn.Module] = [Normalize(mean, std), *features, nn.Flatten()]
     layers += [nn.Linear(channels * (image_size // 8) ** 2, 4096), lif(), nn.Linear(4096, 4096), lif()]
     return make_network([*layers, nn.Linear(4096, nb_classes)], encoder, time_steps)
 
 
+@register_architecture("small VGG", multiple=8)
 def vgg_small(
     *,
     time_steps: int = 4,
-    decay: float = 0.9,
-    threshold: float = 1.0,
-    reset: Reset = "hard",
     nb_classes: int = 10,
     in_channels: int = 3,
     image_size: int = 32,
     width: int = 16,
     encoder: nn.Module | None = None,
+    **neuron: Any,
 ) -> SpikingNetwork:
     """Build a VGG that two cores can train: w-A-3w-A-6wx2-A-12w-K, 329,274 parameters for RGB, 32x32, K = 10, w = 16.
 
@@ -84,14 +85,12 @@ def vgg_small(
 
     Args:
         time_steps: T of the direct encoding, >= 1.
-        decay: Membrane retention lambda, in (0, 1].
-        threshold: Firing threshold, > 0.
-        reset: "hard" or "soft".
         nb_classes: K, >= 2.
         in_channels: Channels of the input, >= 1.
         image_size: Height and width of the input, a multiple of 8.
         width: Channels of the first layer, w, >= 1.
         encoder: Another encoder than direct encoding; ``time_steps`` is unused then.
+        **neuron: Options of the neurons: ``decay``, ``threshold``, ``reset`` and others of `make_neuron`.
 
     Returns:
         A network from images (N, C, H, W) in [0, 1] to logits (N, K), in training mode.
@@ -102,23 +101,20 @@ def vgg_small(
     check_shape(nb_classes, in_channels, image_size, 8)
     check_count("width", width)
     plan = (width, "A", 3 * width, "A", 6 * width, 6 * width, "A", 12 * width)
-    features, channels = _features(
-        plan, in_channels, partial(LIF, decay=decay, threshold=threshold, reset=reset), bias=False
-    )
+    features, channels = _features(plan, in_channels, make_neuron(**neuron), bias=False)
     head = [nn.Flatten(), nn.Linear(channels * (image_size // 8) ** 2, nb_classes)]
     normalize = Normalize([0.5] * in_channels, [0.25] * in_channels)
     return make_network([normalize, *features, *head], encoder, time_steps)
 
 
+@register_architecture("VGG-DVS", events=True, multiple=16)
 def vgg_dvs(
     *,
-    decay: float = 0.9,
-    threshold: float = 1.0,
-    reset: Reset = "hard",
     nb_classes: int = 10,
     in_channels: int = 2,
     image_size: int = 48,
     width: int = 64,
+    **neuron: Any,
 ) -> SpikingNetwork:
     """Build the VGG-DVS of the papers for event frames: 64-128-A-256x2-A-512x2-A-512x2-A-K.
 
@@ -126,13 +122,11 @@ def vgg_dvs(
     48x48 and ten classes. T is read off the frames. Frames come as they are: counts need no normalisation.
 
     Args:
-        decay: Membrane retention lambda, in (0, 1].
-        threshold: Firing threshold, > 0.
-        reset: "hard" or "soft".
         nb_classes: K, >= 2.
         in_channels: Channels of the frames, >= 1: the polarities.
         image_size: Height and width of the frames, a multiple of 16.
         width: Channels of the first layer, w, >= 1; the others have 2w, 4w and 8w. The papers' is 64.
+        **neuron: Options of the neurons: ``decay``, ``threshold``, ``reset`` and others of `make_neuron`.
 
     Returns:
         A network from event frames (N, T, C, H, W) to logits (N, K), in training mode.
@@ -144,16 +138,12 @@ def vgg_dvs(
     check_count("width", width)
     w = width
     plan = (w, 2 * w, "A", 4 * w, 4 * w, "A", 8 * w, 8 * w, "A", 8 * w, 8 * w, "A")
-    features, channels = _features(
-        plan, in_channels, partial(LIF, decay=decay, threshold=threshold, reset=reset), bias=True
-    )
+    features, channels = _features(plan, in_channels, make_neuron(**neuron), bias=True)
     head = [nn.Flatten(), nn.Linear(channels * (image_size // 16) ** 2, nb_classes)]
     return make_network([*features, *head], EventFrameEncoder(), 1)
 
 
-def _features(
-    plan: Sequence[int | str], in_channels: int, lif: Callable[[], LIF], *, bias: bool
-) -> tuple[list[nn.Module], int]:
+def _features(plan: Sequence[int | str], in_channels: int, lif: Neuron, *, bias: bool) -> tuple[list[nn.Module], int]:
     """Return the layers of a plan of widths and "A" (average pooling), and the channels that come out."""
     layers: list[nn.Module] = []
     channels = in_channels

@@ -154,7 +154,7 @@ def test_networks_take_options_and_the_engine_is_exact_on_them(name, layout):
     ("build", "options", "message"),
     [
         (vgg11, {"image_size": 30}, "image_size must be a multiple of 8, got 30"),
-        (vgg11, {"in_channels": 1}, "mean and std need 1 numbers, one a channel; got 3"),
+        (vgg11, {"in_channels": 1}, "mean and std need 1 numbers, one per channel; got 3"),
         (vgg_small, {"nb_classes": 1}, "nb_classes must be a whole number >= 2, got 1"),
         (vgg_small, {"width": 0}, "width must be a whole number >= 1, got 0"),
         (vgg_small, {"decay": 0}, "decay"),
@@ -198,3 +198,15 @@ def test_layout_in_memory_changes_speed_alone(name, tmp_path):
         torch.equal(a, b) for a, b in zip(again.state_dict().values(), network.state_dict().values(), strict=True)
     )
     assert all(a.stride() == b.stride() for a, b in zip(again.parameters(), network.parameters(), strict=True))
+
+
+def test_builders_take_other_neurons():
+    class Leaky(LIF):
+        def __init__(self, leak: float) -> None:
+            super().__init__(decay=1 - leak)
+
+    network = digits_net(neuron=Leaky, leak=0.25)
+    neurons = [module for module in network.modules() if isinstance(module, LIF)]
+    assert {type(neuron) for neuron in neurons} == {Leaky}
+    assert {neuron.params.decay for neuron in neurons} == {0.75}
+    assert {module.params.decay for module in vgg_small().modules() if isinstance(module, LIF)} == {0.9}

@@ -1,0 +1,201 @@
+"""Data sets by what a user writes for them: a name, a folder or a file.
+
+A kind of data set is a class that derives from `Source` and registers itself. A new one is one file, and one line in
+`art_snn.data` that imports it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from art_snn.data.cifar import FOLDERS, load_cifar
+from art_snn.data.digits import load_digits
+from art_snn.data.folders import load_image_folder
+from art_snn.data.frames import Framing, load_event_frames
+from art_snn.data.split import Split
+from art_snn.errors import DataError
+from art_snn.files import cache_folder
+
+
+class Source(ABC):
+    """A data set that can be loaded.
+
+    Args:
+        data: What the user wrote.
+
+    Attributes:
+        name: What a user writes; "" for kinds of folders and files.
+        title: What tables call it; if left out, the name of the folder or file.
+        events: Whether it has event recordings, not images.
+        fixed_shape: Shape of its inputs (C, H, W), where a user cannot choose their size.
+        image_size: Height and width that inputs are brought to, unless a user chooses others.
+        architecture: Name of the network for it, unless a user chooses another one.
+        statistics: "mean" and "std" of its channels; {} for those that networks have by default.
+    """
+
+    name: ClassVar[str] = ""
+    title: str = ""
+    events: ClassVar[bool] = False
+    fixed_shape: ClassVar[tuple[int, int, int] | None] = None
+    image_size: ClassVar[int] = 32
+    architecture: ClassVar[str] = "vgg_small"
+    statistics: ClassVar[Mapping[str, tuple[float, ...]]] = {}
+
+    def __init__(self, data: str) -> None:
+        self.data = data
+        self.title = self.title or Path(data).name
+
+    @classmethod
+    def takes(cls, data: str) -> bool:
+        """Say whether what a user wrote is a data set of this kind."""
+        return data == cls.name
+
+    def shape(self, framing: Framing) -> tuple[int, ...]:
+        """Return the shape of an input, (C, H, W) or (T, C, H, W), before anything is loaded.
+
+        Images are taken to have three channels, and events two polarities, as nearly all have.
+        """
+        side = framing.image_size or self.image_size
+        return self.fixed_shape or ((framing.time_steps, 2, side, side) if self.events else (3, side, side))
+
+    @abstractmethod
+    def load(self, framing: Framing, *, test_share: float | None = None, verbose: bool = False) -> Split:
+        """Load the data set.
+
+        Args:
+            framing: Size of the inputs, where it can be chosen, and how recordings are cut.
+            test_share: Share of event recordings to test on, in (0, 1); None for the source's own split.
+            verbose: Show progress.
+
+        Raises:
+            DataError: The data are missing or damaged.
+        """
+
+
+_KINDS: list[type[Source]] = []
+
+_Kind = TypeVar("_Kind", bound=type[Source])
+
+
+def register_source(kind: _Kind) -> _Kind:
+    """Make a kind of data set available; usable as a class decorator. The latest is asked first what it takes.
+
+    Raises:
+        TypeError: It does not derive from `Source`.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, Source)):
+        raise TypeError(f"a kind of data set must be a class derived from Source, got {kind!r}")
+    _KINDS.insert(0, kind)
+    return kind
+
+
+def source(data: str) -> Source:
+    """Return the data set that a user wrote; what is unknown is taken for a folder of images."""
+    return next((kind for kind in _KINDS if kind.takes(data)), ImageFolder)(data)
+
+
+def absolute(data: str) -> str:
+    """Return a data set's name, or its absolute path.
+
+    Raises:
+        DataError: It is neither a known name nor a folder or file, or a folder with torchvision's files of CIFAR.
+    """
+    kind, path = source(data), Path(data)
+    if kind.name:
+        return data
+    for cifar in (CIFAR10, CIFAR100):
+        files = FOLDERS[cifar.name]
+        if path.name == files or (path / files).is_dir():
+            kept = str(_cifar_folder() / files)
+            raise DataError(
+                f"{data!r} holds torchvision's files of {cifar.title}; write {cifar.name!r}, which reads {kept!r}"
+            )
+    if not (path.exists() and kind.takes(data)):
+        names = ", ".join(repr(known.name) for known in _KINDS if known.name)
+        raise DataError(f"{data!r} is neither {names}, nor a folder, nor an .npz of recordings")
+    return str(path.resolve())
+
+
+def _cifar_folder() -> Path:
+    return cache_folder() / "torchvision"
+
+
+@register_source
+class ImageFolder(Source):
+    """A folder of images, one subfolder per class."""
+
+    @classmethod
+    def takes(cls, data: str) -> bool:
+        """Say whether it is a folder."""
+        return Path(data).is_dir()
+
+    def load(self, framing: Framing, *, test_share: float | None = None, verbose: bool = False) -> Split:
+        """Load the images; see `art_snn.data.load_image_folder`."""
+        return load_image_folder(Path(self.data), image_size=framing.image_size or self.image_size, verbose=verbose)[0]
+
+
+@register_source
+class EventArchive(Source):
+    """Event recordings in one NumPy archive."""
+
+    events = True
+    image_size = 48
+    architecture = "vgg_dvs"
+
+    @classmethod
+    def takes(cls, data: str) -> bool:
+        """Say whether it is called ``*.npz``."""
+        return Path(data).suffix == ".npz"
+
+    def load(self, framing: Framing, *, test_share: float | None = None, verbose: bool = False) -> Split:
+        """Load the frames; see `art_snn.data.load_event_frames`."""
+        return load_event_frames(Path(self.data), framing, test_share=test_share, verbose=verbose)
+
+
+@register_source
+class NMNIST(EventArchive):
+    """The folder of N-MNIST's own files."""
+
+    @classmethod
+    def takes(cls, data: str) -> bool:
+        """Say whether such files are in it."""
+        return any(Path(data).glob("T*/[0-9]/*.bin"))
+
+
+@register_source
+class CIFAR100(Source):
+    """CIFAR-100, in the cache folder; downloaded if missing."""
+
+    name = "cifar100"
+    title = "CIFAR-100"
+    fixed_shape = (3, 32, 32)
+    statistics = {"mean": (0.5071, 0.4865, 0.4409), "std": (0.2673, 0.2564, 0.2762)}  # noqa: RUF012  (a constant)
+
+    def load(self, framing: Framing, *, test_share: float | None = None, verbose: bool = False) -> Split:
+        """Load it; see `art_snn.data.load_cifar`."""
+        return load_cifar(self.name, _cifar_folder())
+
+
+@register_source
+class CIFAR10(CIFAR100):
+    """CIFAR-10, in the cache folder; downloaded if missing."""
+
+    name = "cifar10"
+    title = "CIFAR-10"
+    statistics = {}  # noqa: RUF012
+
+
+@register_source
+class Digits(Source):
+    """The digits that come with scikit-learn."""
+
+    name = "digits"
+    fixed_shape = (1, 8, 8)
+    architecture = "digits_net"
+
+    def load(self, framing: Framing, *, test_share: float | None = None, verbose: bool = False) -> Split:
+        """Load them; see `art_snn.data.load_digits`."""
+        return load_digits()
