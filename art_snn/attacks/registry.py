@@ -14,10 +14,7 @@ _Attack = TypeVar("_Attack", bound=type[Attack])
 
 
 def register_attack(attack: _Attack) -> _Attack:
-    """Make an attack available by its ``name``; usable as a class decorator.
-
-    Args:
-        attack: A dataclass derived from `Attack`, with a class attribute ``name`` in lower case.
+    """Make an attack, a dataclass derived from `Attack`, available by its ``name``; usable as a class decorator.
 
     Raises:
         TypeError: The class is no such attack.

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,8 @@ WHITE, BLACK = "white-box", "black-box"
 PROTOCOL = 4
 # Samples, of all classes, whose gradients are looked at for zeros.
 ZERO_GRADIENT_SAMPLES = 256
+# What a row takes from the target's recipe.
+_OF_RECIPE = ("width", "events", "decay", "time_steps", "reset", "defence", "seed", "epochs")
 
 
 class Weights(NamedTuple):
@@ -101,33 +103,23 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
     source = target if cell.setting == WHITE else _network(cell.source, device_type)[1]
     arrays = _arrays(cell.samples)
     rule, curve, zeros = cell.rule, None, None
+    common: dict[str, Any] = {"target": target, "batch_size": batch_size}
     if rule is not None and cell.parameter:
-        part = ("x", "y") if cell.choice is Choice.TUNED_ON_TEST else ("x_tune", "y_tune")
-        x, y = (arrays[name] for name in part)
-        curve = tune(
-            *(rule, cell.parameter, source, cell.attack, x, y), target=target, sweep=cell.sweep, batch_size=batch_size
-        )
+        tuning = ("x", "y") if cell.choice is Choice.TUNED_ON_TEST else ("x_tune", "y_tune")
+        x, y = (arrays[name] for name in tuning)
+        curve = tune(rule, cell.parameter, source, cell.attack, x, y, sweep=cell.sweep, **common)
         rule = curve.rule
     if rule is not None:
         zeros = _zero_gradients(cell.source, cell.samples, rule, device_type, batch_size)
     correct = _correct(cell.target, cell.samples, device_type, batch_size)
-    outcome = attack_through(
-        *(source, rule, cell.attack, arrays["x"], arrays["y"]), target=target, correct=correct, batch_size=batch_size
-    )
+    outcome = attack_through(source, rule, cell.attack, arrays["x"], arrays["y"], correct=correct, **common)
     return GridRow(
         **{**measured(rule, cell.attack, outcome), "zero_gradients": zeros},
         key=cell.key,
         dataset=recipe.title,
         architecture=str(recipe.architecture),
         architecture_title=recipe.network.title,
-        width=recipe.width,
-        events=bool(recipe.events),
-        decay=recipe.decay,
-        time_steps=recipe.time_steps,
-        reset=recipe.reset,
-        defence=recipe.defence,
-        seed=recipe.seed,
-        epochs=recipe.epochs,
+        **{name: getattr(recipe, name) for name in _OF_RECIPE},
         setting=cell.setting,
         parameter=cell.parameter,
         gamma_chosen=cell.choice.value,

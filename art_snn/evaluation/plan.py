@@ -15,7 +15,8 @@ from art_snn.evaluation.evaluate import check_attacks
 from art_snn.evaluation.samples import Choice, Samples, write_samples
 from art_snn.evaluation.tuning import candidates
 from art_snn.rules import GradientRule, get_rule
-from art_snn.training.checkpoints import Checkpoint, read_checkpoint
+from art_snn.training.checkpoints import read_checkpoint
+from art_snn.training.recipe import Recipe
 from art_snn.training.run import recipe_of
 
 # What is tuned where a plan does not say otherwise.
@@ -78,18 +79,16 @@ class Network(NamedTuple):
     """A target of a plan, ready to be attacked.
 
     Attributes:
-        target: Its weights.
+        recipe: How it was trained.
         sources: Where gradients come from: the target itself, and for black box another network.
         samples: What is attacked, and what is tuned on.
         apart: Where the samples to tune on come from.
-        events: Whether they are event frames.
     """
 
-    target: Weights
+    recipe: Recipe
     sources: tuple[Weights, ...]
     samples: Samples
     apart: Choice
-    events: bool
 
 
 def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[Cell]:
@@ -114,7 +113,10 @@ def prepare(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[Netw
     paths = dict.fromkeys(path for path in (*plan.targets, *sources) if path is not None)
     checkpoints = {path: read_checkpoint(path) for path in paths}
     for checkpoint in checkpoints.values():
-        _check_trained(checkpoint)
+        epochs = recipe_of(checkpoint).epochs
+        if checkpoint.epoch < epochs:
+            done = f"trained for {checkpoint.epoch} of {epochs} epochs"
+            raise CheckpointError(f"{checkpoint.path} is {done}; resume its training first")
     weights = {path: Weights(str(found.path), weights_digest(found)) for path, found in checkpoints.items()}
     networks = []
     for target, source in zip(plan.targets, sources, strict=True):
@@ -126,15 +128,16 @@ def prepare(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[Netw
         samples, apart = write_samples(
             recipe, folder, samples=plan.samples, tuning_samples=plan.tuning_samples, verbose=verbose
         )
-        origins = (weights[target], *(() if source is None else (weights[source],)))
-        networks.append(Network(weights[target], origins, samples, apart, bool(recipe.events)))
+        origins = tuple(weights[path] for path in (target, source) if path is not None)
+        networks.append(Network(recipe, origins, samples, apart))
     return networks
 
 
 def cells_of(plan: GridPlan, network: Network) -> list[Cell]:
     """Return the cells of one of a plan's networks."""
-    fixed: dict[str, Any] = {"target": network.target, "samples": network.samples}
-    control = [Cell(**fixed, source=network.target, attack=ClipOnly(), rule=None)] if network.events else []
+    target, recipe = network.sources[0], network.recipe
+    fixed: dict[str, Any] = {"target": target, "samples": network.samples}
+    control = [Cell(**fixed, source=target, attack=ClipOnly(), rule=None)] if recipe.events else []
     return control + [
         Cell(**fixed, source=source, attack=attack, **_tuning(rule, plan, network.apart))
         for source in network.sources
@@ -151,11 +154,3 @@ def _tuning(given: str | GradientRule, plan: GridPlan, apart: Choice) -> dict[st
         return {"rule": rule, "parameter": plan.tune[rule.name], "choice": choice, "sweep": plan.sweep}
     is_given = hasattr(rule, "gamma") and (rule is given or rule.name in TUNED)
     return {"rule": rule, "choice": Choice.GIVEN if is_given else Choice.NOTHING}
-
-
-def _check_trained(checkpoint: Checkpoint) -> None:
-    epochs = recipe_of(checkpoint).epochs
-    if checkpoint.epoch < epochs:
-        raise CheckpointError(
-            f"{checkpoint.path} is trained for {checkpoint.epoch} of {epochs} epochs; go on with it first"
-        )

@@ -105,7 +105,9 @@ def test_stopped_trainings_are_refused_and_rows_say_how_long_they_were(runs, tmp
     stopped = tmp_path / "stopped"
     shutil.copytree(runs[0] / "epoch-0001", stopped / "epoch-0001")
     for pair in ((stopped, runs[1]), (runs[1], stopped)):
-        with pytest.raises(CheckpointError, match=r"epoch-0001 is trained for 1 of 2 epochs; go on with it first$"):
+        with pytest.raises(
+            CheckpointError, match=r"epoch-0001 is trained for 1 of 2 epochs; resume its training first$"
+        ):
             make_cells(plan(pair), tmp_path / "samples")
     assert not (tmp_path / "samples").exists()
     (cell, *_) = make_cells(plan(runs, rules=("rate",), attacks=[FGSM(eps=0.1)]), tmp_path)
