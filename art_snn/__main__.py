@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-
-from joblib.externals.loky.process_executor import TerminatedWorkerError
+from concurrent.futures.process import BrokenProcessPool
 
 import art_snn
 from art_snn.commands import evaluate, paper, results, train
@@ -34,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _EXPECTED as error:
         print(f"art-snn {options.command}: error: {error}", file=sys.stderr)
         return 2
-    except TerminatedWorkerError:
+    except BrokenProcessPool:
         reason = "a worker was killed, most likely for lack of memory; use fewer --jobs, and the same command resumes"
         print(f"art-snn {options.command}: error: {reason}", file=sys.stderr)
         return 2

@@ -15,10 +15,13 @@ from torch import Tensor
 from art_snn.__main__ import main
 from art_snn.attacks import Attack, register_attack
 from art_snn.attacks import registry as attacks
+from art_snn.data import Split, load_digits
+from art_snn.evaluation import GridPlan, make_cells, run_grid
+from art_snn.paper import epsilon_figure, gamma_figure, write_table
 from art_snn.rules import register_rule
 from art_snn.rules import registry as rules
 from art_snn.rules.base import RateRule
-from art_snn.training import DIGITS_RECIPE
+from art_snn.training import DIGITS_RECIPE, Recipe, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,3 +99,30 @@ def test_gamma_is_that_of_hart_or_else_of_the_rules_that_have_one(tmp_path, monk
     assert main(words.split()) == 0
     assert json.loads(Path(file).read_text())["settings"]["rules"] == rules
     capsys.readouterr()
+
+
+@pytest.mark.usefixtures("toys")
+def test_tables_and_figures_of_the_paper_have_a_new_rule_and_a_new_attack(tmp_path):
+    few = Split(*(part[:64] for part in load_digits()))
+    for seed in (0, 1):
+        recipe = Recipe(defence="none", epochs=1, time_steps=1, seed=seed)
+        train(recipe, few, tmp_path / f"net-{seed}", device_type="cpu")
+    plan = GridPlan(
+        targets=[tmp_path / "net-0"],
+        sources=[tmp_path / "net-1"],
+        rules=["toy", "rga"],
+        attacks=[ToyAttack(eps=8 / 255)],
+        samples=50,
+        tuning_samples=20,
+        tune={"toy": "gamma"},
+    )
+    rows = run_grid(make_cells(plan, tmp_path), tmp_path / "results", device_type="cpu")
+    for number, lines in ((2, 1), (3, 1), (5, 2)):
+        markdown = write_table(number, rows, tmp_path)[0].read_text()
+        assert markdown.splitlines()[2].replace(" ", "").endswith("|RGA|toyrule|")
+        assert markdown.count("| momentum |") == lines
+        assert "Gamma of toy rule: tuned on a split of its own." in markdown
+    for draw, text in ((gamma_figure, "gamma of toy rule"), (epsilon_figure, "toy rule")):
+        svg = draw(rows, tmp_path)[1].read_text()
+        assert f"<!-- {text} -->" in svg
+        assert svg.count("<!-- momentum, black-box -->") == 1

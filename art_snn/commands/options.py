@@ -94,12 +94,6 @@ def names(text: str, option: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def check_device(device: str) -> None:
-    """Raise UsageError unless ``device`` is "gpu" or "cpu"."""
-    if device not in DEVICES:
-        raise UsageError(f"--device must be 'gpu' or 'cpu', got {device!r}")
-
-
 def check_writable(option: str, path: Path | None) -> None:
     """Raise UsageError unless a file can be written at ``path``."""
     if path is None:

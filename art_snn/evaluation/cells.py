@@ -16,7 +16,7 @@ from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.data import stratified_part
 from art_snn.errors import CheckpointError, DataError
 from art_snn.evaluation.outcomes import attack_through, correct_samples, zero_gradients
-from art_snn.evaluation.rows import GridRow, measured, package_versions
+from art_snn.evaluation.rows import GridRow, described, measured, package_versions
 from art_snn.evaluation.samples import Choice, Samples, read_samples
 from art_snn.evaluation.tuning import tune
 from art_snn.rules import GradientRule
@@ -29,8 +29,6 @@ WHITE, BLACK = "white-box", "black-box"
 PROTOCOL = 4
 # Samples, of all classes, whose gradients are looked at for zeros.
 ZERO_GRADIENT_SAMPLES = 256
-# What a row takes from the target's recipe.
-_OF_RECIPE = ("width", "events", "decay", "time_steps", "reset", "defence", "seed", "epochs")
 
 
 class Weights(NamedTuple):
@@ -116,10 +114,7 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
     return GridRow(
         **{**measured(rule, cell.attack, outcome), "zero_gradients": zeros},
         key=cell.key,
-        dataset=recipe.title,
-        architecture=str(recipe.architecture),
-        architecture_title=recipe.network.title,
-        **{name: getattr(recipe, name) for name in _OF_RECIPE},
+        **described(recipe),
         setting=cell.setting,
         parameter=cell.parameter,
         gamma_chosen=cell.choice.value,

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from art_snn.evaluation.rows import Row
-from art_snn.files import write_atomic
+from art_snn.files import write_atomic, write_text
 
 _HEADER = ("rule", "gamma", "attack", "clean accuracy", "ASR [95 % CI]", "robust accuracy", "zero gradients", "seconds")
 
@@ -40,13 +40,13 @@ def text_table(rows: Sequence[Row]) -> str:
 def write_json(rows: Sequence[Row], settings: Mapping[str, Any], path: Path) -> None:
     """Write settings and rows as JSON."""
     document = {"settings": dict(settings), "rows": [row.to_json() for row in rows]}
-    write_atomic(path, lambda file: file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8"))
+    write_text(path, json.dumps(document, indent=2) + "\n")
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """Write rows as CSV, one line each."""
     frame = pd.DataFrame([row.to_json() for row in rows])
-    write_atomic(path, lambda file: frame.to_csv(file, index=False))
+    write_text(path, frame.to_csv(index=False))
 
 
 def plot(rows: Sequence[Row], title: str, path: Path) -> None:

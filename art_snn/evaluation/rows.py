@@ -13,6 +13,7 @@ from art_snn.errors import ResultsError
 from art_snn.evaluation.metrics import Proportion
 from art_snn.evaluation.outcomes import Outcome
 from art_snn.rules import GradientRule
+from art_snn.training.recipe import Recipe
 
 _ENDS = ("low", "high", "hits", "n")
 
@@ -122,11 +123,10 @@ def measured(rule: GradientRule | None, attack: Attack, outcome: Outcome) -> dic
 
 
 @dataclass(frozen=True, kw_only=True)
-class GridRow(Row):
-    """A row of a grid: which networks, which samples, how the rule was tuned.
+class Target:
+    """What tables and figures say of a trained network.
 
     Attributes:
-        key: Digest of all that the numbers depend on.
         dataset: Name of the data set.
         architecture: Name of the architecture (`art_snn.snn.models.table`).
         architecture_title: What tables call it.
@@ -138,6 +138,34 @@ class GridRow(Row):
         defence: What the target was trained with; "none" for nothing.
         seed: Seed of the target's training.
         epochs: Epochs that the target was trained for.
+    """
+
+    dataset: str
+    architecture: str
+    architecture_title: str
+    width: int | None
+    events: bool
+    decay: float
+    time_steps: int
+    reset: str
+    defence: str
+    seed: int
+    epochs: int
+
+
+def described(recipe: Recipe) -> dict[str, Any]:
+    """Return the fields of `Target` for what a recipe trains."""
+    names = [field.name for field in fields(Target) if field.name not in ("dataset", "architecture_title")]
+    titles = {"dataset": recipe.title, "architecture_title": recipe.network.title}
+    return titles | {name: getattr(recipe, name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridRow(Target, Row):
+    """A row of a grid: which networks, which samples, how the rule was tuned.
+
+    Attributes:
+        key: Digest of all that the numbers depend on.
         setting: "white-box" or "black-box".
         parameter: Field of the rule that was tuned, such as "gamma"; "" for none.
         gamma_chosen: How it, or a gamma, was chosen (`art_snn.evaluation.cells.Choice`); "" where nothing was.
@@ -150,17 +178,6 @@ class GridRow(Row):
     """
 
     key: str
-    dataset: str
-    architecture: str
-    architecture_title: str
-    width: int | None
-    events: bool
-    decay: float
-    time_steps: int
-    reset: str
-    defence: str
-    seed: int
-    epochs: int
     setting: str
     parameter: str
     gamma_chosen: str

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from art_snn.errors import ResultsError
 from art_snn.evaluation.rows import GridRow
-from art_snn.files import write_atomic
+from art_snn.files import write_text
 
 FORMAT = 1
 _LOCKS = ".locks"
@@ -64,7 +64,7 @@ class ResultStore:
         is_new = not self._file(key).exists()
         if is_new:
             text = json.dumps({"format": FORMAT, "written": time.time(), "row": row.to_json()}, indent=1)
-            write_atomic(self._file(key), lambda file: file.write_text(text + "\n", encoding="utf-8"))
+            write_text(self._file(key), text + "\n")
         if key in self._held:
             (self.folder / _LOCKS / key).unlink(missing_ok=True)
             self._held.pop(key).release()

@@ -86,22 +86,22 @@ def paper_experiments(
     if images is None and events is None:
         raise ValueError("there are neither images nor events to train on")
     small = size == "small"
-    base = Recipe(
-        defence="none",
-        optimizer="sgd",
-        lr=(0.05 if small else 0.1) if lr is None else lr,
-        weight_decay=5e-4,
-        epochs=(6 if small else 200) if epochs is None else epochs,
-        seed=seed,
-        mixed_precision=mixed_precision,
-    )
-    experiments = [] if images is None else _on_images(_source(images, events=False), base, small, robust)
+    common: dict[str, Any] = {
+        "defence": "none",
+        "optimizer": "sgd",
+        "lr": (0.05 if small else 0.1) if lr is None else lr,
+        "weight_decay": 5e-4,
+        "epochs": (6 if small else 200) if epochs is None else epochs,
+        "seed": seed,
+        "mixed_precision": mixed_precision,
+    }
+    experiments = [] if images is None else _on_images(_source(images, events=False), common, small, robust)
     if events is None:
         return experiments
     if small:
-        base = replace(base, batch_size=16, epochs=20 if epochs is None else epochs)
-    base = replace(base, test_share=0.3 if small and test_share is None else test_share)
-    return experiments + _on_events(_source(events, events=True), base, small)
+        common |= {"batch_size": 16, "epochs": 20 if epochs is None else epochs}
+    common["test_share"] = 0.3 if small and test_share is None else test_share
+    return experiments + _on_events(_source(events, events=True), common, small)
 
 
 def _source(data: str, *, events: bool) -> str:
@@ -111,11 +111,10 @@ def _source(data: str, *, events: bool) -> str:
     return data
 
 
-def _on_images(images: str, base: Recipe, small: bool, robust: bool) -> list[Experiment]:
-    base = replace(
-        base,
+def _on_images(images: str, common: dict[str, Any], small: bool, robust: bool) -> list[Experiment]:
+    base = Recipe(
+        **common,
         data=images,
-        events=False,
         architecture=None if small else "vgg11",
         augmentation="none" if images == "digits" else "crop-flip" if small else "crop-flip-cutout",
         time_steps=4 if small else 8,
@@ -129,16 +128,8 @@ def _on_images(images: str, base: Recipe, small: bool, robust: bool) -> list[Exp
     return experiments
 
 
-def _on_events(events: str, base: Recipe, small: bool) -> list[Experiment]:
-    base = replace(
-        base,
-        data=events,
-        events=True,
-        architecture="vgg_dvs",
-        width=4 if small else None,
-        image_size=48,
-        augmentation="crop",
-    )
+def _on_events(events: str, common: dict[str, Any], small: bool) -> list[Experiment]:
+    base = Recipe(**common, data=events, time_steps=10, width=4 if small else None, augmentation="crop")
     lengths = (10,) if small else (10, 5)
     return [_experiment(base, EVENT_EPS, time_steps=t, decay=d) for t in lengths for d in (0.5, 1.0)]
 

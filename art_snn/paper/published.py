@@ -60,7 +60,7 @@ def hart_iclr2024() -> tuple[Published, ...]:
         100
     """
     with files("art_snn.paper").joinpath("hart_iclr2024.csv").open(encoding="utf-8") as file:
-        frame = pd.read_csv(file).astype(object)
+        frame = pd.read_csv(file, dtype={"eps_255": float}).astype(object)
     return tuple(Published(*line) for line in frame.where(frame.notna(), None).itertuples(index=False))
 
 

@@ -75,7 +75,7 @@ def reproduce(
     if out.is_dir():
         ResultStore(results)  # before any work: are they of another version?
     say("0. trying the data and the networks")
-    try_networks(experiments, runs, verbose=verbose)
+    _try_networks(experiments, runs, verbose=verbose)
     say(f"1. {2 * len(experiments)} networks in {runs}")
     train_all(experiments, runs, n_jobs=n_jobs, device_type=device_type, verbose=verbose)
     say(f"2. attacks, rows in {results}")
@@ -103,19 +103,8 @@ def reproduce(
     return rows
 
 
-def try_networks(experiments: Sequence[Experiment], runs: Path, *, verbose: bool = False) -> None:
-    """Load the data and build the networks that are not there yet, before anything is written.
-
-    Args:
-        experiments: The experiments.
-        runs: Folder of their runs.
-        verbose: Show progress.
-
-    Raises:
-        CheckpointError: A run's folder holds another training, or a damaged checkpoint.
-        DataError: The data are missing or damaged.
-        TrainingError: A network does not take the data.
-    """
+def _try_networks(experiments: Sequence[Experiment], runs: Path, *, verbose: bool = False) -> None:
+    """Load the data and build the networks that are not there yet; raise an error before anything is written."""
     recipes = [e.recipe for e in _with_twins(experiments) if resume_point(runs / e.name, e.recipe) is None]
     for _, group in groupby(sorted(recipes, key=_data_settings), key=_data_settings):
         same = list(group)

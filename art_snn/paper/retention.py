@@ -13,7 +13,8 @@ import torch
 
 from art_snn.errors import ResultsError
 from art_snn.evaluation.retention import LayerRetention, temporal_retention
-from art_snn.files import write_atomic
+from art_snn.evaluation.rows import Target, described
+from art_snn.files import write_text
 from art_snn.snn.encoders import DirectEncoder, takes_frames
 from art_snn.snn.network import SpikingNetwork
 from art_snn.training.checkpoints import read_checkpoint
@@ -23,34 +24,16 @@ FILE = "retention.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetentionRecord(LayerRetention):
-    """Temporal retention of one layer of a trained network, run for a number of time-steps.
+class RetentionRecord(Target, LayerRetention):
+    """Temporal retention of one layer of a trained network, run for ``time_steps``.
 
     Attributes:
         run: Name of the network's folder.
-        dataset: Name of the data set.
-        architecture: Name of the architecture (`art_snn.snn.models.table`).
-        architecture_title: What tables call it.
-        width: Channels of its first layer; None for its own.
-        events: Whether the data are event frames.
-        defence: What the network was trained with; "none" for nothing.
-        decay: Membrane retention lambda.
-        reset: "hard" or "soft".
-        time_steps: T of this record.
         trained_time_steps: T of the training.
         position: Place of the layer, from 1.
     """
 
     run: str
-    dataset: str
-    architecture: str
-    architecture_title: str
-    width: int | None
-    events: bool
-    defence: str
-    decay: float
-    reset: str
-    time_steps: int
     trained_time_steps: int
     position: int
 
@@ -74,17 +57,8 @@ def retention_records(
         encoders = {steps: DirectEncoder(time_steps=steps) for steps in sorted({*time_steps, recipe.time_steps})}
     return [
         RetentionRecord(
-            **vars(layer),
+            **{**vars(layer), **described(recipe), "time_steps": steps},
             run=run.name,
-            dataset=recipe.title,
-            architecture=str(recipe.architecture),
-            architecture_title=recipe.network.title,
-            width=recipe.width,
-            events=bool(recipe.events),
-            defence=recipe.defence,
-            decay=recipe.decay,
-            reset=recipe.reset,
-            time_steps=steps,
             trained_time_steps=recipe.time_steps,
             position=position,
         )
@@ -96,7 +70,7 @@ def retention_records(
 def write_retention(records: Sequence[RetentionRecord], folder: Path) -> Path:
     """Write records as JSON; return the file, ``retention.json``."""
     text = json.dumps([asdict(record) for record in records], indent=1)
-    write_atomic(folder / FILE, lambda file: file.write_text(text + "\n", encoding="utf-8"))
+    write_text(folder / FILE, text + "\n")
     return folder / FILE
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from art_snn.checks import check_choice
 from art_snn.evaluation.rows import GridRow
-from art_snn.files import write_atomic
+from art_snn.files import write_text
 from art_snn.paper.published import TABLES, Published, published_number
 from art_snn.paper.wording import check_comparable, eps_text, gamma_policy, network, star
 
@@ -98,19 +98,16 @@ def write_table(number: int, rows: Sequence[GridRow], folder: Path) -> list[Path
     header, lines = wide_table(number, rows)
     note = _note(number, rows)
     body = tabulate(lines, header, "github", disable_numparse=True)
-    markdown = f"### Table {number}. {TITLES[number]}\n\n{body}\n\n{note}\n"
     latex = tabulate(lines, header, "latex_booktabs", disable_numparse=True)
     small = f"\\par\\smallskip{{\\footnotesize {note.translate(_LATEX)}\\par}}"
-    frame = long_table(number, rows)
-    files = [folder / f"table{number}{suffix}" for suffix in (".md", ".tex", ".csv")]
-    writers: list[Callable[[Path], object]] = [
-        lambda path: path.write_text(markdown, encoding="utf-8"),
-        lambda path: path.write_text(f"% {TITLES[number]}\n{latex}\n{small}\n", encoding="utf-8"),
-        lambda path: frame.to_csv(path, index=False, float_format="%.4f"),
-    ]
-    for file, writer in zip(files, writers, strict=True):
-        write_atomic(file, writer)
-    return files
+    texts = {
+        ".md": f"### Table {number}. {TITLES[number]}\n\n{body}\n\n{note}\n",
+        ".tex": f"% {TITLES[number]}\n{latex}\n{small}\n",
+        ".csv": long_table(number, rows).to_csv(index=False, float_format="%.4f"),
+    }
+    for ending, text in texts.items():
+        write_text(folder / f"table{number}{ending}", text)
+    return [folder / f"table{number}{ending}" for ending in texts]
 
 
 def write_rows(rows: Sequence[GridRow], folder: Path) -> Path:
@@ -129,10 +126,8 @@ def write_rows(rows: Sequence[GridRow], folder: Path) -> Path:
         curve, versions = record.pop("gamma_curve"), record.pop("versions")
         record |= {"gamma_values": len(curve or ()), **{f"version_{name}": text for name, text in versions.items()}}
         records.append({**{name: record[name] for name in (*_ABOUT, "rule")}, **record})
-    frame = pd.DataFrame(records)
-    file = folder / "rows.csv"
-    write_atomic(file, lambda path: frame.to_csv(path, index=False))
-    return file
+    write_text(folder / "rows.csv", pd.DataFrame(records).to_csv(index=False))
+    return folder / "rows.csv"
 
 
 def _belonging(number: int, rows: Sequence[GridRow]) -> list[GridRow]:

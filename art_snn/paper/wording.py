@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from art_snn.errors import ResultsError
 from art_snn.evaluation import Choice, GridRow
+from art_snn.evaluation.rows import Target
 from art_snn.evaluation.tuning import candidates
-from art_snn.paper.retention import RetentionRecord
 
-Entry = TypeVar("Entry", GridRow, RetentionRecord)
+Entry = TypeVar("Entry", bound=Target)
 
 # Values of gamma in the papers' sweep; a search measures fewer.
 SWEEP = len(candidates("hart", "gamma"))
@@ -40,13 +40,13 @@ def renamed(entries: Iterable[Entry], dataset: str = "", events_dataset: str = "
     return [replace(e, dataset=(events_dataset if e.events else dataset) or e.dataset) for e in entries]
 
 
-def network(entry: GridRow | RetentionRecord) -> str:
+def network(entry: Target) -> str:
     """Return the architecture's title, with its width where that is not its own."""
     title = entry.architecture_title
     return title if entry.width is None else f"{title}, {entry.width} wide"
 
 
-def star(entry: GridRow | RetentionRecord) -> str:
+def star(entry: Target) -> str:
     """Return the paper's mark of robust targets."""
     return "" if entry.defence == "none" else "*"
 

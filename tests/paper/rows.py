@@ -51,6 +51,8 @@ def record(**changes) -> RetentionRecord:
         "defence": "none",
         "decay": 0.5,
         "reset": "hard",
+        "seed": 0,
+        "epochs": 6,
         "time_steps": 4,
         "trained_time_steps": 4,
         "position": 1,
