@@ -44,7 +44,7 @@ def obstacles(network: SequenceModel, x_seq: Tensor, limit: float) -> tuple[str,
     trials = _TRIED.setdefault(network, {})
     if key not in trials:
         with torch.enable_grad():
-            trials[key] = _try(network, x_seq.detach()[:, :_SAMPLES], constant, limit)
+            trials[key] = _trial(network, x_seq.detach()[:, :_SAMPLES], constant, limit)
     return trials[key]
 
 
@@ -84,7 +84,7 @@ class _Run(NamedTuple):
         return {place: [next(grads) for _ in calls] for place, calls in self.numbers.items()}
 
 
-def _try(network: SequenceModel, x_seq: Tensor, constant: bool, limit: float) -> tuple[str, ...]:
+def _trial(network: SequenceModel, x_seq: Tensor, constant: bool, limit: float) -> tuple[str, ...]:
     random = _Random()
     try:
         first = _run(network, x_seq, constant, lambda place, like: random.like(like))

@@ -58,15 +58,17 @@ class Neurons:
         """See the potential before firing, shape (N, *F), in every step."""
 
     def _charge(self, current: Tensor) -> tuple[Tensor, Tensor | None]:
+        if not self.plain:
+            return charge(current, self.state, self.params)
         potential = self.state.potential
-        if self.plain and isinstance(potential, Tensor):
-            return torch.add(current, potential, alpha=float(self.params.decay), out=potential), None
-        return charge(current, self.state, self.params)
+        if not isinstance(potential, Tensor):  # a number, 0, before the first step
+            return current, None
+        return torch.add(current, potential, alpha=float(self.params.decay), out=potential), None
 
     def _reset(self, membrane: Tensor, spikes: Tensor, current: Tensor) -> Tensor:
         if not self.plain:
             return reset(membrane, spikes, self.params)
-        out = None if membrane is current else membrane  # in the first step it is the layer's input, to be kept
+        out = None if membrane is current else membrane  # not over the input, which is the potential of the first step
         if self.params.reset == "soft":
             return torch.sub(membrane, spikes, alpha=float(self.params.threshold), out=out)
         return torch.addcmul(membrane, membrane, spikes, value=-1, out=out)

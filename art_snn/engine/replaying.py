@@ -94,9 +94,9 @@ class _ReplayTap:
         if len(current_seq) != 1:
             raise RuntimeError(f"one step has become {len(current_seq)} before a spiking layer")
         record = self.records[len(self.errors)]
-        gain = self.rule.gain(record) * self.params.c
+        gain = self.rule.gain(record) if record.mean_slope is None else record.mean_slope
         self.errors.append(relative_error(current_seq[0].detach(), record.mean_current, floor=self.params.threshold))
-        return _Recall.apply(current_seq, record.rate, gain)
+        return _Recall.apply(current_seq, record.rate, gain * self.params.c)
 
 
 def replay(network: SequenceModel, x_seq: Tensor, rule: RateRule, recording: Recording) -> Replay:

@@ -57,16 +57,19 @@ class RateRule(GradientRule):
     """
 
     slope: Callable[[Tensor], Tensor] | None = None
-    """``k(t)`` for one time-step, from ``m(t) - threshold`` (N, *F), which stays as it is; None for a rule without."""
+    """Method from ``m(t) - threshold`` (N, *F), which it leaves as it is, to ``k(t)``; None for a rule with a gain."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.slope is not None and cls.gain is not RateRule.gain:
+            raise TypeError(f"{cls.__name__} defines a slope and a gain; define one of the two methods")
 
     def gain(self, record: LayerRecord) -> Tensor:
         """Return the gain of a layer, broadcastable to (N, *F); sample i's gain depends on sample i alone.
 
         A rule defines either `slope`, whose mean over time is the gain then, or this method.
         """
-        if record.mean_slope is None:
-            raise TypeError(f"{type(self).__name__} has neither a slope nor a gain; define one of the two methods")
-        return record.mean_slope
+        raise TypeError(f"{type(self).__name__} has neither a slope nor a gain; define one of the two methods")
 
 
 class TemporalRule(GradientRule):

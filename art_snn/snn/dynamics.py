@@ -86,13 +86,13 @@ def charge(current: Tensor, state: NeuronState, params: NeuronParams) -> tuple[T
     """
     synapse = None
     drive = current
-    if not _is(params.alpha, 0.0):
+    if not _equals(params.alpha, 0.0):
         drive = synapse = current if state.synapse is None else params.alpha * state.synapse + current
-    if not _is(params.c, 1.0):
+    if not _equals(params.c, 1.0):
         drive = params.c * drive
-    if not _is(params.d, 0.0):
+    if not _equals(params.d, 0.0):
         drive = drive + params.d
-    if _is(state.potential, 0.0):
+    if _equals(state.potential, 0.0):
         return drive, synapse
     if isinstance(params.decay, Tensor) or not isinstance(state.potential, Tensor):
         return drive + params.decay * state.potential, synapse
@@ -110,7 +110,7 @@ def reset(membrane: Tensor, spikes: Tensor, params: NeuronParams) -> Tensor:
     if params.reset == "soft":
         return membrane - (params.threshold if params.rho is None else params.rho) * spikes
     kept = membrane * (1 - spikes)
-    return kept if _is(params.v_reset, 0.0) else kept + params.v_reset * spikes
+    return kept if _equals(params.v_reset, 0.0) else kept + params.v_reset * spikes
 
 
 def integrate(
@@ -156,5 +156,5 @@ def empty_sequence(current_seq: Tensor) -> Tensor:
     return torch.empty_strided(current_seq.shape, strides, dtype=current_seq.dtype, device=current_seq.device)
 
 
-def _is(value: Scalar, number: float) -> bool:
+def _equals(value: Scalar, number: float) -> bool:
     return not isinstance(value, Tensor) and value == number
