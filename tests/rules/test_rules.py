@@ -621,6 +621,43 @@ class TestRegistry:
         assert error(gradient_of(module, x.double())[1], expected) <= TOLERANCE[torch.float64]
 
     @pytest.mark.usefixtures("_registry")
+    def test_own_rate_rule_with_a_slope_equals_hart(self) -> None:
+        @register_rule
+        @dataclass(frozen=True, kw_only=True)
+        class OwnSlope(RateRule):
+            name = "own_slope"
+            width: float = 0.7
+
+            def slope(self, distance: Tensor) -> Tensor:
+                return (self.width - distance.abs()).clamp(min=0) / self.width**2
+
+        network, x = direct_case(0.5, "hard", 4)
+        module = GradientRuleModule(copy.deepcopy(network).double(), "own_slope").eval()
+        expected = assert_matches_reference(network, x, "hart", gamma=0.7)
+        assert error(gradient_of(module, x.double())[1], expected) <= TOLERANCE[torch.float64]
+
+    def test_a_rate_rule_has_a_slope_or_a_gain(self) -> None:
+        with pytest.raises(TypeError, match="Both defines a slope and a gain"):
+
+            class Both(HART):
+                def gain(self, record: LayerRecord) -> Tensor:
+                    return record.rate
+
+        class Neither(RateRule):
+            pass
+
+        network, x = direct_case(0.5, "hard", 4)
+        with pytest.raises(TypeError, match="Neither has neither a slope nor a gain"):
+            GradientRuleModule(network, Neither()).eval()(x.clone().requires_grad_())
+
+    @pytest.mark.parametrize("rule", [HART(gamma=0.4), STBP(gamma=0.4)], ids=["hart", "stbp"])
+    def test_slopes_leave_their_argument_alone(self, rule: HART | STBP) -> None:
+        distance = torch.linspace(-1, 1, 21, dtype=torch.float64)
+        before = distance.clone()
+        rule.slope(distance)
+        assert torch.equal(distance, before)
+
+    @pytest.mark.usefixtures("_registry")
     def test_own_temporal_rule(self) -> None:
         @register_rule
         @dataclass(frozen=True, kw_only=True)
