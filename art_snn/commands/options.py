@@ -88,10 +88,10 @@ def workers(text: str) -> int:
 
 def names(text: str, option: str) -> list[str]:
     """Return names that are separated by commas, each once, in lower case."""
-    found = [name.strip().lower() for name in text.split(",") if name.strip()]
-    if not found:
+    chosen = [name.strip().lower() for name in text.split(",") if name.strip()]
+    if not chosen:
         raise UsageError(f"{option} names nothing")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(chosen))
 
 
 def check_writable(option: str, path: Path | None) -> None:

@@ -97,7 +97,7 @@ def epsilon_figure(rows: Sequence[GridRow], folder: Path) -> list[Path]:
 
 def _panels(rows: Sequence[GridRow], *, with_decay: bool) -> list[tuple[str, list[GridRow]]]:
     """Return titles of panels with their rows, in order; lambda, or else the rule, parts the panels."""
-    found: dict[tuple[Any, ...], tuple[str, list[GridRow]]] = {}
+    groups: dict[tuple[Any, ...], tuple[str, list[GridRow]]] = {}
     for row in rows:
         about = f"{network(row)}, λ={row.decay:g}" if with_decay else network(row)
         title = f"{row.dataset}, {about}{star(row)}, T={row.time_steps}\n{row.attack_title}, {row.setting}"
@@ -105,8 +105,8 @@ def _panels(rows: Sequence[GridRow], *, with_decay: bool) -> list[tuple[str, lis
             *(row.dataset, row.architecture, network(row), row.time_steps, star(row)),
             *(row.decay if with_decay else row.rule, row.setting != "white-box", row.attack),
         )
-        found.setdefault(place, (title, []))[1].append(row)
-    return [found[place] for place in sorted(found)]
+        groups.setdefault(place, (title, []))[1].append(row)
+    return [groups[place] for place in sorted(groups)]
 
 
 def _curve(axes: Any, row: GridRow, color: str, dashes: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -32,7 +31,6 @@ from art_snn.training.run import load_data, resume_point, train
 
 RUNS, RESULTS, SAMPLES = "runs", "results", "samples"
 _RETENTION_SAMPLES = 64
-_POLL_S, _POLL_MOST_S = 1.0, 30.0
 
 
 def reproduce(
@@ -135,17 +133,14 @@ def train_all(
         CheckpointError: A folder holds another training, or a damaged checkpoint.
     """
     left = list(_with_twins(experiments))
-    wait = _POLL_S
-    with quiet_workers():
-        workers = Parallel(n_jobs=n_jobs, pre_dispatch="n_jobs")
-        while left:
-            is_trained = workers(delayed(_train)(e, runs, device_type, verbose, verbose and n_jobs == 1) for e in left)
-            left = [e for e, done in zip(left, is_trained, strict=True) if not done]
-            if left:  # another process trains them, or has died
-                if verbose and wait == _POLL_S:
-                    tqdm.write(f"waiting for another process: {', '.join(e.name for e in left)}")
-                time.sleep(wait)
-                wait = min(2 * wait, _POLL_MOST_S)
+    bars = verbose and n_jobs == 1
+    for wait in (False, True):  # at first those that no other process trains
+        if wait and left and verbose:
+            tqdm.write(f"waiting for another process: {', '.join(e.name for e in left)}")
+        with quiet_workers():
+            workers = Parallel(n_jobs=n_jobs, pre_dispatch="n_jobs")
+            done = workers(delayed(_train)(e, runs, device_type, verbose, bars, wait) for e in left)
+        left = [e for e, is_trained in zip(left, done, strict=True) if not is_trained]
 
 
 def report(rows: Sequence[GridRow], records: Sequence[RetentionRecord], folder: Path) -> list[Path]:
@@ -170,20 +165,21 @@ def _data_settings(recipe: Recipe) -> tuple[Any, ...]:
     return recipe.data, recipe.image_size, recipe.split_by, recipe.test_share or 0.0, steps
 
 
-def _train(experiment: Experiment, runs: Path, device_type: str, verbose: bool, bars: bool) -> bool:
-    """Train a network if it is not; return False where another process is at it."""
+def _train(experiment: Experiment, runs: Path, device_type: str, verbose: bool, bars: bool, wait: bool) -> bool:
+    """Train a network if it is not; return False where another process does, unless that is to be waited for."""
     run = runs / experiment.name
     checkpoint = resume_point(run, experiment.recipe)
     if checkpoint is not None and checkpoint.epoch >= experiment.recipe.epochs:
         return True
     run.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(run):
-            pass  # before the data are loaded
+        if not wait:
+            with locked(run):
+                pass  # before the data are loaded
         if verbose:
             tqdm.write(f"training {experiment.name}")
         data = load_data(experiment.recipe, verbose=bars)
-        _, history = train(experiment.recipe, data, run, device_type=device_type, verbose=bars)
+        _, history = train(experiment.recipe, data, run, device_type=device_type, verbose=bars, wait=wait)
     except BusyError:
         return False
     if verbose:

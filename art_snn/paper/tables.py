@@ -77,7 +77,7 @@ def wide_table(number: int, rows: Sequence[GridRow]) -> tuple[list[str], list[li
         start += [row.attack_title, eps_text(row), f"{100 * row.clean_accuracy.value:.1f}"]
         lines.append([*start, "ours", *(_ours(by_rule.get(rule)) for rule in rules)])
         published = {rule: published_number(number, row) for rule, row in by_rule.items()}
-        clean = {known.clean_accuracy for known in published.values() if known is not None}
+        clean = {entry.clean_accuracy for entry in published.values() if entry is not None}
         if clean:
             start = [""] * (len(start) - 1) + ["" if None in clean else f"{clean.pop():.2f}"]
             lines.append([*start, "published", *(_theirs(published.get(rule), by_rule.get(rule)) for rule in rules)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -27,24 +29,25 @@ def few_digits(monkeypatch):
     return seeds
 
 
-def test_networks_that_another_process_trains_are_left_to_it(tmp_path, monkeypatch, few_digits):
-    (tmp_path / "net").mkdir()
-    other = ExitStack()
-    other.enter_context(checkpoints.locked(tmp_path / "net"))
-    waited = []
+def test_networks_that_another_process_trains_come_last(tmp_path, few_digits):
+    net, twin = tmp_path / "net", tmp_path / "net-twin"
+    net.mkdir()
+    is_locked = threading.Event()
 
-    def sleep(_: float) -> None:
-        assert checkpoints.newest(tmp_path / "net") is None
-        assert checkpoints.newest(tmp_path / "net-twin") is not None
-        waited.append(1)
-        if len(waited) == 3:
-            other.close()
+    def other() -> bool:
+        with checkpoints.locked(net):
+            is_locked.set()
+            while not (twin.is_dir() and checkpoints.newest(twin)):
+                time.sleep(0.01)
+            return checkpoints.newest(net) is None
 
-    monkeypatch.setattr(reproduction.time, "sleep", sleep)
-    reproduction.train_all([Experiment(name="net", recipe=SMALL)], tmp_path)
-    assert len(waited) == 3
+    with ThreadPoolExecutor(1) as threads:
+        nothing_yet = threads.submit(other)
+        is_locked.wait()
+        reproduction.train_all([Experiment(name="net", recipe=SMALL)], tmp_path)
+    assert nothing_yet.result()
     assert few_digits == [1, 0]
-    assert checkpoints.read_checkpoint(tmp_path / "net").epoch == 1
+    assert checkpoints.read_checkpoint(net).epoch == 1
 
 
 def test_networks_are_tried_before_anything_is_written(tmp_path, few_digits):
