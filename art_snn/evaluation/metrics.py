@@ -94,4 +94,4 @@ def attack_success_rate(clean: np.ndarray, attacked: np.ndarray, labels: np.ndar
 
 def classes(rows: np.ndarray) -> np.ndarray:
     """Return class indices (N,), of logits, one-hot rows (N, K) or class indices."""
-    return rows.argmax(1) if rows.ndim == 2 and rows.shape[1] > 1 else rows.reshape(-1)
+    return rows.argmax(1) if rows.ndim == 2 and rows.shape[1] > 1 else rows.reshape(-1).astype(np.int64)

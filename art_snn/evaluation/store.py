@@ -43,7 +43,8 @@ class ResultStore:
 
     def missing(self, keys: Sequence[str]) -> list[str]:
         """Return the keys that have no row yet, in their order."""
-        return [key for key in keys if not self._file(key).exists()]
+        files = set(self.folder.iterdir())
+        return [key for key in keys if self._file(key) not in files]
 
     def claim(self, keys: Sequence[str]) -> str | None:
         """Return the first key that has no row and that nobody works on, and lock it; None if there is none."""

@@ -37,7 +37,7 @@ def test_outcome_is_what_the_attack_does_to_each_sample(classifier, digits):
 def test_one_hot_labels_and_the_own_rule_give_the_same(classifier, digits):
     x, y = digits.x_test[:20], digits.y_test[:20]
     expected = attack_through(classifier, "hart", PGD(eps=0.1), x, y)
-    for labels in (np.eye(10, dtype=np.float32)[y], y[:, None]):
+    for labels in (np.eye(10, dtype=np.float32)[y], y[:, None], y.astype(np.float32)):
         outcome = attack_through(classifier, None, PGD(eps=0.1), x, labels)
         for name in ("correct", "robust", "changed", "losses"):
             np.testing.assert_array_equal(getattr(outcome, name), getattr(expected, name))
