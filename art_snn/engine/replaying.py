@@ -80,12 +80,12 @@ class _Recall(torch.autograd.Function):
 
 
 class _ReplayTap:
-    """One layer in the replay: its n-th call gets the n-th record."""
+    """One layer in the replay: its n-th call gets the n-th record and gain."""
 
-    def __init__(self, params: NeuronParams, rule: RateRule, records: Sequence[LayerRecord]) -> None:
+    def __init__(self, params: NeuronParams, records: Sequence[LayerRecord], gains: Sequence[Tensor]) -> None:
         self.params = params
-        self.rule = rule
         self.records = records
+        self.gains = gains
         self.errors: list[Tensor] = []
 
     def __call__(self, current_seq: Tensor) -> Tensor:
@@ -93,8 +93,7 @@ class _ReplayTap:
             raise RuntimeError("a spiking layer is called more often in one step than in T steps")
         if len(current_seq) != 1:
             raise RuntimeError(f"one step has become {len(current_seq)} before a spiking layer")
-        record = self.records[len(self.errors)]
-        gain = self.rule.gain(record) if record.mean_slope is None else record.mean_slope
+        record, gain = self.records[len(self.errors)], self.gains[len(self.errors)]
         self.errors.append(relative_error(current_seq[0].detach(), record.mean_current, floor=self.params.threshold))
         return _Recall.apply(current_seq, record.rate, gain * self.params.c)
 
@@ -112,10 +111,14 @@ def replay(network: SequenceModel, x_seq: Tensor, rule: RateRule, recording: Rec
         rule: The rule.
         recording: What a record pass on the same ``x_seq`` returned.
     """
+    gains = {
+        name: [rule.gain(record) if record.mean_slope is None else record.mean_slope for record in records]
+        for name, records in recording.layers.items()
+    }
     taps: dict[str, _ReplayTap] = {}
 
     def make_tap(name: str, params: NeuronParams) -> _ReplayTap:
-        taps[name] = _ReplayTap(params, rule, recording.layers[name])
+        taps[name] = _ReplayTap(params, recording.layers[name], gains[name])
         return taps[name]
 
     if len(x_seq) > 1:

@@ -72,6 +72,7 @@ def get_rule(rule: str | GradientRule) -> GradientRule:
         ValueError: No rule has this name.
 
     Example:
+        >>> from art_snn.rules import HART
         >>> get_rule("hart"), get_rule(HART(gamma=0.7))
         (HART(gamma=1.0), HART(gamma=0.7))
     """

@@ -30,6 +30,7 @@ class LIF(nn.Module):
         detach_reset: In training, keep the gradient from flowing through the reset.
 
     Example:
+        >>> import torch
         >>> LIF(decay=0.5)(torch.full((4, 1, 1), 0.75)).flatten()
         tensor([0., 1., 0., 1.])
     """

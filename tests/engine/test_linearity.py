@@ -271,8 +271,8 @@ def test_trial_is_made_once_and_again_when_a_layer_changes(monkeypatch):
     from art_snn.engine import linearity
 
     calls = []
-    trial = linearity._try
-    monkeypatch.setattr(linearity, "_try", lambda *args: calls.append(1) or trial(*args))
+    trial = linearity._trial
+    monkeypatch.setattr(linearity, "_trial", lambda *args: calls.append(1) or trial(*args))
     network, x = make_network("plain")
     module = GradientRuleModule(network).eval()
     rng = torch.get_rng_state()
