@@ -1,4 +1,4 @@
-"""Weights on disk: written whole or not at all, and checked before they are loaded."""
+"""Files that are written whole or not at all, the cache folder, and weights that are checked before they are loaded."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ def cache_folder() -> Path:
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then rename it; on an error nothing is left behind.
 
+    When this returns, the file is on the disk. A process that is killed may leave a hidden file, ``.<name>.*``.
+
     Args:
         path: The file to be. Folders that are missing are made.
         write: Called with the temporary path.
@@ -33,9 +35,22 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     try:
         write(temporary)
         temporary.chmod(0o666 & ~_umask())
+        _sync(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the entries of a folder, are on the disk, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -49,16 +64,10 @@ def _umask() -> int:
     return mask
 
 
-def save_weights(network: nn.Module, path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a network's state as safetensors.
-
-    Args:
-        network: The network.
-        path: File to write.
-        metadata: Text to keep in the file's header.
-    """
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write a network's state as safetensors."""
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
-    write_atomic(path, lambda temporary: save_file(state, temporary, metadata=dict(metadata or {})))
+    write_atomic(path, lambda temporary: save_file(state, temporary))
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
@@ -70,7 +79,15 @@ def load_weights(network: nn.Module, path: Path) -> None:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}")
-    state = _read(path)
+    set_weights(network, _read(path), path)
+
+
+def set_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Set a network's state to what was read from a file.
+
+    Raises:
+        ValueError: It is that of another network; the message names the file. The network is unchanged then.
+    """
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if found != expected:

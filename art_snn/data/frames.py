@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,8 +175,6 @@ def _write(file: Path, shape: tuple[int, ...], frames: Iterator[np.ndarray]) -> 
         np.lib.format.write_array_header_1_0(out, header)
         for made in frames:
             out.write(np.ascontiguousarray(made).data)
-        out.flush()
-        os.fsync(out.fileno())
 
 
 def _mapped(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -20,7 +20,7 @@ from art_snn.evaluation.rows import GridRow, described, measured, package_versio
 from art_snn.evaluation.samples import Choice, Samples, read_samples
 from art_snn.evaluation.tuning import tune
 from art_snn.rules import GradientRule
-from art_snn.training.checkpoints import WEIGHTS, Checkpoint, read_checkpoint
+from art_snn.training.checkpoints import read_checkpoint
 from art_snn.training.recipe import Recipe
 from art_snn.training.run import load_trained
 
@@ -32,9 +32,9 @@ ZERO_GRADIENT_SAMPLES = 256
 
 
 class Weights(NamedTuple):
-    """A trained network: the folder of its checkpoint, and the digest of its weights."""
+    """A trained network: its checkpoint (a file, or a run's folder), and the digest of its weights."""
 
-    folder: str
+    path: str
     sha256: str
 
 
@@ -78,11 +78,6 @@ class Cell:
             "protocol": PROTOCOL,
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
-def weights_digest(checkpoint: Checkpoint) -> str:
-    """Return the SHA-256 of a checkpoint's weights."""
-    return hashlib.sha256((checkpoint.path / WEIGHTS).read_bytes()).hexdigest()
 
 
 def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> GridRow:
@@ -129,11 +124,11 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
 
 @lru_cache(maxsize=4)
 def _network(weights: Weights, device_type: str) -> tuple[Recipe, PyTorchSNNClassifier]:
-    checkpoint = read_checkpoint(Path(weights.folder))
-    digest = weights_digest(checkpoint)
-    if digest != weights.sha256:
+    checkpoint = read_checkpoint(Path(weights.path))
+    if checkpoint.sha256 != weights.sha256:
         raise CheckpointError(
-            f"{weights.folder} has changed: its weights are {digest[:12]}, the grid is for {weights.sha256[:12]}"
+            f"{weights.path} has changed: its weights are {checkpoint.sha256[:12]}, "
+            f"the grid is for {weights.sha256[:12]}"
         )
     recipe, classifier = load_trained(checkpoint, device_type=device_type)
     return replace(recipe, epochs=checkpoint.epoch), classifier  # also where the training is not over

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 from art_snn.attacks import FGSM, PGD, Attack, ClipOnly
 from art_snn.checks import check_count
 from art_snn.errors import CheckpointError
-from art_snn.evaluation.cells import Cell, Weights, weights_digest
+from art_snn.evaluation.cells import Cell, Weights
 from art_snn.evaluation.evaluate import check_attacks
 from art_snn.evaluation.samples import Choice, Samples, write_samples
 from art_snn.evaluation.tuning import candidates
 from art_snn.rules import GradientRule, get_rule
 from art_snn.training.checkpoints import read_checkpoint
 from art_snn.training.recipe import Recipe
-from art_snn.training.run import recipe_of
 
 # What is tuned where a plan does not say otherwise.
 TUNED = {"hart": "gamma"}
@@ -113,16 +112,16 @@ def prepare(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[Netw
     paths = dict.fromkeys(path for path in (*plan.targets, *sources) if path is not None)
     checkpoints = {path: read_checkpoint(path) for path in paths}
     for checkpoint in checkpoints.values():
-        epochs = recipe_of(checkpoint).epochs
+        epochs = checkpoint.recipe.epochs
         if checkpoint.epoch < epochs:
             done = f"trained for {checkpoint.epoch} of {epochs} epochs"
             raise CheckpointError(f"{checkpoint.path} is {done}; resume its training first")
-    weights = {path: Weights(str(found.path), weights_digest(found)) for path, found in checkpoints.items()}
+    weights = {path: Weights(str(found.path), found.sha256) for path, found in checkpoints.items()}
     networks = []
     for target, source in zip(plan.targets, sources, strict=True):
-        recipe = recipe_of(checkpoints[target])
+        recipe = checkpoints[target].recipe
         for name, text in (("input_shape", "takes inputs {}"), ("nb_classes", "has {} classes")):
-            here, there = (checkpoints[path or target].extra.get(name) for path in (target, source))
+            here, there = (getattr(checkpoints[path or target], name) for path in (target, source))
             if here != there:
                 raise CheckpointError(f"{source} {text.format(there)}, and {target} {text.format(here)}")
         samples, apart = write_samples(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -56,7 +55,7 @@ def write_samples(
     file = folder / f"samples-{name}.npz"
     if not file.is_file():
         arrays = choose_samples(load_data(recipe, verbose=verbose), samples, tuning_samples)
-        write_atomic(file, lambda temporary: _save(temporary, arrays))
+        write_atomic(file, lambda temporary: np.savez(temporary, allow_pickle=False, **arrays))
     found, digest = read_samples(file)
     return Samples(str(file), digest), Choice(str(found["tuned"]))
 
@@ -84,13 +83,6 @@ def choose_samples(data: Split, samples: int, tuning_samples: int) -> dict[str, 
         "y_tune": y_rest[tune],
         "tuned": np.array((Choice.TUNED_APART if apart else Choice.TUNED_ON_TRAIN).value),
     }
-
-
-def _save(temporary: Path, arrays: dict[str, np.ndarray]) -> None:
-    with temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_samples(file: Path) -> tuple[dict[str, np.ndarray], str]:

@@ -1,136 +1,179 @@
-"""Checkpoints of a training: folders that are whole or absent.
-
-A run's folder holds ``epoch-0007/`` and the like, each with ``weights.safetensors``, ``state.safetensors`` (the
-optimizer's tensors and the random generators) and ``checkpoint.json``. A checkpoint is written under a hidden name and
-renamed, so that a process may be killed at any moment.
-"""
+"""Checkpoints of a training: files ``epoch-0007.pt`` in a run's folder, each written whole or not at all."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
-import json
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from art_snn.classifier.pytorch import PyTorchSNNClassifier
 from art_snn.errors import BusyError, CheckpointError
-from art_snn.files import load_weights, save_weights
+from art_snn.files import set_weights, write_atomic
+from art_snn.training.recipe import Recipe
 
-FORMAT = 1
-WEIGHTS, STATE, META = "weights.safetensors", "state.safetensors", "checkpoint.json"
+FORMAT = 2
 LOCK = ".lock"
-_HIDDEN = ".epoch-"
+KEPT = 2
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on disk.
+    """A checkpoint that was read.
 
     Attributes:
-        path: Its folder.
+        path: Its file.
         epoch: Number of epochs that were trained.
-        recipe: Settings of the training.
-        history: One entry an epoch: loss, accuracies, seconds.
-        extra: What else was kept.
+        recipe: What is trained, and how.
+        history: One entry per epoch: loss, accuracies, seconds.
+        input_shape: Shape of an input, (C, H, W) or (T, C, H, W).
+        nb_classes: Number of classes.
+        clip_values: Range of the inputs.
+        weights: The network's state.
+        optimizer: The optimizer's state.
+        generators: States of torch's and NumPy's global random generators.
     """
 
     path: Path
     epoch: int
-    recipe: dict[str, Any]
+    recipe: Recipe
     history: list[dict[str, float]]
-    extra: dict[str, Any]
+    input_shape: tuple[int, ...]
+    nb_classes: int
+    clip_values: tuple[float, float]
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    generators: dict[str, Any]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the weights: of their names, kinds, shapes and bytes, so that equal weights share it."""
+        digest = hashlib.sha256()
+        for name, tensor in self.weights.items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def restore(self, classifier: PyTorchSNNClassifier) -> None:
+        """Put weights, optimizer and the global random generators back to where this checkpoint left them.
+
+        Raises:
+            CheckpointError: The weights are those of another network.
+        """
+        self.restore_weights(classifier)
+        classifier.optimizer.load_state_dict(copy.deepcopy(self.optimizer))  # which training would change else
+        torch.set_rng_state(self.generators["torch"])
+        key, *rest = self.generators["numpy"]
+        np.random.set_state(("MT19937", key.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+
+    def restore_weights(self, classifier: PyTorchSNNClassifier) -> None:
+        """Put the weights into a classifier's network.
+
+        Raises:
+            CheckpointError: They are those of another network.
+        """
+        try:
+            set_weights(classifier.model.network, self.weights, self.path)
+        except ValueError as error:
+            raise CheckpointError(str(error)) from None
 
 
-def save_checkpoint(
-    run: Path,
-    *,
-    epoch: int,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    recipe: Mapping[str, Any],
-    history: list[dict[str, float]],
-    extra: Mapping[str, Any],
-    keep: int = 2,
+def write_checkpoint(
+    run: Path, classifier: PyTorchSNNClassifier, recipe: Recipe, history: list[dict[str, float]]
 ) -> Path:
-    """Write a checkpoint with the state of the global random generators, then drop all but the newest ``keep``.
+    """Write a checkpoint with the state of the global random generators; keep the newest two.
 
     Args:
         run: Folder of the training.
-        epoch: Number of epochs that were trained.
-        network: The network.
-        optimizer: Its optimizer.
-        recipe: Settings of the training; numbers, texts and None.
-        history: One entry an epoch.
-        extra: More to keep, such as versions.
-        keep: Number of checkpoints to keep, >= 1.
+        classifier: The classifier, with its optimizer.
+        recipe: What is trained, and how.
+        history: One entry per epoch that was trained.
 
     Returns:
-        The checkpoint's folder.
+        The checkpoint's file.
     """
-    target = run / f"epoch-{epoch:04d}"
-    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002  (ART draws from the global generator)
-    state = {"torch_generator": torch.get_rng_state()}
-    state["numpy_generator"] = torch.from_numpy(numpy_state["state"]["key"].astype(np.int64))
-    state |= _optimizer_tensors(optimizer)
-    temporary = Path(tempfile.mkdtemp(prefix=_HIDDEN, dir=run))
+    _, key, *rest = np.random.get_state()  # noqa: NPY002  (ART draws from it)
+    numpy_state = [torch.from_numpy(np.asarray(key, dtype=np.int64)), *rest]
+    content = {
+        "format": FORMAT,
+        "epoch": len(history),
+        "recipe": asdict(recipe),
+        "history": history,
+        "input_shape": tuple(classifier.input_shape),
+        "nb_classes": classifier.nb_classes,
+        "clip_values": tuple(float(value) for value in classifier.clip_values),
+        "weights": dict(classifier.model.network.state_dict()),
+        "optimizer": classifier.optimizer.state_dict(),
+        "generators": {"torch": torch.get_rng_state(), "numpy": numpy_state},
+        "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "torch")},
+    }
+    file = run / f"epoch-{len(history):04d}.pt"
+    write_atomic(file, partial(torch.save, content))
+    for old in _files(run)[:-KEPT]:
+        old.unlink()
+    return file
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read and check a checkpoint; its tensors stay on the disk until they are used.
+
+    Args:
+        path: A checkpoint's file, or a run's folder, whose newest checkpoint is taken.
+
+    Raises:
+        CheckpointError: There is none, it is damaged, or its format is another one.
+    """
+    file = newest(path) if path.is_dir() else path
+    if file is None or not file.is_file():
+        raise CheckpointError(f"no checkpoint in {str(path)!r}; art-snn train --out makes one")
     try:
-        save_weights(network, temporary / WEIGHTS)
-        save_file(state, temporary / STATE)
-        meta = {
-            "format": FORMAT,
-            "epoch": epoch,
-            "recipe": dict(recipe),
-            "history": history,
-            "extra": dict(extra),
-            "numpy_generator": {
-                "position": numpy_state["state"]["pos"],
-                "has_gauss": numpy_state["has_gauss"],
-                "gauss": numpy_state["gauss"],
-            },
-            "sha256": {name: _digest(temporary / name) for name in (WEIGHTS, STATE)},
-        }
-        (temporary / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
-        for path in (*temporary.iterdir(), temporary):
-            _sync(path)
-        temporary.chmod(0o755)
-        temporary.replace(target)
-        _sync(run)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    for old in _folders(run)[:-keep]:
-        hidden = run / f"{_HIDDEN}{old.name}"
-        old.rename(hidden)  # so that a kill in between leaves no half of a checkpoint
-        shutil.rmtree(hidden)
-    return target
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} differs")
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # the errors of zip and pickle have no common base
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{file} is damaged ({reason}); remove it") from None
+    found = content.pop("format", None) if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise CheckpointError(f"{file} has format {found!r}, and this art_snn reads format {FORMAT}")
+    del content["versions"]
+    try:
+        recipe = Recipe(**content.pop("recipe"))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{file} does not fit this art_snn: {error}") from None
+    return Checkpoint(path=file, recipe=recipe, **content)
 
 
 def newest(run: Path) -> Path | None:
-    """Return the folder of a run's newest checkpoint, or None."""
-    return next(reversed(_folders(run)), None)
+    """Return the file of a run's newest checkpoint; None if it has none.
+
+    Raises:
+        CheckpointError: The run is one of art_snn 0.1.0.
+    """
+    files = _files(run)
+    if not files and next(run.glob("epoch-*/checkpoint.json"), run / "checkpoint.json").is_file():
+        raise CheckpointError(f"{run} has checkpoints of art_snn 0.1.0, which cannot be read; train again elsewhere")
+    return files[-1] if files else None
 
 
-def clean(run: Path) -> None:
-    """Remove what a killed process left behind under hidden names."""
-    for path in run.glob(f"{_HIDDEN}*"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def clear(run: Path) -> None:
-    """Remove a run's checkpoints."""
-    for path in _folders(run):
-        shutil.rmtree(path, ignore_errors=True)
+def clean(run: Path, *, everything: bool = False) -> None:
+    """Remove what a killed process left behind; with ``everything``, a run's checkpoints, too."""
+    for path in (*run.glob(".epoch-*"), *(_files(run) if everything else ())):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -155,88 +198,6 @@ def locked(run: Path, *, wait: bool = False) -> Iterator[None]:
         lock.release()
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read and check a checkpoint's description and files.
-
-    Args:
-        path: A checkpoint's folder, or a run's, whose newest checkpoint is taken.
-
-    Raises:
-        CheckpointError: There is none, a file is damaged or missing, or the format is another one.
-    """
-    if not (path / META).is_file():
-        found = newest(path) if path.is_dir() else None
-        if found is None:
-            raise CheckpointError(f"no checkpoint in {str(path)!r}; art-snn train --out makes one")
-        path = found
-    try:
-        meta = json.loads((path / META).read_text(encoding="utf-8"))
-        version = meta["format"]
-        if version != FORMAT:
-            raise CheckpointError(f"{path} has format {version!r}, and this art_snn reads format {FORMAT}")
-        for name, digest in meta["sha256"].items():
-            if _digest(path / name) != digest:
-                raise CheckpointError(f"{path / name} is damaged: its checksum differs; remove the folder {path}")
-        return Checkpoint(path, meta["epoch"], meta["recipe"], meta["history"], meta["extra"])
-    except CheckpointError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); remove that folder") from None
-
-
-def restore(checkpoint: Checkpoint, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put weights, optimizer and the global random generators back to where a checkpoint left them.
-
-    Raises:
-        CheckpointError: The weights are those of another network.
-    """
-    try:
-        load_weights(network, checkpoint.path / WEIGHTS)
-        state = load_file(checkpoint.path / STATE)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(str(error)) from None
-    meta = json.loads((checkpoint.path / META).read_text(encoding="utf-8"))["numpy_generator"]
-    torch.set_rng_state(state.pop("torch_generator"))
-    np.random.set_state(  # noqa: NPY002
-        (
-            "MT19937",
-            state.pop("numpy_generator").numpy().astype(np.uint32),
-            meta["position"],
-            meta["has_gauss"],
-            meta["gauss"],
-        )
-    )
-    _restore_optimizer(optimizer, state)
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    tensors = {}
-    for index, entries in optimizer.state_dict()["state"].items():
-        for name, value in entries.items():
-            tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
-    return tensors
-
-
-def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        _, index, name = key.split(".")
-        state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _folders(run: Path) -> list[Path]:
-    found = [path for path in run.iterdir() if path.is_dir() and re.fullmatch(r"epoch-\d{4,}", path.name)]
-    return sorted(found, key=lambda path: int(path.name[6:]))
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _files(run: Path) -> list[Path]:
+    found = [path for path in run.iterdir() if re.fullmatch(r"epoch-\d{4,}\.pt", path.name)]
+    return sorted(found, key=lambda path: int(path.stem[6:]))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +21,12 @@ from art_snn.classifier.inputs import check_labels
 from art_snn.classifier.pytorch import PyTorchSNNClassifier
 from art_snn.data import Split, source
 from art_snn.errors import CheckpointError, DataError, GradientWarning, InexactReplayWarning, TrainingError
-from art_snn.files import cache_folder
 from art_snn.training import checkpoints
 from art_snn.training.augmentation import augment
 from art_snn.training.build import make_classifier
 from art_snn.training.checkpoints import Checkpoint
 from art_snn.training.losses import DEFENCES
 from art_snn.training.recipe import Recipe
-
-logger = logging.getLogger(__name__)
 
 
 def load_data(recipe: Recipe, *, verbose: bool = False) -> Split:
@@ -51,30 +46,15 @@ def load_trained(checkpoint: Checkpoint, *, device_type: str = "gpu") -> tuple[R
     """Return what a checkpoint was trained by, and its classifier, in evaluation mode.
 
     Raises:
-        CheckpointError: It does not fit this version.
+        CheckpointError: Its weights are not those of the recipe's network.
     """
-    recipe = recipe_of(checkpoint)
-    try:
-        shape, nb_classes = tuple(checkpoint.extra["input_shape"]), checkpoint.extra["nb_classes"]
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            clip_values = tuple(checkpoint.extra.get("clip_values", (0.0, 1.0)))
-            classifier = make_classifier(recipe, shape, nb_classes, device_type, clip_values)
-        classifier.load_state(checkpoint.path / checkpoints.WEIGHTS)
-    except (TypeError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{checkpoint.path} does not fit this art_snn: {error}") from None
+    recipe = checkpoint.recipe
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        classifier = make_classifier(
+            recipe, checkpoint.input_shape, checkpoint.nb_classes, device_type, checkpoint.clip_values
+        )
+    checkpoint.restore_weights(classifier)
     return recipe, classifier
-
-
-def recipe_of(checkpoint: Checkpoint) -> Recipe:
-    """Return what a checkpoint was trained by.
-
-    Raises:
-        CheckpointError: It does not fit this version.
-    """
-    try:
-        return Recipe(**checkpoint.recipe)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint.path} does not fit this art_snn: {error}") from None
 
 
 def resume_point(run: Path, recipe: Recipe) -> Checkpoint | None:
@@ -85,13 +65,12 @@ def resume_point(run: Path, recipe: Recipe) -> Checkpoint | None:
     """
     if not run.is_dir() or checkpoints.newest(run) is None:
         return None
-    found = checkpoints.read_checkpoint(run)
-    own = asdict(recipe)
-    there = {**asdict(Recipe()), **found.recipe}  # settings that came later had their defaults
-    other = [f"{name} is {there[name]!r} there and {own[name]!r} here" for name in own if there[name] != own[name]]
+    checkpoint = checkpoints.read_checkpoint(run)
+    here, there = asdict(recipe), asdict(checkpoint.recipe)
+    other = [f"{name} is {there[name]!r} there and {here[name]!r} here" for name in here if there[name] != here[name]]
     if other:
         raise CheckpointError(f"{run} holds another training ({'; '.join(other)}); give another folder")
-    return found
+    return checkpoint
 
 
 def train(
@@ -135,53 +114,6 @@ def train(
     return classifier, history
 
 
-def train_cached(
-    recipe: Recipe, data: Split, *, device_type: str = "gpu", verbose: bool = False
-) -> tuple[PyTorchSNNClassifier, bool]:
-    """Return a trained classifier from the cache folder, or train it there; a damaged entry is trained anew.
-
-    The network has the ordinary layout in memory, which some of ART's classes need.
-
-    Args:
-        recipe: What to train, and how; equal recipes share an entry.
-        data: The recipe's data.
-        device_type: "gpu" or "cpu".
-        verbose: Show progress.
-
-    Returns:
-        The classifier in evaluation mode, and whether it came from the cache.
-
-    Raises:
-        TrainingError: Inputs or labels do not fit the recipe, or the loss or the weights became NaN or inf.
-    """
-    run = cache_folder() / f"{recipe.title}-{recipe.digest}"
-    try:
-        classifier = _cached(recipe, run, device_type)
-        cached = classifier is not None
-        if classifier is None:
-            classifier, _ = train(recipe, data, run, device_type=device_type, verbose=verbose, wait=True)
-    except OSError as error:
-        logger.warning("the trained network is not kept (ART_SNN_CACHE names another folder): %s", error)
-        cached = False
-        classifier, _ = train(recipe, data, None, device_type=device_type, verbose=verbose)
-    classifier.model.to(memory_format=torch.contiguous_format)
-    return classifier, cached
-
-
-def _cached(recipe: Recipe, run: Path, device_type: str) -> PyTorchSNNClassifier | None:
-    """Return the classifier of a whole training; None, and no checkpoint is left, if there is a damaged one."""
-    try:
-        found = resume_point(run, recipe)
-        if found is None or found.epoch < recipe.epochs:
-            return None
-        return load_trained(found, device_type=device_type)[1]
-    except CheckpointError as error:
-        logger.warning("training anew: %s", error)
-    with checkpoints.locked(run, wait=True):
-        checkpoints.clear(run)
-    return None
-
-
 def _untrained(recipe: Recipe, data: Split, device_type: str) -> PyTorchSNNClassifier:
     """Return the classifier to train; raise TrainingError if the data do not fit the recipe."""
     shape = tuple(data.x_train.shape[1:])
@@ -206,14 +138,13 @@ def _train(
     classifier: PyTorchSNNClassifier, recipe: Recipe, data: Split, run: Path | None, verbose: bool
 ) -> list[dict[str, float]]:
     """Train for the epochs that are left, in a folder that is locked; return the history."""
-    optimizer: Any = classifier.optimizer
     history: list[dict[str, float]] = []
     if run is not None:
-        found = resume_point(run, recipe)
+        start = resume_point(run, recipe)
         checkpoints.clean(run)
-        if found is not None:
-            history = list(found.history)
-            checkpoints.restore(found, classifier.model.network, optimizer)
+        if start is not None:
+            history = list(start.history)
+            start.restore(classifier)
     first = len(history)
     with tqdm(
         range(first, recipe.epochs),
@@ -231,20 +162,7 @@ def _train(
             history.append(entry)
             epochs.set_postfix({name: f"{value:.3f}" for name, value in entry.items() if name != "seconds"})
             if run is not None:
-                checkpoints.save_checkpoint(
-                    run,
-                    epoch=epoch + 1,
-                    network=classifier.model.network,
-                    optimizer=optimizer,
-                    recipe=asdict(recipe),
-                    history=history,
-                    extra={
-                        "input_shape": list(classifier.input_shape),
-                        "nb_classes": classifier.nb_classes,
-                        "clip_values": [float(value) for value in classifier.clip_values],
-                        "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "torch")},
-                    },
-                )
+                checkpoints.write_checkpoint(run, classifier, recipe, history)
     return history
 
 

@@ -24,7 +24,7 @@ def test_command_trains_goes_on_and_is_evaluated(tmp_path, few, capsys):
     assert f"next: art-snn evaluate --checkpoint {out}" in printed
     assert main(train_command(out, epochs=2)) == 0
     assert "is trained already: 2 of 2 epochs" in capsys.readouterr().out
-    for path in (out, out / "epoch-0001"):
+    for path in (out, out / "epoch-0001.pt"):
         evaluate = ["evaluate", "--checkpoint", str(path), "--rules", "hart,cba", "--attacks", "fgsm", "--quiet"]
         assert main([*evaluate, "--device", "cpu", "--json", str(table)]) == 0
         assert "digits SNN (fbf, eps 0.1" in capsys.readouterr().out

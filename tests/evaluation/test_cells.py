@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from art_snn.attacks import FGSM
 from art_snn.data import load_digits
@@ -16,7 +16,7 @@ from art_snn.data.split import Split
 from art_snn.errors import CheckpointError, DataError
 from art_snn.evaluation import cells as cells_module
 from art_snn.evaluation import make_cells, run_cell
-from art_snn.evaluation.cells import Weights, weights_digest
+from art_snn.evaluation.cells import Weights
 from art_snn.evaluation.samples import Samples, read_samples
 from art_snn.training.checkpoints import read_checkpoint
 from art_snn.training.recipe import Recipe
@@ -26,7 +26,7 @@ from tests.evaluation.plans import plan
 
 def test_changed_and_unfit_checkpoints_are_refused(runs, tmp_path):
     (cell, *_) = make_cells(plan(runs), tmp_path)
-    other_weights = Weights(cell.target.folder, "0" * 64)
+    other_weights = Weights(cell.target.path, "0" * 64)
     changed = replace(cell, target=other_weights, source=other_weights)
     with pytest.raises(ValueError, match="has changed: its weights are"):
         run_cell(changed)
@@ -40,18 +40,17 @@ def test_changed_and_unfit_checkpoints_are_refused(runs, tmp_path):
         defence="none", epochs=1, time_steps=1, architecture="vgg_small", width=1, data="digits", image_size=8
     )
     train(recipe, wide, other, device_type="cpu")
-    with pytest.raises(CheckpointError, match=r"takes inputs \[3, 8, 8\], and .* takes inputs \[1, 8, 8\]"):
+    with pytest.raises(CheckpointError, match=r"takes inputs \(3, 8, 8\), and .* takes inputs \(1, 8, 8\)"):
         make_cells(plan((runs[0], other)), tmp_path)
     few = Split(*(a[part] for a, part in zip(data, [data.y_train < 4] * 2 + [data.y_test < 4] * 2, strict=True)))
     train(Recipe(defence="none", epochs=1, time_steps=2), few, tmp_path / "few", device_type="cpu")
     with pytest.raises(CheckpointError, match=r"few has 4 classes, and .* has 10 classes"):
         make_cells(plan((runs[0], tmp_path / "few")), tmp_path)
-    later = next(runs[0].glob("epoch-*")).name
     shutil.copytree(runs[0], tmp_path / "later")
-    meta = tmp_path / "later" / later / "checkpoint.json"
-    found = json.loads(meta.read_text())
-    found["recipe"]["warp"] = 9
-    meta.write_text(json.dumps(found))
+    file = tmp_path / "later" / "epoch-0002.pt"
+    content = torch.load(file, weights_only=True)
+    content["recipe"]["warp"] = 9
+    torch.save(content, file)
     with pytest.raises(CheckpointError, match=r"does not fit this art_snn: .*warp"):
         make_cells(plan((tmp_path / "later", runs[1])), tmp_path)
 
@@ -103,14 +102,15 @@ def test_zero_gradients_are_looked_for_in_all_classes(runs, tmp_path, monkeypatc
 
 def test_stopped_trainings_are_refused_and_rows_say_how_long_they_were(runs, tmp_path):
     stopped = tmp_path / "stopped"
-    shutil.copytree(runs[0] / "epoch-0001", stopped / "epoch-0001")
+    stopped.mkdir()
+    shutil.copy(runs[0] / "epoch-0001.pt", stopped)
     for pair in ((stopped, runs[1]), (runs[1], stopped)):
         with pytest.raises(
-            CheckpointError, match=r"epoch-0001 is trained for 1 of 2 epochs; resume its training first$"
+            CheckpointError, match=r"epoch-0001\.pt is trained for 1 of 2 epochs; resume its training first$"
         ):
             make_cells(plan(pair), tmp_path / "samples")
     assert not (tmp_path / "samples").exists()
     (cell, *_) = make_cells(plan(runs, rules=("rate",), attacks=[FGSM(eps=0.1)]), tmp_path)
-    weights = Weights(str(stopped), weights_digest(read_checkpoint(stopped)))
+    weights = Weights(str(stopped), read_checkpoint(stopped).sha256)
     assert run_cell(cell).epochs == 2
     assert run_cell(replace(cell, target=weights, source=weights)).epochs == 1

@@ -5,17 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
-from art_snn.training import checkpoints
+from art_snn.training import read_checkpoint
 
 TINY = {"epochs": 3, "time_steps": 2, "defence": "fbf", "batch_size": 32}
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    newest = checkpoints.newest(run)
-    assert newest is not None
-    return load_file(newest / checkpoints.WEIGHTS)
+    return read_checkpoint(run).weights
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from art_snn.__main__ import main
 from art_snn.errors import CheckpointError
-from art_snn.snn.models import vgg_small
 from art_snn.training import checkpoints
+from art_snn.training.build import make_classifier
 from art_snn.training.recipe import Recipe
 from art_snn.training.run import train
 from tests.conftest import train_command
@@ -28,23 +29,39 @@ def test_folder_of_another_training_is_left_alone(tmp_path, few, capsys):
     assert "is a file; name a folder" in capsys.readouterr().err
 
 
+def cut(file):
+    file.write_bytes(file.read_bytes()[:2000])
+
+
+def flip(file):
+    """Change one bit of the weights."""
+    content = bytearray(file.read_bytes())
+    weight = checkpoints.read_checkpoint(file).weights["body.0.weight"].contiguous().numpy().tobytes()
+    content[content.index(weight) + 5] ^= 1
+    file.write_bytes(content)
+
+
+def rewrite(file, **changes):
+    """Write the content of a checkpoint with changes."""
+    torch.save({**torch.load(file, weights_only=True), **changes}, file)
+
+
 @pytest.mark.parametrize(
-    ("name", "text", "message"),
+    ("damage", "message"),
     [
-        (checkpoints.WEIGHTS, b"half", "is damaged: its checksum differs"),
-        (checkpoints.STATE, None, "is damaged"),
-        (checkpoints.META, b"{", "is damaged"),
-        (checkpoints.META, b'{"format": 99}', "has format 99, and this art_snn reads format 1"),
+        (cut, "epoch-0001.pt is damaged (File is not a zip file); remove it"),
+        (flip, "epoch-0001.pt is damaged (the checksum of"),
+        (lambda file: torch.save([Exploit()], file), "epoch-0001.pt is damaged (Weights only load failed"),
+        (lambda file: torch.save(torch.zeros(3), file), "epoch-0001.pt has format None, and this art_snn reads"),
+        (lambda file: rewrite(file, format=99), "has format 99, and this art_snn reads format 2"),
+        (lambda file: rewrite(file, recipe={"defence": "walls"}), "does not fit this art_snn: defence must be"),
+        (lambda file: rewrite(file, recipe={"magic": 1}), "does not fit this art_snn: Recipe.__init__() got an unexp"),
     ],
 )
-def test_damaged_checkpoints_are_named(tmp_path, few, capsys, name, text, message):
+def test_damaged_checkpoints_are_named(tmp_path, few, capsys, damage, message):
     out = tmp_path / "run"
     assert main(train_command(out, epochs=1)) == 0
-    path = out / "epoch-0001" / name
-    if text is None:
-        path.unlink()
-    else:
-        path.write_bytes(text)
+    damage(out / "epoch-0001.pt")
     capsys.readouterr()
     for arguments in (train_command(out, epochs=1), ["evaluate", "--checkpoint", str(out), "--device", "cpu"]):
         assert main(arguments) == 2
@@ -54,10 +71,42 @@ def test_damaged_checkpoints_are_named(tmp_path, few, capsys, name, text, messag
         assert error.count("\n") == 1
 
 
+class Exploit:
+    """Runs code where it is unpickled."""
+
+    def __reduce__(self):
+        return pytest.fail, ("a checkpoint ran code",)
+
+
+def test_runs_of_an_older_version_say_what_to_do(tmp_path, few, capsys):
+    out = tmp_path / "run"
+    (out / "epoch-0007").mkdir(parents=True)
+    (out / "epoch-0007" / "checkpoint.json").write_text("{}")
+    for arguments in (
+        train_command(out),
+        ["evaluate", "--checkpoint", str(out), "--device", "cpu"],
+        ["evaluate", "--checkpoint", str(out / "epoch-0007"), "--device", "cpu"],
+    ):
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert "has checkpoints of art_snn 0.1.0, which cannot be read; train again elsewhere" in error
+        assert error.count("\n") == 1
+    assert not list(out.glob("*.pt"))
+
+
+def test_checkpoint_says_what_its_network_is(tmp_path, few):
+    recipe = Recipe(**{**TINY, "epochs": np.int64(1), "lr": np.float32(0.25)})
+    _, history = train(recipe, few, tmp_path / "run", device_type="cpu")
+    found = checkpoints.read_checkpoint(tmp_path / "run")
+    assert found.path == tmp_path / "run" / "epoch-0001.pt"
+    assert (found.recipe, found.epoch, found.history) == (recipe, 1, history)
+    assert (found.input_shape, found.nb_classes, found.clip_values) == ((1, 8, 8), 10, (0.0, 1.0))
+
+
 def test_checkpoint_of_another_network_is_refused(tmp_path, few):
     recipe = Recipe(**{**TINY, "epochs": 1})
     train(recipe, few, tmp_path / "run", device_type="cpu")
     found = checkpoints.read_checkpoint(tmp_path / "run")
-    other = vgg_small(in_channels=1, image_size=8)
-    with pytest.raises(CheckpointError, match="holds the weights of another network"):
-        checkpoints.restore(found, other, torch.optim.Adam(other.parameters()))
+    other = make_classifier(Recipe(architecture="vgg_small"), (1, 8, 8), 10, "cpu")
+    with pytest.raises(CheckpointError, match=r"epoch-0001\.pt holds the weights of another network"):
+        found.restore(other)

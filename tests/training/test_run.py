@@ -1,4 +1,4 @@
-"""Training: resuming, kills, the cache, batches, learning rates, divergence."""
+"""Training: resuming, kills, batches, learning rates, divergence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +16,7 @@ import torch
 from art_snn.__main__ import main
 from art_snn.data import Split, sources
 from art_snn.errors import DataError, TrainingError
-from art_snn.evaluation.metrics import accuracy
-from art_snn.training import DIGITS_RECIPE, checkpoints, train, train_cached
+from art_snn.training import checkpoints, train
 from art_snn.training import run as training
 from art_snn.training.losses import DEFENCES, clean
 from art_snn.training.recipe import Recipe
@@ -62,9 +60,10 @@ def test_stopped_training_ends_with_the_same_weights(tmp_path, few, options, mon
     np.random.rand(7)
     classifier, again = train(recipe, few, tmp_path / "stopped", device_type="cpu")
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
+    assert len({checkpoints.read_checkpoint(tmp_path / run).sha256 for run in ("whole", "stopped")}) == 1
     assert [entry["loss"] for entry in again] == [entry["loss"] for entry in history]
     assert not classifier.model.training
-    assert [path.name for path in sorted((tmp_path / "stopped").glob("[!.]*"))] == ["epoch-0002", "epoch-0003"]
+    assert [path.name for path in sorted((tmp_path / "stopped").glob("[!.]*"))] == ["epoch-0002.pt", "epoch-0003.pt"]
 
 
 def test_other_seeds_give_other_weights_and_the_global_generators_are_left_alone(tmp_path, few):
@@ -76,6 +75,7 @@ def test_other_seeds_give_other_weights_and_the_global_generators_are_left_alone
     for seed in (0, 1):
         train(Recipe(**{**TINY, "epochs": 1, "seed": seed}), few, tmp_path / str(seed), device_type="cpu")
     assert not same(weights(tmp_path / "0"), weights(tmp_path / "1"))
+    assert len({checkpoints.read_checkpoint(tmp_path / run).sha256 for run in "01"}) == 2
     assert torch.equal(torch.rand(3), expected[0])
     np.testing.assert_array_equal(np.random.rand(3), expected[1])
 
@@ -101,7 +101,8 @@ def test_run_is_loaded_where_its_recordings_are_elsewhere(tmp_path, monkeypatch)
 _SCRIPT = """
 import os, signal, sys
 import torch
-from art_snn.training import checkpoints, run as robust_training
+from art_snn import files
+from art_snn.training import checkpoints, run as training
 from art_snn.__main__ import main
 from art_snn.data import Split, load_digits, sources
 
@@ -122,7 +123,7 @@ def dying(inner):
     return wrapped
 
 if name:
-    module = robust_training if hasattr(robust_training, name) else checkpoints
+    module = next(module for module in (training, checkpoints, files) if hasattr(module, name))
     setattr(module, name, dying(getattr(module, name)))
 sys.exit(main(sys.argv[3:]))
 """
@@ -142,18 +143,17 @@ def run_process(tmp_path: Path, place: str, when: int, arguments: list[str]) -> 
     return done.returncode
 
 
-# Where a process dies: in an epoch, before and after the weights of a checkpoint, while checksums or the disk are
-# waited for, and between a checkpoint and the removal of the old one.
+# Where a process dies: in an epoch, before a checkpoint is written, while the disk is waited for before and after it is
+# renamed, and between a checkpoint and the removal of the old one.
 @pytest.mark.parametrize(
     ("place", "when", "left"),
     [
         ("_epoch", 2, 1),
-        ("save_weights", 2, 1),
-        pytest.param("save_file", 2, 1, marks=pytest.mark.slow),
-        pytest.param("_digest", 4, 1, marks=pytest.mark.slow),
-        pytest.param("_sync", 7, 1, marks=pytest.mark.slow),
-        ("_folders", 4, 3),
-        pytest.param("_sync", 3, 0, marks=pytest.mark.slow),
+        pytest.param("write_atomic", 2, 1, marks=pytest.mark.slow),
+        ("_sync", 3, 1),
+        pytest.param("_sync", 4, 2, marks=pytest.mark.slow),
+        pytest.param("_sync", 1, 0, marks=pytest.mark.slow),
+        ("_files", 4, 3),
     ],
 )
 def test_killed_training_loses_at_most_an_epoch(tmp_path, few, place, when, left):
@@ -197,93 +197,19 @@ def test_training_killed_at_random_moments(tmp_path, few):
 def test_two_trainings_do_not_share_a_folder(tmp_path, few, capsys):
     out = tmp_path / "run"
     out.mkdir()
-    half = out / ".epoch-of-the-other"
-    half.mkdir()
+    half = out / ".epoch-0001.pt.of-the-other"
+    half.touch()
     with checkpoints.locked(out):
         assert main(train_command(out)) == 2
         assert f"another process trains in {out}; wait for it" in capsys.readouterr().err
-        assert half.is_dir()
+        assert half.exists()
     assert main(train_command(out)) == 0
     assert not half.exists()
     with checkpoints.locked(out):  # the training has let go of it
         pass
 
 
-# --- the cache -------------------------------------------------------------------------------------------------------
-
-QUICK = replace(DIGITS_RECIPE, time_steps=1, epochs=1)
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path))
-    return tmp_path
-
-
-def test_cache_is_used_told_apart_and_healed(digits, cache, caplog):
-    rng = torch.get_rng_state()
-    first, cached = train_cached(QUICK, digits, device_type="cpu")
-    assert not cached
-    assert torch.equal(torch.get_rng_state(), rng)
-    second, cached = train_cached(QUICK, digits, device_type="cpu")
-    assert cached
-    np.testing.assert_array_equal(first.predict(digits.x_test), second.predict(digits.x_test))
-    for classifier in (first, second):
-        assert not classifier.model.training
-        assert all(p.is_contiguous() for p in classifier.model.parameters())
-    changes = ({}, {"decay": 1.0}, {"seed": 1}, {"reset": "soft"}, {"time_steps": 2}, {"schedule": "cosine"})
-    assert len({replace(QUICK, **change).digest for change in changes}) == len(changes)
-    file = cache / f"digits-{QUICK.digest}" / "epoch-0001" / checkpoints.WEIGHTS
-    file.write_bytes(file.read_bytes()[:100])
-    third, cached = train_cached(QUICK, digits, device_type="cpu")
-    assert not cached
-    assert "training anew" in caplog.text
-    np.testing.assert_array_equal(first.predict(digits.x_test), third.predict(digits.x_test))
-    assert train_cached(QUICK, digits, device_type="cpu")[1]
-
-
-def test_network_that_cannot_be_kept_is_used_all_the_same(digits, tmp_path, monkeypatch, caplog):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "file"))
-    classifier, cached = train_cached(QUICK, digits, device_type="cpu")
-    assert not cached
-    assert "is not kept" in caplog.text
-    assert classifier.predict(digits.x_test[:2]).shape == (2, 10)
-
-
-def test_process_waits_for_another_that_trains_the_same_entry(digits, cache):
-    run = cache / f"digits-{QUICK.digest}"
-    run.mkdir()
-    with ThreadPoolExecutor() as threads:
-        with checkpoints.locked(run):
-            waiting = threads.submit(train_cached, QUICK, digits, device_type="cpu")
-            time.sleep(0.5)
-            assert not waiting.done()
-            assert checkpoints.newest(run) is None
-        waiting.result(timeout=60)
-    assert train_cached(QUICK, digits, device_type="cpu")[1]
-
-
-def test_learning_rates_are_those_of_torch():
-    recipe = Recipe(epochs=7, lr=0.3, schedule="cosine-epochs")
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=recipe.lr)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=recipe.epochs)
-    for epoch in range(recipe.epochs):
-        assert {training._learning_rate(recipe, epoch, part) for part in (0.0, 0.5)} == {scheduler.get_last_lr()[0]}
-        optimizer.step()
-        scheduler.step()
-    smooth = replace(recipe, schedule="cosine")
-    rates = [training._learning_rate(smooth, epoch, part) for epoch in range(7) for part in (0.0, 0.5)]
-    np.testing.assert_allclose(rates, 0.15 * (1 + np.cos(np.pi * np.arange(14) / 14)), rtol=1e-12)
-
-
-@pytest.mark.slow
-def test_default_network_reaches_its_accuracy(digits, cache):
-    classifier, _ = train_cached(DIGITS_RECIPE, digits, device_type="cpu")
-    assert accuracy(classifier.predict(digits.x_test), digits.y_test).value >= 0.95
-
-
-# --- the command -----------------------------------------------------------------------------------------------------
+# --- batches and learning rates ---------------------------------------------------------------------------------------
 
 
 def test_classes_may_be_among_the_test_samples_only(tmp_path, few, monkeypatch):
@@ -291,7 +217,7 @@ def test_classes_may_be_among_the_test_samples_only(tmp_path, few, monkeypatch):
     data = few._replace(x_train=few.x_train[known], y_train=few.y_train[known])
     monkeypatch.setattr(sources, "load_digits", lambda: data)
     assert main(train_command(tmp_path / "run", defence="none", epochs=1)) == 0
-    assert checkpoints.read_checkpoint(tmp_path / "run").extra["nb_classes"] == 10
+    assert checkpoints.read_checkpoint(tmp_path / "run").nb_classes == 10
 
 
 def test_lone_last_sample_joins_the_batch_before_it_where_batch_norm_refuses_it(tmp_path, few):
@@ -309,6 +235,19 @@ def test_lone_last_sample_joins_the_batch_before_it_where_batch_norm_refuses_it(
     assert (
         main(train_command(tmp_path / "run", "--time-steps", "1", "--batch-size", "95", defence="none", epochs=1)) == 0
     )
+
+
+def test_learning_rates_are_those_of_torch():
+    recipe = Recipe(epochs=7, lr=0.3, schedule="cosine-epochs")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=recipe.lr)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=recipe.epochs)
+    for epoch in range(recipe.epochs):
+        assert {training._learning_rate(recipe, epoch, part) for part in (0.0, 0.5)} == {scheduler.get_last_lr()[0]}
+        optimizer.step()
+        scheduler.step()
+    smooth = replace(recipe, schedule="cosine")
+    rates = [training._learning_rate(smooth, epoch, part) for epoch in range(7) for part in (0.0, 0.5)]
+    np.testing.assert_allclose(rates, 0.15 * (1 + np.cos(np.pi * np.arange(14) / 14)), rtol=1e-12)
 
 
 # --- divergence ------------------------------------------------------------------------------------------------------
