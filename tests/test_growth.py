@@ -1,4 +1,4 @@
-"""A new rule or attack is one class: the commands, tables and plots take it as they take the others."""
+"""A new rule, attack, network or data set is a class or function; commands, tables and plots take it as the others."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
+import torch
 from art.attacks.evasion import MomentumIterativeMethod
-from torch import Tensor
+from torch import Tensor, nn
 
+from art_snn import LIF, DirectEncoder, SpikingNetwork
 from art_snn.__main__ import main
 from art_snn.attacks import Attack, register_attack
 from art_snn.attacks import registry as attacks
-from art_snn.data import Split, load_digits
+from art_snn.data import Framing, Source, Split, load_digits, register_source, sources
 from art_snn.evaluation import GridPlan, make_cells, run_grid
 from art_snn.paper import epsilon_figure, gamma_figure, write_table
 from art_snn.rules import register_rule
 from art_snn.rules import registry as rules
 from art_snn.rules.base import RateRule
+from art_snn.snn.models import register_architecture, table
 from art_snn.training import DIGITS_RECIPE, Recipe, train
 
 
@@ -49,13 +53,41 @@ class ToyAttack(Attack):
         return MomentumIterativeMethod(classifier, **options, verbose=False)
 
 
+def toy_net(*, time_steps: int, nb_classes: int, in_channels: int, **neuron: Any) -> SpikingNetwork:
+    """Build one convolution, neurons and a linear layer."""
+    first = nn.Conv2d(in_channels, 4, 3, stride=2)
+    body = nn.Sequential(first, nn.BatchNorm2d(4), LIF(**neuron), nn.Flatten(), nn.LazyLinear(nb_classes))
+    network = SpikingNetwork(DirectEncoder(time_steps=time_steps), body)
+    network(torch.zeros(2, in_channels, 12, 10))
+    return network
+
+
+class ToyData(Source):
+    """Digits with a frame of zeros, in two channels."""
+
+    name: ClassVar[str] = "toydata"
+    title: str = "framed digits"
+    fixed_shape: ClassVar[tuple[int, int, int] | None] = (2, 12, 10)
+    architecture: ClassVar[str] = "toy_net"
+
+    def load(self, framing: Framing, *, test_share: float | None = None, verbose: bool = False) -> Split:
+        x_train, y_train, x_test, y_test = (part[:200] for part in load_digits())
+        frame = [(0, 0), (0, 0), (2, 2), (1, 1)]
+        x_train, x_test = (np.pad(x, frame).repeat(2, axis=1) for x in (x_train, x_test))
+        return Split(x_train, y_train, x_test, y_test)
+
+
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Register the toys for one test."""
     monkeypatch.setattr(rules, "_RULES", dict(rules._RULES))
     monkeypatch.setattr(attacks, "_ATTACKS", dict(attacks._ATTACKS))
+    monkeypatch.setattr(table, "_ARCHITECTURES", dict(table._ARCHITECTURES))
+    monkeypatch.setattr(sources, "_KINDS", list(sources._KINDS))
     register_rule(Toy)
     register_attack(ToyAttack)
+    register_architecture("toy network")(toy_net)
+    register_source(ToyData)
     return
 
 
@@ -126,3 +158,22 @@ def test_tables_and_figures_of_the_paper_have_a_new_rule_and_a_new_attack(tmp_pa
         svg = draw(rows, tmp_path)[1].read_text()
         assert f"<!-- {text} -->" in svg
         assert svg.count("<!-- momentum, black-box -->") == 1
+
+
+@pytest.mark.usefixtures("toys")
+def test_new_networks_and_data_are_trained_evaluated_and_tabulated(tmp_path, capsys):
+    runs = [tmp_path / "net", tmp_path / "twin"]
+    for seed, run in enumerate(runs):
+        words = ["train", "--data", "toydata", "--defence", "fgsm", "--epochs", "2", "--time-steps", "2"]
+        assert main([*words, "--seed", str(seed), "--out", str(run), "--device", "cpu", "--quiet"]) == 0
+    file = tmp_path / "rows.json"
+    words = ["evaluate", "--checkpoint", str(runs[0]), "--rules", "toy", "--attacks", "fgsm", "--json", str(file)]
+    assert main([*words, "--device", "cpu", "--quiet"]) == 0
+    assert "framed digits" in capsys.readouterr().out
+    settings = json.loads(file.read_text())["settings"]
+    assert (settings["data"], settings["architecture"]) == ("toydata", "toy_net")
+    plan = GridPlan(targets=runs[:1], sources=runs[1:], rules=["rga"], samples=50, tuning_samples=20)
+    rows = run_grid(make_cells(plan, tmp_path), tmp_path / "results", device_type="cpu")
+    for number in (3, 5):
+        cells = write_table(number, rows, tmp_path)[0].read_text().replace(" ", "")
+        assert "|frameddigits|toynetwork" in cells
