@@ -10,7 +10,7 @@ from art.defences import detector, transformer
 from art.estimators import classification
 
 from tests.compatibility.probabilities import as_probabilities
-from tests.compatibility.table import QUIET, SOURCE, Case, Table, moved
+from tests.compatibility.table import QUIET, SHAPES, SOURCE, Case, Table, moved
 
 TABLE = Table()
 FAMILY = "Detectors and transformers"
@@ -22,7 +22,7 @@ def _detector(shape: tuple[int, ...]) -> Any:
     return classification.PyTorchClassifier(model, torch.nn.CrossEntropyLoss(), shape, 2, adam, device_type="cpu")
 
 
-@TABLE.row("BinaryActivationDetector", FAMILY, "BinaryInputDetector", "BinaryActivationDetector")
+@TABLE.row("BinaryActivationDetector", FAMILY, "BinaryInputDetector", "BinaryActivationDetector", no_effect=SHAPES)
 def binary_detectors(case: Case) -> None:
     shape = case.classifier.get_activations(case.x[:1], 0).shape[1:]
     answers = np.eye(2, dtype=np.float32)[np.arange(len(case.x)) % 2]
@@ -34,13 +34,13 @@ def binary_detectors(case: Case) -> None:
         assert found.detect(case.x)[1].shape == (len(case.x),)
 
 
-@TABLE.row("SubsetScanningDetector", FAMILY)
+@TABLE.row("SubsetScanningDetector", FAMILY, no_effect=SHAPES)
 def subset_scanning(case: Case) -> None:
     found = detector.evasion.SubsetScanningDetector(case.classifier, case.x_test[:30], layer=0, **QUIET)
     assert found.detect(case.x[:3])[1].shape == (3,)
 
 
-@TABLE.row("ActivationDefence", FAMILY, "ActivationDefence", "SpectralSignatureDefense")
+@TABLE.row("ActivationDefence", FAMILY, "ActivationDefence", "SpectralSignatureDefense", no_effect=SHAPES)
 def poison_detectors(case: Case) -> None:
     for make, options in (
         (detector.poison.ActivationDefence, {"nb_clusters": 2, "nb_dims": 3, "reduce": "PCA"}),
@@ -63,7 +63,7 @@ def roni(case: Case) -> None:
     detector.poison.RONIDefense(case.classifier, case.x_train[:24], case.y_train[:24], *test, **options).detect_poison()
 
 
-@TABLE.row("ProvenanceDefense", FAMILY, note="with `perf_func` as a function")
+@TABLE.row("ProvenanceDefense", FAMILY, note="with `perf_func` as a function", no_effect=SHAPES)
 def provenance(case: Case) -> None:
     origin = np.eye(2, dtype=np.float32)[np.arange(60) % 2]
     x = case.x_train[:60] + np.linspace(0, 1e-3, 60, dtype=np.float32).reshape(-1, *[1] * (case.x.ndim - 1))
@@ -88,7 +88,7 @@ def distillation(case: Case) -> None:
     moved(case, lambda: defence(case.x_train, case.classifier))
 
 
-@TABLE.row("STRIP", FAMILY, note="wants probabilities: give the classifier a softmax postprocessor")
+@TABLE.row("STRIP", FAMILY, note="wants probabilities: give the classifier a softmax postprocessor", no_effect=SHAPES)
 def strip(case: Case) -> None:
     as_probabilities(case.classifier)
     defended = transformer.poisoning.STRIP(case.classifier)()

@@ -7,7 +7,7 @@ from art.attacks import extraction
 from art.attacks.inference import membership_inference as membership
 from art.attacks.inference.model_inversion import MIFace
 
-from tests.compatibility.table import CLASS, QUIET, Case, Table
+from tests.compatibility.table import CLASS, QUIET, SHAPES, Case, Table
 
 TABLE = Table()
 FAMILY = "Inference and extraction"
@@ -22,7 +22,7 @@ def mi_face(case: Case) -> None:
     np.testing.assert_allclose(found, np.clip(x + step, 0, 1), atol=1e-6)
 
 
-@TABLE.row("MembershipInferenceBlackBox", FAMILY)
+@TABLE.row("MembershipInferenceBlackBox", FAMILY, no_effect=SHAPES)
 def membership_black_box(case: Case) -> None:
     for kind in ("prediction", "loss"):
         attack = membership.MembershipInferenceBlackBox(case.classifier, attack_model_type="rf", input_type=kind)
@@ -36,21 +36,21 @@ def membership_rule(case: Case) -> None:
         assert make(case.classifier).infer(case.x, case.y).all()  # all of them are classified correctly
 
 
-@TABLE.row("LabelOnlyDecisionBoundary", FAMILY)
+@TABLE.row("LabelOnlyDecisionBoundary", FAMILY, no_effect=SHAPES)
 def membership_boundary(case: Case) -> None:
     attack = membership.LabelOnlyDecisionBoundary(case.classifier, distance_threshold_tau=0.1)
     options = {"max_iter": 1, "max_eval": 20, "init_eval": 2, "init_size": 30, **QUIET}
     assert attack.infer(case.x[:2], case.y[:2], **options).shape == (2,)
 
 
-@TABLE.row("ShadowModels", FAMILY)
+@TABLE.row("ShadowModels", FAMILY, no_effect=SHAPES)
 def shadow_models(case: Case) -> None:
     attack = membership.ShadowModels(case.classifier, num_shadow_models=1)
     (x, y, predictions), _ = attack.generate_shadow_dataset(case.x_train, case.y_train)
     assert predictions.shape == y.shape == (len(x), 10)
 
 
-@TABLE.row("CopycatCNN", FAMILY, "CopycatCNN", "KnockoffNets")
+@TABLE.row("CopycatCNN", FAMILY, "CopycatCNN", "KnockoffNets", no_effect=SHAPES)
 def copies(case: Case) -> None:
     options = {"batch_size_fit": 16, "batch_size_query": 16, "nb_epochs": 1, "nb_stolen": 40}
     for make in (extraction.CopycatCNN, extraction.KnockoffNets):

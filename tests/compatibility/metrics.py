@@ -11,7 +11,7 @@ from art.evaluations.security_curve import SecurityCurve
 from art.metrics.privacy import get_roc_for_fpr, get_roc_for_multi_fprs
 
 from tests.compatibility.probabilities import as_probabilities
-from tests.compatibility.table import CLASS, LOSS, QUIET, Case, Table
+from tests.compatibility.table import CLASS, LOSS, QUIET, SHAPES, Case, Table
 
 TABLE = Table()
 FAMILY = "Metrics and evaluation"
@@ -31,14 +31,14 @@ def sensitivity(case: Case) -> None:
     assert not metrics.loss_gradient_check(case.classifier, case.x, case.y, **QUIET)[:, 1:].any()
 
 
-@TABLE.row("clever", FAMILY, "clever", "clever_t", "clever_u", gradient=[CLASS])
+@TABLE.row("clever", FAMILY, "clever", "clever_t", "clever_u", gradient=[CLASS], no_effect=SHAPES)
 def clever(case: Case) -> None:
     target = int((case.labels[0] + 1) % 10)
     assert metrics.clever_t(case.classifier, case.x[0], target, 3, 3, 2.0, norm=2, pool_factor=2) >= 0
     assert metrics.clever_u(case.classifier, case.x[0], 2, 2, 2.0, norm=2, pool_factor=2, **QUIET) >= 0
 
 
-@TABLE.row("PDTP", FAMILY, "PDTP", "SHAPr", "wasserstein_distance")
+@TABLE.row("PDTP", FAMILY, "PDTP", "SHAPr", "wasserstein_distance", no_effect=SHAPES)
 def privacy(case: Case) -> None:
     other = case.classifier.clone_for_refitting()
     scores, *_ = metrics.PDTP(

@@ -19,7 +19,7 @@ HEAD = """# What works of ART
 This page is made from the table that drives the tests: every row is run on a trained spiking network, on images
 (N, C, H, W) and on event frames (N, T, C, H, W), and its effect is asserted: a white-box attack leaves
 little or no accuracy, a black-box attack changes predictions, and an attack that returns its inputs fails the test.
-Where no effect is asserted, the note says so, and why. ART 1.20.1, torch 2.13 to 2.15.
+Where no effect is asserted, the note says so, and why, or what is asserted instead. ART 1.20.1, torch 2.13 to 2.15.
 
 **Gradient** says by which path a class takes gradients of the input; the tests measure it, and compare the gradients
 with the rule's, also those that go through the gradients of parameters. `model` is autograd through

@@ -31,6 +31,10 @@ ART_REFUSES = "ART refuses"
 MISREADS = "misreads"
 
 
+# What rows say that assert no effect.
+SHAPES = "only the shape and kind of its answers are asserted"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Item:
     """A row: one class of ART, or a few of its options, on a classifier.
@@ -49,7 +53,7 @@ class Item:
         events_fail: The same on event frames; with ART_REFUSES, what ART says.
         misreads: Where ART runs on event frames, taking their axes for others: asserts so.
         second_order: Whether its gradients of inputs are second derivatives, through those of parameters.
-        no_effect: Why examples may be what the inputs were; empty where the row asserts an effect.
+        no_effect: Why examples may be what the inputs were, or what is asserted instead; empty where an effect is.
         needs: Packages beyond art_snn's own.
         note: What a user should know.
         slow: Left out of the default test run.
