@@ -90,16 +90,11 @@ def set_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
     """
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    if found != expected:
-        wrong = [f"{name} is missing" for name in expected if name not in found]
-        wrong += [f"{name} is not in the network" for name in found if name not in expected]
-        wrong += [
-            f"{name} has shape {found[name]}, not {shape}"
-            for name, shape in expected.items()
-            if found.get(name, shape) != shape
-        ]
+    wrong = [name for name in (expected | found) if found.get(name) != expected.get(name)]
+    if wrong:
+        texts = [f"{n} has shape {found.get(n, 'none')}, not {expected.get(n, 'none')}" for n in wrong[:3]]
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ValueError(f"{path} holds the weights of another network: {'; '.join(wrong[:3])}{more}")
+        raise ValueError(f"{path} holds the weights of another network: {'; '.join(texts)}{more}")
     network.load_state_dict(state)
 
 

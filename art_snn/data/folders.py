@@ -1,4 +1,4 @@
-"""Folders of images, one subfolder a class."""
+"""Folders of images, one subfolder per class."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def load_image_folder(path: Path, *, image_size: int = 32, verbose: bool = False
         _check_classes(path)
         x, y, names = _read(path, image_size, verbose)
         if np.bincount(y, minlength=len(names)).min() < 2 or len(y) < 5 * len(names):
-            raise DataError(f"{str(path)!r} has too few images to split: give five a class, or train/ and test/")
+            raise DataError(f"{str(path)!r} has too few images to split: give five per class, or train/ and test/")
         return stratified(x, y, 0.2), names
     if train is None or test is None:
         missing = path / (_TRAIN if train is None else _TEST)[0]
@@ -49,7 +49,7 @@ def load_image_folder(path: Path, *, image_size: int = 32, verbose: bool = False
     x_test, y_test, others = _read(test, image_size, verbose)
     if names != others:
         differing = ", ".join(sorted(set(names) ^ set(others)))
-        raise DataError(f"train/ and test/ of {str(path)!r} have not the same classes; only in one: {differing}")
+        raise DataError(f"train/ and test/ of {str(path)!r} do not have the same classes; only in one: {differing}")
     return Split(x_train, y_train, x_test, y_test), names
 
 

@@ -1,4 +1,4 @@
-"""Random changes of training inputs, a sample at a time and the same for all its time-steps."""
+"""Random changes of training inputs, sample by sample and the same for all time-steps of a sample."""
 
 from __future__ import annotations
 

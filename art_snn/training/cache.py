@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 def train_cached(
     recipe: Recipe, data: Split, *, device_type: str = "gpu", verbose: bool = False
 ) -> tuple[PyTorchSNNClassifier, bool]:
-    """Return a trained classifier from the cache folder, or train it there; a damaged entry is trained anew.
+    """Return a trained classifier from the cache folder, or train it there; a damaged entry is trained again.
 
     The network has the ordinary layout in memory, which some of ART's classes need.
 

@@ -25,52 +25,48 @@ class LossSettings:
 
     Attributes:
         eps: Largest change of a pixel (L-infinity), in units of the input, > 0.
-        eps_step: Step of PGD, > 0.
+        eps_step: Step of PGD, > 0; None for eps / 2.
         max_iter: Steps of PGD, >= 1.
         beta: Weight of TRADES' second term, > 0.
         mixed_precision: Take the loss's passes in bfloat16 where that is safe; the attacks stay in float32.
     """
 
     eps: float
-    eps_step: float
+    eps_step: float | None = None
     max_iter: int = 3
     beta: float = 6.0
     mixed_precision: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("eps", "eps_step", "beta"):
-            check_positive(name, getattr(self, name))
+        check_positive("eps", self.eps)
+        if self.eps_step is None:
+            object.__setattr__(self, "eps_step", self.eps / 2)
+        check_positive("eps_step", self.eps_step)  # type: ignore[arg-type]
+        check_positive("beta", self.beta)
         check_count("max_iter", self.max_iter)
 
 
-Defence = Callable[[PyTorchSNNClassifier, np.ndarray, np.ndarray, LossSettings], tuple[Tensor, Tensor]]
+Loss = tuple[Tensor, Tensor]  # with the logits that it is of
+Defence = Callable[[PyTorchSNNClassifier, np.ndarray, np.ndarray, LossSettings], Loss]
 
 
-def clean(
-    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings
-) -> tuple[Tensor, Tensor]:
+def clean(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
     """Return loss and logits of the clean inputs: no defence."""
     return _cross_entropy(classifier, x, y, settings)
 
 
-def fgsm(
-    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings
-) -> tuple[Tensor, Tensor]:
+def fgsm(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
     """Return loss and logits of FGSM's examples alone (Goodfellow et al., ICLR 2015)."""
     examples = FGSM(eps=settings.eps).make(classifier, batch_size=32).generate(x, y)
     return _cross_entropy(classifier, examples, y, settings)
 
 
-def madry_pgd(
-    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings
-) -> tuple[Tensor, Tensor]:
+def madry_pgd(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
     """Return loss and logits of PGD's examples alone, from one random start (Madry et al., ICLR 2018)."""
     return _cross_entropy(classifier, _pgd(classifier, x, y, settings), y, settings)
 
 
-def trades(
-    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings
-) -> tuple[Tensor, Tensor]:
+def trades(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
     """Return TRADES' loss and the logits of PGD's examples (Zhang et al., ICML 2019).
 
     The loss is ``CE(clean) + beta * KL(clean || adversarial)``. The examples are PGD's on the cross-entropy, as in
@@ -85,9 +81,7 @@ def trades(
     return loss + settings.beta * divergence, logits
 
 
-def fbf(
-    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings
-) -> tuple[Tensor, Tensor]:
+def fbf(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
     """Return loss and logits of "Fast is better than free" examples (Wong et al., ICLR 2020).
 
     One step of 1.25 eps from a random point of the eps-ball, clipped to the ball.
@@ -110,9 +104,7 @@ def _clip(classifier: PyTorchSNNClassifier, x: np.ndarray) -> np.ndarray:
     return x if classifier.clip_values is None else np.clip(x, *classifier.clip_values)
 
 
-def _cross_entropy(
-    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings
-) -> tuple[Tensor, Tensor]:
+def _cross_entropy(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
     logits = _logits(classifier, x, settings)
     return nn.functional.cross_entropy(logits, torch.from_numpy(y).to(logits.device)), logits
 

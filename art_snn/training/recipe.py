@@ -164,14 +164,7 @@ class Recipe:
     @property
     def loss_settings(self) -> LossSettings:
         """What the losses of the training need."""
-        step = self.eps / 2 if self.eps_step is None else self.eps_step
-        return LossSettings(
-            eps=self.eps,
-            eps_step=step,
-            max_iter=self.max_iter,
-            beta=self.beta,
-            mixed_precision=self.mixed_precision,
-        )
+        return LossSettings(**{field.name: getattr(self, field.name) for field in fields(LossSettings)})
 
     @property
     def gradient_rule(self) -> GradientRule:

@@ -124,7 +124,7 @@ def test_bad_folders_are_named(tmp_path, torchvision, capsys):
     make_shades(half / "train", {"a": 2, "b": 2})
     assert "test' is missing" in message(half)
     make_shades(half / "test", {"a": 2, "c": 2})
-    assert "have not the same classes; only in one: b, c" in message(half)
+    assert "do not have the same classes; only in one: b, c" in message(half)
     empty = tmp_path / "empty"
     make_shades(empty, {"a": 6, "b": 6})
     (empty / "c").mkdir()

@@ -49,16 +49,10 @@ _Build = TypeVar("_Build", bound=Callable[..., SpikingNetwork])
 def register_architecture(
     title: str, *, events: bool = False, fixed_shape: tuple[int, int, int] | None = None, multiple: int = 1
 ) -> Callable[[_Build], _Build]:
-    """Make a builder available by its name; a decorator.
+    """Make a builder available by its name, with the other fields of its `Architecture`; a decorator.
 
     The builder takes ``nb_classes`` and options of its neurons, such as ``decay``, and is given ``time_steps``,
     ``in_channels``, ``image_size``, ``width``, ``mean`` and ``std`` if its signature names them.
-
-    Args:
-        title: What tables call the network.
-        events: Whether it takes event frames.
-        fixed_shape: The only shape (C, H, W) that it takes; None for any.
-        multiple: What height and width must be multiples of, >= 1.
 
     Raises:
         ValueError: The name is another builder's.
