@@ -1,9 +1,7 @@
 """Data sets as arrays, with fixed splits."""
 
-from art_snn.data.cifar import load_cifar
-from art_snn.data.digits import load_digits
-from art_snn.data.folders import load_image_folder
 from art_snn.data.frames import Framing, load_event_frames, to_frames
+from art_snn.data.images import load_cifar, load_digits, load_image_folder
 from art_snn.data.recordings import Recordings, from_tonic, read_nmnist, read_npz, write_npz
 from art_snn.data.sources import Source, register_source, source
 from art_snn.data.split import Split, stratified, stratified_part

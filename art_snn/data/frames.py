@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,31 +86,21 @@ def _all_at_once(recordings: Recordings, order: np.ndarray, framing: Framing, ve
 def _one_by_one(recordings: Recordings, order: np.ndarray, framing: Framing, verbose: bool) -> Iterator[np.ndarray]:
     """Yield each recording's frames (T, polarities, H, W), in the given order of recordings."""
     width, height, polarities = recordings.sensor_size
-    shape = (framing.time_steps, polarities, height, width)
+    shape, last = (framing.time_steps, polarities, height, width), framing.time_steps - 1
+    size: tuple[int, ...] = framing.shape(recordings.sensor_size)[-2:]
     for i in tqdm(order, desc="Frames", unit="recording", disable=not verbose):
         part = slice(recordings.offsets[i], recordings.offsets[i + 1])
         x, y, p, t = (column[part].astype(np.int64) for column in recordings[:4])
-        index = ((_steps(t, framing) * polarities + p) * height + y) * width + x
+        if framing.split_by == "number":
+            step = np.arange(len(t)) // max(len(t) // framing.time_steps, 1)
+        else:
+            step = (t - t[0]) * framing.time_steps // max(int(t[-1] - t[0]), 1)
+        index = ((np.minimum(step, last) * polarities + p) * height + y) * width + x
         counts = np.bincount(index, minlength=math.prod(shape)).reshape(shape).astype(np.float32)
-        yield _resized(counts, framing.shape(recordings.sensor_size)[-2:])
-
-
-def _steps(t: np.ndarray, framing: Framing) -> np.ndarray:
-    """Return the time-step of each of a recording's events."""
-    last = framing.time_steps - 1
-    if framing.split_by == "number":
-        return np.minimum(np.arange(len(t)) // max(len(t) // framing.time_steps, 1), last)
-    span = max(int(t[-1] - t[0]), 1)
-    return np.minimum((t - t[0]) * framing.time_steps // span, last)
-
-
-def _resized(counts: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    if counts.shape[-2:] == size:
-        return counts
-    out = functional.interpolate(
-        torch.from_numpy(counts), size=size, mode="bilinear", align_corners=False, antialias=True
-    )
-    return out.clamp_(min=0).numpy()
+        if counts.shape[-2:] != size:
+            options: Any = {"mode": "bilinear", "align_corners": False, "antialias": True}
+            counts = functional.interpolate(torch.from_numpy(counts), size, **options).clamp_(min=0).numpy()
+        yield counts
 
 
 def load_event_frames(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,15 +14,17 @@ from tqdm.auto import tqdm
 from art_snn.errors import DataError
 from art_snn.files import write_atomic
 
-NMNIST_SIDE = 34
 _EVENTS = ("x", "y", "p", "t_us")
 _REQUIRED = (*_EVENTS, "offsets", "labels", "sensor_size")
 # No event camera is larger; what a damaged entry asks for would not fit the memory.
 _LARGEST = (4096, 4096, 2)
 # Beyond nine years a clock is damaged; up to here, times multiplied by a number of frames fit 64 bits.
 _LONGEST_US = 2**48
+_NMNIST_SENSOR = (34, 34, 2)
 # An address that no pixel has says that the 23-bit clock passed another 2**13 us.
 _NMNIST_OVERFLOW_ROW, _NMNIST_OVERFLOW_US = 240, 2**13
+# A recording: what begins a sentence about it, its x, y, p and t, and its class.
+_Part = tuple[str, dict[str, np.ndarray], int]
 
 
 class Recordings(NamedTuple):
@@ -51,7 +53,6 @@ class Recordings(NamedTuple):
     sensor_size: tuple[int, int, int]
 
     def __len__(self) -> int:
-        """Return the number of recordings."""
         return len(self.labels)
 
 
@@ -68,23 +69,17 @@ def read_npz(path: Path) -> Recordings:
     if not path.is_file():
         raise DataError(f"no event file {str(path)!r}")
     arrays = _read_arrays(path)
-    missing = [name for name in _REQUIRED if name not in arrays]
-    if missing:
-        raise DataError(f"{path} lacks the arrays {', '.join(missing)}")
     source = f"{path} is damaged"
     sensor_size = _sensor_size(arrays.pop("sensor_size"), source)
     for name, values in arrays.items():
         if values.ndim != 1 or values.dtype.kind not in ("biu" if name in ("p", "is_test") else "iu"):
-            raise DataError(
-                f"{source}: {name} has dtype {values.dtype} and shape {values.shape}; "
-                "whole numbers in one dimension are needed"
-            )
+            kind = f"dtype {values.dtype} and shape {values.shape}"
+            raise DataError(f"{source}: {name} has {kind}; whole numbers in one dimension are needed")
     labels, offsets = arrays["labels"].astype(np.int64), arrays["offsets"].astype(np.int64)
     _check_parts(arrays, labels, offsets, source)
     for i, (start, stop) in enumerate(pairwise(offsets)):
-        fault = _fault({name: arrays[name][start:stop] for name in _EVENTS}, sensor_size)
-        if fault:
-            raise DataError(f"{source}: recording {i} has {fault}")
+        events = {name: arrays[name][start:stop] for name in _EVENTS}
+        _check_events(events, sensor_size, f"{source}: recording {i} has")
     is_test = arrays["is_test"].astype(bool) if "is_test" in arrays else None
     x, y, p, t = (arrays[name] for name in _EVENTS)
     return Recordings(x, y, p, t, offsets, labels, is_test, sensor_size)
@@ -128,23 +123,23 @@ def read_nmnist(folder: Path, *, verbose: bool = False) -> Recordings:
     files = sorted(folder.glob("T*/[0-9]/*.bin"))
     if not files:
         raise DataError(f"no N-MNIST recordings in {str(folder)!r}; give the folder with Train/<digit>/*.bin")
-    events = _Events((NMNIST_SIDE, NMNIST_SIDE, 2))
-    for file in tqdm(files, desc="Reading N-MNIST", disable=not verbose):
-        raw = np.frombuffer(file.read_bytes(), dtype=np.uint8)
-        if len(raw) == 0 or len(raw) % 5:
-            raise DataError(f"{file} is damaged: {len(raw)} bytes, and an event has 5")
-        x, y, high, middle, low = raw.reshape(-1, 5).astype(np.int64).T
-        t = ((high & 127) << 16) | (middle << 8) | low
-        overflow = y == _NMNIST_OVERFLOW_ROW
-        t += _NMNIST_OVERFLOW_US * np.cumsum(overflow)
-        kept = ~overflow
-        if not kept.any():
-            raise DataError(f"{file} holds no event")
-        events.append({"x": x[kept], "y": y[kept], "p": high[kept] >> 7, "t": t[kept]}, f"{file} is damaged: it")
-    return events.joined(
-        labels=[int(file.parent.name) for file in files],
-        is_test=np.array([file.parent.parent.name.lower() == "test" for file in files]),
-    )
+    parts = (_nmnist_part(file) for file in tqdm(files, desc="Reading N-MNIST", disable=not verbose))
+    is_test = np.array([file.parent.parent.name.lower() == "test" for file in files])
+    return _joined(parts, _NMNIST_SENSOR, is_test)
+
+
+def _nmnist_part(file: Path) -> _Part:
+    raw = np.frombuffer(file.read_bytes(), dtype=np.uint8)
+    if len(raw) == 0 or len(raw) % 5:
+        raise DataError(f"{file} is damaged: {len(raw)} bytes, and an event has 5")
+    x, y, high, middle, low = raw.reshape(-1, 5).astype(np.int64).T
+    overflow = y == _NMNIST_OVERFLOW_ROW
+    t = (((high & 127) << 16) | (middle << 8) | low) + _NMNIST_OVERFLOW_US * np.cumsum(overflow)
+    kept = ~overflow
+    if not kept.any():
+        raise DataError(f"{file} holds no event")
+    events = {"x": x[kept], "y": y[kept], "p": high[kept] >> 7, "t": t[kept]}
+    return f"{file} is damaged: it", events, int(file.parent.name)
 
 
 def from_tonic(dataset: Any, *, is_test: bool | None = None, verbose: bool = False) -> Recordings:
@@ -160,61 +155,50 @@ def from_tonic(dataset: Any, *, is_test: bool | None = None, verbose: bool = Fal
         DataError: An item is something else or damaged, or the data set is empty.
     """
     name = type(dataset).__name__
-    events = _Events(_sensor_size(getattr(dataset, "sensor_size", None), name))
-    labels = []
-    for i in tqdm(range(len(dataset)), desc=f"Reading {name}", disable=not verbose):
-        found, label = dataset[i]
-        fields = getattr(getattr(found, "dtype", None), "names", None) or ()
-        if not {"x", "y", "t", "p"} <= set(fields):
-            raise DataError(f"{name}[{i}] has no events with x, y, t, p; load the tonic data set without transforms")
-        if len(found) == 0:
-            raise DataError(f"{name}[{i}] holds no event")
-        columns = {field: np.asarray(found[field]) for field in ("x", "y", "p", "t")}
-        for field, values in columns.items():
-            if values.dtype.kind not in "biu":
-                raise DataError(f"{name}[{i}] has {field} of dtype {values.dtype}; whole numbers are needed")
-        events.append(columns, f"{name}[{i}]")
-        try:
-            labels.append(int(label))
-        except (TypeError, ValueError):
-            labels.append(-1)
-        if labels[-1] < 0:
-            raise DataError(f"{name}[{i}] has the label {label!r}; a whole number >= 0 is needed")
-    if not labels:
+    sensor_size = _sensor_size(getattr(dataset, "sensor_size", None), name)
+    if len(dataset) == 0:
         raise DataError(f"{name} is empty")
-    return events.joined(labels, None if is_test is None else np.full(len(labels), is_test))
+    numbers = tqdm(range(len(dataset)), desc=f"Reading {name}", disable=not verbose)
+    parts = (_tonic_part(f"{name}[{i}]", *dataset[i]) for i in numbers)
+    return _joined(parts, sensor_size, None if is_test is None else np.full(len(dataset), is_test))
 
 
-class _Events:
-    """Events of recording after recording, each column in the narrowest dtype that holds it, and never twice."""
+def _tonic_part(owner: str, events: Any, label: Any) -> _Part:
+    fields = getattr(getattr(events, "dtype", None), "names", None) or ()
+    if not {"x", "y", "t", "p"} <= set(fields):
+        raise DataError(f"{owner} has no events with x, y, t, p; load the tonic data set without transforms")
+    if len(events) == 0:
+        raise DataError(f"{owner} holds no event")
+    columns = {field: np.asarray(events[field]) for field in ("x", "y", "p", "t")}
+    for field, values in columns.items():
+        if values.dtype.kind not in "biu":
+            raise DataError(f"{owner} has {field} of dtype {values.dtype}; whole numbers are needed")
+    try:
+        number = int(label)
+    except (TypeError, ValueError):
+        number = -1
+    if number < 0:
+        raise DataError(f"{owner} has the label {label!r}; a whole number >= 0 is needed")
+    return owner, columns, number
 
-    def __init__(self, sensor_size: tuple[int, int, int]) -> None:
-        self._sensor_size = sensor_size
-        self._dtypes = [*(np.min_scalar_type(side - 1) for side in sensor_size), np.dtype(np.uint32)]
-        self._columns = [bytearray() for _ in self._dtypes]  # grow in place, unlike arrays
-        self._offsets = [0]
 
-    def append(self, events: Mapping[str, np.ndarray], owner: str) -> None:
-        """Take over one recording's x, y, p and t; raise DataError, "``owner`` has ...", if they cannot be."""
-        fault = _fault(events, self._sensor_size)
-        if fault:
-            raise DataError(f"{owner} has {fault}")
+def _joined(parts: Iterable[_Part], sensor_size: tuple[int, int, int], is_test: np.ndarray | None) -> Recordings:
+    """Return checked recordings, each column in the narrowest dtype that holds it, and never twice in memory."""
+    dtypes = [*(np.min_scalar_type(side - 1) for side in sensor_size), np.dtype(np.uint32)]
+    columns = [bytearray() for _ in dtypes]  # grow in place, unlike arrays
+    offsets, labels = [0], []
+    for owner, events, label in parts:
+        _check_events(events, sensor_size, f"{owner} has")
         times = events["t"]
-        if self._dtypes[-1] == np.uint32 and (times[0] < 0 or times[-1] >= 2**32):
-            self._columns[-1] = bytearray(self._arrays()[-1].astype(np.int64).tobytes())
-            self._dtypes[-1] = np.dtype(np.int64)
-        for column, dtype, values in zip(self._columns, self._dtypes, events.values(), strict=True):
+        if dtypes[-1] == np.uint32 and (times[0] < 0 or times[-1] >= 2**32):
+            columns[-1] = bytearray(np.frombuffer(columns[-1], np.uint32).astype(np.int64).tobytes())
+            dtypes[-1] = np.dtype(np.int64)
+        for column, dtype, values in zip(columns, dtypes, events.values(), strict=True):
             column += values.astype(dtype).tobytes()
-        self._offsets.append(self._offsets[-1] + len(times))
-
-    def joined(self, labels: Sequence[int], is_test: np.ndarray | None) -> Recordings:
-        """Return all recordings."""
-        x, y, p, t = self._arrays()
-        offsets, targets = np.array(self._offsets, dtype=np.int64), np.array(labels, dtype=np.int64)
-        return Recordings(x, y, p, t, offsets, targets, is_test, self._sensor_size)
-
-    def _arrays(self) -> list[np.ndarray]:
-        return [np.frombuffer(column, dtype) for column, dtype in zip(self._columns, self._dtypes, strict=True)]
+        offsets.append(offsets[-1] + len(times))
+        labels.append(label)
+    x, y, p, t = (np.frombuffer(column, dtype) for column, dtype in zip(columns, dtypes, strict=True))
+    return Recordings(x, y, p, t, np.array(offsets, np.int64), np.array(labels, np.int64), is_test, sensor_size)
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -233,16 +217,17 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
                     arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
             except Exception as error:
                 raise DataError(f"{path} is damaged: {name} cannot be read: {error!r}") from None
+    missing = [name for name in _REQUIRED if name not in arrays]
+    if missing:
+        raise DataError(f"{path} lacks the arrays {', '.join(missing)}")
     return arrays
 
 
 def _sensor_size(value: Any, source: str) -> tuple[int, int, int]:
     sides = np.asarray(value)
     if sides.shape != (3,) or sides.dtype.kind not in "iu" or (sides < 1).any() or (sides > _LARGEST).any():
-        raise DataError(
-            f"{source}: sensor_size is {sides.tolist()}; "
-            f"width, height (1 to {_LARGEST[0]}) and polarities (1 or 2) are needed"
-        )
+        needed = f"width, height (1 to {_LARGEST[0]}) and polarities (1 or 2) are needed"
+        raise DataError(f"{source}: sensor_size is {sides.tolist()}; {needed}")
     width, height, polarities = sides.tolist()
     return width, height, polarities
 
@@ -271,16 +256,15 @@ def _check_parts(arrays: Mapping[str, np.ndarray], labels: np.ndarray, offsets: 
         raise DataError(f"{source}: is_test has entries other than 0 and 1")
 
 
-def _fault(events: Mapping[str, np.ndarray], sensor_size: tuple[int, int, int]) -> str | None:
-    """Return what is wrong with one recording's columns, rows, polarities and times; None if nothing is."""
+def _check_events(events: Mapping[str, np.ndarray], sensor_size: tuple[int, int, int], source: str) -> None:
+    """Raise DataError unless one recording's columns, rows, polarities and times are those of a sensor and a clock."""
     field, times = list(events.items())[-1]
     for (name, values), side in zip(events.items(), sensor_size, strict=False):
         if values.min() < 0 or values.max() >= side:
             wrong = values[(values < 0) | (values >= side)][0]
-            return f"{name}={int(wrong)}, outside 0 to {side - 1}"
+            raise DataError(f"{source} {name}={int(wrong)}, outside 0 to {side - 1}")
     if (times[1:] < times[:-1]).any():
         i = int(np.argmax(times[1:] < times[:-1]))
-        return f"{field} going back from {times[i]} to {times[i + 1]}"
+        raise DataError(f"{source} {field} going back from {times[i]} to {times[i + 1]}")
     if int(times[-1]) - int(times[0]) > _LONGEST_US:
-        return f"{field} from {times[0]} to {times[-1]}, longer than {_LONGEST_US} us"
-    return None
+        raise DataError(f"{source} {field} from {times[0]} to {times[-1]}, longer than {_LONGEST_US} us")

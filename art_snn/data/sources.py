@@ -11,10 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from art_snn.data.cifar import FOLDERS, load_cifar
-from art_snn.data.digits import load_digits
-from art_snn.data.folders import load_image_folder
 from art_snn.data.frames import Framing, load_event_frames
+from art_snn.data.images import load_cifar, load_digits, load_image_folder
 from art_snn.data.split import Split
 from art_snn.errors import DataError
 from art_snn.files import cache_folder
@@ -63,20 +61,10 @@ class Source(ABC):
 
     @abstractmethod
     def load(self, framing: Framing, *, test_share: float | None = None, verbose: bool = False) -> Split:
-        """Load the data set.
-
-        Args:
-            framing: Size of the inputs, where it can be chosen, and how recordings are cut.
-            test_share: Share of event recordings to test on, in (0, 1); None for the source's own split.
-            verbose: Show progress.
-
-        Raises:
-            DataError: The data are missing or damaged.
-        """
+        """Load the data set, of event recordings a new split if ``test_share`` is given; raise DataError on damage."""
 
 
 _KINDS: list[type[Source]] = []
-
 _Kind = TypeVar("_Kind", bound=type[Source])
 
 
@@ -88,24 +76,19 @@ def register_source(kind: _Kind) -> _Kind:
 
 def source(data: str) -> Source:
     """Return the data set that a user wrote; what is unknown is taken for a folder of images."""
-    return next((kind for kind in _KINDS if kind.takes(data)), ImageFolder)(data)
+    return next((kind for kind in _KINDS if kind.takes(data)), _ImageFolder)(data)
 
 
 def absolute(data: str) -> str:
-    """Return a data set's name, or its absolute path.
-
-    Raises:
-        DataError: It is neither a known name nor a folder or file, or a folder with torchvision's files of CIFAR.
-    """
+    """Return a data set's name, or its absolute path; raise DataError where it is no data set."""
     kind, path = source(data), Path(data)
     if kind.name:
         return data
-    for cifar in (CIFAR10, CIFAR100):
-        files = FOLDERS[cifar.name]
-        if path.name == files or (path / files).is_dir():
-            kept = str(_cifar_folder() / files)
+    for cifar in (_CIFAR10, _CIFAR100):
+        if path.name == cifar.files or (path / cifar.files).is_dir():
             raise DataError(
-                f"{data!r} holds torchvision's files of {cifar.title}; write {cifar.name!r}, which reads {kept!r}"
+                f"{data!r} holds torchvision's files of {cifar.title}; write {cifar.name!r}, which reads "
+                f"{str(_cifar_folder() / cifar.files)!r}"
             )
     if not (path.exists() and kind.takes(data)):
         names = ", ".join(repr(known.name) for known in _KINDS if known.name)
@@ -113,27 +96,21 @@ def absolute(data: str) -> str:
     return str(path.resolve())
 
 
-def _cifar_folder() -> Path:
-    return cache_folder() / "torchvision"
-
-
 @register_source
-class ImageFolder(Source):
+class _ImageFolder(Source):
     """A folder of images, one subfolder per class."""
 
     @classmethod
     def takes(cls, data: str) -> bool:
-        """Say whether it is a folder."""
         return Path(data).is_dir()
 
     def load(self, framing: Framing, *, test_share: float | None = None, verbose: bool = False) -> Split:
-        """Load the images; see `art_snn.data.load_image_folder`."""
         return load_image_folder(Path(self.data), image_size=framing.image_size or self.image_size, verbose=verbose)[0]
 
 
 @register_source
-class EventArchive(Source):
-    """Event recordings in one NumPy archive."""
+class _EventArchive(Source):
+    """Event recordings in one NumPy archive, ``*.npz``."""
 
     events = True
     image_size = 48
@@ -141,49 +118,51 @@ class EventArchive(Source):
 
     @classmethod
     def takes(cls, data: str) -> bool:
-        """Say whether it is called ``*.npz``."""
         return Path(data).suffix == ".npz"
 
     def load(self, framing: Framing, *, test_share: float | None = None, verbose: bool = False) -> Split:
-        """Load the frames; see `art_snn.data.load_event_frames`."""
         return load_event_frames(Path(self.data), framing, test_share=test_share, verbose=verbose)
 
 
 @register_source
-class NMNIST(EventArchive):
+class _NMNIST(_EventArchive):
     """The folder of N-MNIST's own files."""
 
     @classmethod
     def takes(cls, data: str) -> bool:
-        """Say whether such files are in it."""
         return any(Path(data).glob("T*/[0-9]/*.bin"))
 
 
+def _cifar_folder() -> Path:
+    return cache_folder() / "torchvision"
+
+
 @register_source
-class CIFAR100(Source):
+class _CIFAR100(Source):
     """CIFAR-100, in the cache folder; downloaded if missing."""
 
     name = "cifar100"
     title = "CIFAR-100"
+    files = "cifar-100-python"  # torchvision's folder
     fixed_shape = (3, 32, 32)
     statistics = {"mean": (0.5071, 0.4865, 0.4409), "std": (0.2673, 0.2564, 0.2762)}  # noqa: RUF012  (a constant)
 
     def load(self, framing: Framing, *, test_share: float | None = None, verbose: bool = False) -> Split:
-        """Load it; see `art_snn.data.load_cifar`."""
         return load_cifar(self.name, _cifar_folder())
 
 
 @register_source
-class CIFAR10(CIFAR100):
-    """CIFAR-10, in the cache folder; downloaded if missing."""
+class _CIFAR10(_CIFAR100):
+    """CIFAR-10, in the same way."""
 
     name = "cifar10"
     title = "CIFAR-10"
+    files = "cifar-10-batches-py"
     statistics = {}  # noqa: RUF012
 
 
 @register_source
-class Digits(Source):
+class _Digits(Source):
     """The digits that come with scikit-learn."""
 
     name = "digits"
@@ -191,5 +170,4 @@ class Digits(Source):
     architecture = "digits_net"
 
     def load(self, framing: Framing, *, test_share: float | None = None, verbose: bool = False) -> Split:
-        """Load them; see `art_snn.data.load_digits`."""
         return load_digits()
