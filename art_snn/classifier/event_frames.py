@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ _IMAGES_ONLY = (
     "ImageSquarePadPyTorch",
     "TotalVarMin",
 )
+_FOR_IMAGES = "it is made for images (C, H, W)"
+_AS_VIDEO = "it reads five axes as video (N, C, T, H, W) and would take time for channels; give for_event_frames({}(...)) instead"
 
 
 def for_event_frames(defence: Preprocessor) -> Preprocessor:
@@ -59,7 +61,7 @@ def for_event_frames(defence: Preprocessor) -> Preprocessor:
     """
     if not isinstance(defence, Preprocessor):
         raise TypeError(f"defence must be a preprocessor of ART, got {type(defence).__name__}")
-    _refuse_images_only(defence)
+    _refuse(defence, _IMAGES_ONLY, _FOR_IMAGES)
     return _SwappedPyTorch(defence) if isinstance(defence, PreprocessorPyTorch) else _Swapped(defence)
 
 
@@ -97,8 +99,8 @@ def fitted_preprocessing(
     if takes_frames(network):
         several = [defences] if isinstance(defences, Preprocessor) else list(defences or ())
         for preprocessor in (*several, preprocessing):
-            _refuse_images_only(preprocessor)
-            _refuse_video(preprocessor)
+            _refuse(preprocessor, _IMAGES_ONLY, _FOR_IMAGES)
+            _refuse(preprocessor, _READ_VIDEO, _AS_VIDEO)
         preprocessing = _per_channel(preprocessing, None if several else input_shape, input_shape)
         # A defence may give other channels to what comes after it.
         shaped = [_per_channel(defence, None if i else input_shape, input_shape) for i, defence in enumerate(several)]
@@ -108,28 +110,16 @@ def fitted_preprocessing(
     return preprocessing, defences
 
 
-def _refuse_images_only(preprocessor: Any) -> None:
+def _refuse(preprocessor: Any, names: Container[str], reason: str) -> None:
     name = type(preprocessor).__name__
-    if name in _IMAGES_ONLY:
-        raise UnsupportedInputError(f"{name} cannot take event frames (N, T, C, H, W): it is made for images (C, H, W)")
-
-
-def _refuse_video(preprocessor: Any) -> None:
-    name = type(preprocessor).__name__
-    if name in _READ_VIDEO:
-        raise UnsupportedInputError(
-            f"{name} cannot take event frames (N, T, C, H, W): it reads five axes as video (N, C, T, H, W) and "
-            f"would take time for channels; give for_event_frames({name}(...)) instead"
-        )
+    if name in names:
+        raise UnsupportedInputError(f"{name} cannot take event frames (N, T, C, H, W): {reason.format(name)}")
 
 
 def _per_channel(preprocessor: Any, known: tuple[int, ...] | None, input_shape: tuple[int, ...]) -> Any:
     """Return a pair or a standardisation of ART with vectors as (C, 1, ...), and anything else as it is.
 
-    Args:
-        preprocessor: What to look at.
-        known: Shape that mean and std have to broadcast to, if that is known.
-        input_shape: (T, C, ...); its rank is used.
+    Mean and std have to broadcast to the shape ``known``, unless it is None; of ``input_shape`` the rank is used.
     """
     if isinstance(preprocessor, tuple):
         mean, std = preprocessor

@@ -14,7 +14,7 @@ from art_snn.snn.dynamics import NeuronParams, NeuronState, charge, empty_sequen
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import Forward, tapped
 
-# Rows (steps x samples) that are put through the body at once. More costs memory, fewer leave cores idle.
+# Rows (steps x samples) that are put through the body at the same time. More costs memory, fewer leave cores idle.
 ROWS_CPU = 64
 ROWS_ACCELERATOR = 1024
 
@@ -203,7 +203,7 @@ def _run(
 
 
 def _chunk(network: SequenceModel, x_seq: Tensor) -> int:
-    """Return the number of steps to run at once."""
+    """Return the number of steps to run at the same time."""
     time_steps, batch = x_seq.shape[:2]
     if not (isinstance(network.body, nn.Module) and is_time_blind(network.body)):
         return time_steps

@@ -122,9 +122,9 @@ def replay(network: SequenceModel, x_seq: Tensor, rule: RateRule, recording: Rec
         return taps[name]
 
     if len(x_seq) > 1:
-        found = obstacles(network, x_seq, 10 * tolerance(x_seq))
-        if found:
-            return Replay(None, found)
+        places = obstacles(network, x_seq, 10 * tolerance(x_seq))
+        if places:
+            return Replay(None, places)
     try:
         with tapped(network, make_tap):
             replayed = network.readout(network.body(x_seq.mean(0, keepdim=True)))

@@ -45,7 +45,7 @@ def is_time_blind(body: nn.Module) -> bool:
     """Say whether a body may be run a few steps at a time, neurons carrying their state over.
 
     It may if it is made of the containers above, spiking layers, and torch's own layers that cannot tell time-steps
-    apart. Anything else (a module of the user's own, recurrence, attention) gets the whole sequence at once.
+    apart. Anything else (a module of the user's own, recurrence, attention) gets the whole sequence.
     """
     return all(
         type(module) in (SpikingSequential, Residual, Normalize, nn.Sequential)
