@@ -47,21 +47,7 @@ def resnet17(
     Source: Bu et al., "Rate Gradient Approximation Attack Threats Deep Spiking Neural Networks" (CVPR 2023), and its
     code; 15 convolutions and 2 linear layers make 17.
 
-    Args:
-        time_steps: T of the direct encoding, >= 1.
-        nb_classes: K, >= 2.
-        in_channels: Channels of the input, >= 1.
-        image_size: Height and width of the input, a multiple of 8.
-        mean: Mean of each channel; CIFAR-10's by default.
-        std: Standard deviation of each channel; CIFAR-10's by default.
-        encoder: Another encoder than direct encoding; ``time_steps`` is unused then.
-        **neuron: Options of the neurons: ``decay``, ``threshold``, ``reset`` and others of `make_neuron`.
-
-    Returns:
-        A network from images (N, C, H, W) in [0, 1] to logits (N, K), in training mode.
-
-    Raises:
-        ValueError: A value is out of its range.
+    Arguments, result and errors are those of `vgg11`.
     """
     check_shape(nb_classes, in_channels, image_size, 8)
     check_channels(mean, in_channels)

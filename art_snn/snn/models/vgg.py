@@ -83,20 +83,7 @@ def vgg_small(
     Every convolution is 3x3 with batch norm and LIF neurons, A averages 2x2. The first layer brings pixels to [-2, 2].
     It is narrow there, since most of the time goes to the neurons of the first layer.
 
-    Args:
-        time_steps: T of the direct encoding, >= 1.
-        nb_classes: K, >= 2.
-        in_channels: Channels of the input, >= 1.
-        image_size: Height and width of the input, a multiple of 8.
-        width: Channels of the first layer, w, >= 1.
-        encoder: Another encoder than direct encoding; ``time_steps`` is unused then.
-        **neuron: Options of the neurons: ``decay``, ``threshold``, ``reset`` and others of `make_neuron`.
-
-    Returns:
-        A network from images (N, C, H, W) in [0, 1] to logits (N, K), in training mode.
-
-    Raises:
-        ValueError: A value is out of its range.
+    Arguments, result and errors are those of `vgg11`; ``width`` is the number of channels of the first layer, w, >= 1.
     """
     check_shape(nb_classes, in_channels, image_size, 8)
     check_count("width", width)
