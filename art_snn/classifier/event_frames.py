@@ -37,7 +37,10 @@ _IMAGES_ONLY = (
     "TotalVarMin",
 )
 _FOR_IMAGES = "it is made for images (C, H, W)"
-_AS_VIDEO = "it reads five axes as video (N, C, T, H, W) and would take time for channels; give for_event_frames({}(...)) instead"
+_AS_VIDEO = (
+    "it reads five axes as video (N, C, T, H, W) and would take time for channels; "
+    "give for_event_frames({}(...)) instead"
+)
 
 
 def for_event_frames(defence: Preprocessor) -> Preprocessor:
