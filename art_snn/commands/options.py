@@ -27,15 +27,7 @@ class OneLineParser(argparse.ArgumentParser):
 def add_command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], int], *, summary: str, description: str
 ) -> OneLineParser:
-    """Add a command to the command line, and return the parser of its options.
-
-    Args:
-        commands: What ``add_subparsers`` returned.
-        name: Name of the command.
-        run: Runs the command; returns its exit code.
-        summary: A line for the list of commands.
-        description: What the command's own help says first.
-    """
+    """Add a command to what ``add_subparsers`` returned, and return its parser; ``run`` returns the exit code."""
     parser: OneLineParser = commands.add_parser(
         name, help=summary, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -51,11 +43,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def usage(prefix: str = "") -> Iterator[None]:
-    """Raise the block's ValueError as UsageError: a setting that comes from an option is out of its range.
-
-    Args:
-        prefix: Words to put before the message.
-    """
+    """Raise the block's ValueError, which is about an option's value, as UsageError, with words before its message."""
     try:
         yield
     except ValueError as error:
@@ -100,10 +88,9 @@ def check_writable(option: str, path: Path | None) -> None:
         return
     if path.is_dir():
         raise UsageError(f"{option} {str(path)!r} is a folder; name a file")
-    if not path.parent.is_dir():
-        raise UsageError(f"{option} {str(path)!r}: the folder {str(path.parent)!r} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"{option} {str(path)!r}: the folder {str(path.parent)!r} is not writable")
+    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        fault = "is not writable" if path.parent.is_dir() else "does not exist"
+        raise UsageError(f"{option} {str(path)!r}: the folder {str(path.parent)!r} {fault}")
 
 
 def check_folder(option: str, path: Path) -> None:

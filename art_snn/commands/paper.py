@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,7 @@ def run(options: argparse.Namespace) -> int:
     check_folder("--out", options.out)
     is_fast = options.precision == "auto" and has_fast_bfloat16(options.device)
     with usage():
-        settings = GridSettings(
-            samples=options.samples,
-            tuning_samples=options.tuning_samples,
-            tune_on_test=options.tune_on_test,
-            sweep=options.sweep,
-        )
+        settings = GridSettings(**{field.name: getattr(options, field.name) for field in fields(GridSettings)})
         experiments = paper_experiments(
             options.size,
             images=options.data,

@@ -50,19 +50,16 @@ def run_table(options: argparse.Namespace) -> int:
     """Write a table; return the exit code."""
     files = write_table(options.number, _rows(options), _out(options))
     print(files[0].read_text(encoding="utf-8"))
-    _say(files)
-    return 0
+    return _say(files)
 
 
 def run_figure(options: argparse.Namespace) -> int:
     """Draw a figure; return the exit code."""
     if options.name == "retention":
         records = renamed(read_retention(options.results), options.dataset, options.events_name)
-        _say(retention_figure(records, _out(options)))
-    else:
-        draw = gamma_figure if options.name == "gamma" else epsilon_figure
-        _say(draw(_rows(options), _out(options)))
-    return 0
+        return _say(retention_figure(records, _out(options)))
+    draw = gamma_figure if options.name == "gamma" else epsilon_figure
+    return _say(draw(_rows(options), _out(options)))
 
 
 def _rows(options: argparse.Namespace) -> list[GridRow]:
@@ -80,5 +77,6 @@ def _out(options: argparse.Namespace) -> Path:
     return folder
 
 
-def _say(files: list[Path]) -> None:
-    print("wrote " + ", ".join(str(file) for file in files))
+def _say(files: list[Path]) -> int:
+    print("wrote " + ", ".join(map(str, files)))
+    return 0

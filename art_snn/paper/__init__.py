@@ -4,8 +4,7 @@ from art_snn.paper.experiments import Experiment, paper_experiments
 from art_snn.paper.figures import epsilon_figure, gamma_figure
 from art_snn.paper.published import Published, hart_iclr2024
 from art_snn.paper.reproduction import reproduce
-from art_snn.paper.retention import RetentionRecord
-from art_snn.paper.retention_figure import retention_figure
+from art_snn.paper.retention import RetentionRecord, retention_figure
 from art_snn.paper.tables import long_table, wide_table, write_rows, write_table
 
 __all__ = [

@@ -36,8 +36,7 @@ class Experiment:
     @property
     def twin(self) -> Experiment:
         """The same experiment with the next seed: the network that black-box attacks take their gradient from."""
-        recipe = replace(self.recipe, seed=self.recipe.seed + 1)
-        return replace(self, name=f"{self.name}-twin", recipe=recipe)
+        return replace(self, name=f"{self.name}-twin", recipe=replace(self.recipe, seed=self.recipe.seed + 1))
 
     @property
     def attacks(self) -> list[Attack]:
@@ -96,18 +95,18 @@ def paper_experiments(
         "mixed_precision": mixed_precision,
     }
     experiments = [] if images is None else _on_images(_source(images, events=False), common, small, robust)
-    if events is None:
-        return experiments
-    if small:
-        common |= {"batch_size": 16, "epochs": 20 if epochs is None else epochs}
-    common["test_share"] = 0.3 if small and test_share is None else test_share
-    return experiments + _on_events(_source(events, events=True), common, small)
+    if events is not None:
+        if small:
+            common |= {"batch_size": 16, "epochs": 20 if epochs is None else epochs}
+        common["test_share"] = 0.3 if small and test_share is None else test_share
+        experiments += _on_events(_source(events, events=True), common, small)
+    return experiments
 
 
 def _source(data: str, *, events: bool) -> str:
     data = absolute(data)
     if source(data).events != events:
-        raise DataError(f"{data!r} holds images, not events" if events else f"{data!r} holds events, not images")
+        raise DataError(f"{data!r} holds {'images, not events' if events else 'events, not images'}")
     return data
 
 

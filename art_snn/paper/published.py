@@ -65,15 +65,11 @@ def hart_iclr2024() -> tuple[Published, ...]:
 
 
 def published_number(table: int, row: GridRow) -> Published | None:
-    """Return the number of a table whose setting a row has; None if there is none.
-
-    The setting is the paper's where data, network, T, lambda, reset, target, attack, size and, of PGD, the steps are.
-    """
+    """Return the number of a table for a row's data, network, T, lambda, reset, target and attack; None for none."""
     if row.width is not None or row.reset != "hard" or row.defence not in ("none", "fgsm"):
         return None
-    if row.attack == "pgd" and (row.eps_step is None or not isclose(row.eps_step, PAPER_STEP, rel_tol=1e-4)):
-        return None
-    if row.attack == "pgd" and row.max_iter != PAPER_STEPS:
+    is_papers_step = row.eps_step is not None and isclose(row.eps_step, PAPER_STEP, rel_tol=1e-4)
+    if row.attack == "pgd" and not (is_papers_step and row.max_iter == PAPER_STEPS):
         return None
     network = (row.architecture, row.time_steps, row.decay, row.defence == "fgsm")
     attack = (row.setting, row.attack, round(255 * row.eps, 4), row.rule)
@@ -87,5 +83,4 @@ def _by_setting() -> dict[tuple[Any, ...], Published]:
 
 
 def _letters(name: str) -> str:
-    """Return a name's letters and digits, in lower case."""
     return "".join(letter for letter in name.casefold() if letter.isalnum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,13 @@ from tqdm.auto import tqdm
 
 from art_snn.data import stratified_part
 from art_snn.errors import BusyError, TrainingError
-from art_snn.evaluation import Choice, GridPlan, GridRow, GridSettings, ResultStore, run_grid
+from art_snn.evaluation import Choice, GridPlan, GridRow, GridSettings, check_results, run_grid
 from art_snn.evaluation.grid import quiet_workers
 from art_snn.evaluation.plan import cells_of, prepare
 from art_snn.paper.experiments import Experiment
 from art_snn.paper.figures import epsilon_figure, gamma_figure
 from art_snn.paper.published import TABLES
-from art_snn.paper.retention import RetentionRecord, retention_records, write_retention
-from art_snn.paper.retention_figure import retention_figure
+from art_snn.paper.retention import RetentionRecord, retention_figure, retention_records, write_retention
 from art_snn.paper.tables import RULES, write_rows, write_table
 from art_snn.paper.wording import renamed
 from art_snn.training.build import make_classifier
@@ -70,28 +69,28 @@ def reproduce(
         ResultsError: The folder holds results that are damaged or of another version.
     """
     runs, results = out / RUNS, out / RESULTS
-    if out.is_dir():
-        ResultStore(results)  # before any work: are they of another version?
+    check_results(results)
     say("0. trying the data and the networks")
     _try_networks(experiments, runs, verbose=verbose)
     say(f"1. {2 * len(experiments)} networks in {runs}")
     train_all(experiments, runs, n_jobs=n_jobs, device_type=device_type, verbose=verbose)
     say(f"2. attacks, rows in {results}")
     options: dict[str, Any] = {} if settings is None else vars(settings)
-    plans = [
-        GridPlan(targets=[runs / e.name], sources=[runs / e.twin.name], rules=RULES, attacks=e.attacks, **options)
-        for e in experiments
-    ]
-    networks = [prepare(plan, out / SAMPLES, verbose=verbose)[0] for plan in plans]
-    cells = [cell for plan, network in zip(plans, networks, strict=True) for cell in cells_of(plan, network)]
+    cells, sample_files = [], []
+    for e in experiments:
+        target, twin = runs / e.name, runs / e.twin.name
+        plan = GridPlan(targets=[target], sources=[twin], rules=RULES, attacks=e.attacks, **options)
+        network = prepare(plan, out / SAMPLES, verbose=verbose)[0]
+        cells += cells_of(plan, network)
+        sample_files.append(network.samples.file)
     cells.sort(key=lambda cell: -cell.attack.eps)  # the tables' main size first
     rows = run_grid(cells, results, n_jobs=n_jobs, device_type=device_type, verbose=verbose)
     say("3. temporal retention")
     records = []
-    for experiment, network in zip(experiments, networks, strict=True):
-        with np.load(network.samples.file) as samples:
+    for e, npz in zip(experiments, sample_files, strict=True):
+        with np.load(npz) as samples:
             x = samples["x"][stratified_part(samples["y"], _RETENTION_SAMPLES)]  # they lie class by class
-        records += retention_records(runs / experiment.name, x, device_type=device_type)
+        records += retention_records(runs / e.name, x, device_type=device_type)
     write_retention(records, out)
     say("4. tables and figures")
     for file in report(renamed(rows, dataset, events_dataset), renamed(records, dataset, events_dataset), out):
@@ -118,21 +117,8 @@ def _try_networks(experiments: Sequence[Experiment], runs: Path, *, verbose: boo
 def train_all(
     experiments: Sequence[Experiment], runs: Path, *, n_jobs: int = 1, device_type: str = "cpu", verbose: bool = False
 ) -> None:
-    """Train each experiment's network and its twin; those that are trained already are left as they are.
-
-    Several processes may do this at the same time: each network is trained by one of them.
-
-    Args:
-        experiments: The experiments.
-        runs: Folder for the runs.
-        n_jobs: Trainings to run at the same time, >= 1, or -1 for one per core.
-        device_type: "gpu" or "cpu".
-        verbose: Show progress.
-
-    Raises:
-        CheckpointError: A folder holds another training, or a damaged checkpoint.
-    """
-    left = list(_with_twins(experiments))
+    """Train each experiment's network and its twin, unless they are; each is trained by one of several processes."""
+    left = _with_twins(experiments)
     bars = verbose and n_jobs == 1
     for wait in (False, True):  # at first those that no other process trains
         if wait and left and verbose:
@@ -145,18 +131,13 @@ def train_all(
 
 def report(rows: Sequence[GridRow], records: Sequence[RetentionRecord], folder: Path) -> list[Path]:
     """Write all tables and figures; return the files."""
-    return [
-        write_rows(rows, folder),
-        *(file for number in TABLES for file in write_table(number, rows, folder)),
-        *gamma_figure(rows, folder),
-        *epsilon_figure(rows, folder),
-        *retention_figure(records, folder),
-    ]
+    tables = [file for number in TABLES for file in write_table(number, rows, folder)]
+    figures = gamma_figure(rows, folder) + epsilon_figure(rows, folder) + retention_figure(records, folder)
+    return [write_rows(rows, folder), *tables, *figures]
 
 
-def _with_twins(experiments: Sequence[Experiment]) -> Iterator[Experiment]:
-    for experiment in experiments:
-        yield from (experiment, experiment.twin)
+def _with_twins(experiments: Sequence[Experiment]) -> list[Experiment]:
+    return [network for experiment in experiments for network in (experiment, experiment.twin)]
 
 
 def _data_settings(recipe: Recipe) -> tuple[Any, ...]:

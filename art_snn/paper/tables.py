@@ -27,9 +27,21 @@ RULES = ("cba", "bptr", "stbp", "rga", "rate", "hart")
 _RULES = {1: ("cba", "rate"), 2: RULES, 3: RULES, 4: ("stbp", "rga", "hart"), 5: ("stbp", "rga", "hart")}
 _WITH_OTHER_RULES = (2, 3, 5)
 _SETTINGS = {1: ("white-box",), 2: ("white-box",), 3: ("black-box",)}
-_ABOUT = ("dataset", "architecture", "width", "time_steps", "decay", "defence", "setting", "attack", "eps", "seed")
+_ABOUT = (
+    "dataset",
+    "architecture",
+    "width",
+    "time_steps",
+    "decay",
+    "defence",
+    "setting",
+    "attack",
+    "eps",
+    "seed",
+    "rule",
+)
 _IDENTITY = ("eps_step", "max_iter", "reset", "samples_sha256", "target_sha256", "source_sha256")
-_HEADER = ("data", "network", "T", "lambda", "setting", "attack", "eps", "clean")
+_HEADER = ("data", "network", "T", "lambda", "setting", "attack", "eps", "clean", "")
 _LATEX = str.maketrans({sign: f"\\{sign}" for sign in "%&#_$"})
 
 
@@ -54,15 +66,7 @@ def long_table(number: int, rows: Sequence[GridRow]) -> pd.DataFrame:
 def wide_table(number: int, rows: Sequence[GridRow]) -> tuple[list[str], list[list[str]]]:
     """Return header and lines for reading: a line of ours for each setting, and the published one below it.
 
-    Rules that the paper does not have come after its own.
-
-    Args:
-        number: Number of the table, 1 to 5.
-        rows: Rows of a grid.
-
-    Raises:
-        ValueError: There is no such table.
-        ResultsError: Rows are of several experiments.
+    Rules that the paper does not have come after its own. Arguments and errors are those of `long_table`.
     """
     belonging = _belonging(number, rows)
     titles = {row.rule: row.rule_title for row in belonging}
@@ -74,26 +78,21 @@ def wide_table(number: int, rows: Sequence[GridRow]) -> tuple[list[str], list[li
     for _, by_rule in sorted(groups.items()):
         row = next(iter(by_rule.values()))
         start = [row.dataset, network(row), f"{row.time_steps}", f"{row.decay:g}{star(row)}", row.setting]
-        start += [row.attack_title, eps_text(row), f"{100 * row.clean_accuracy.value:.1f}"]
-        lines.append([*start, "ours", *(_ours(by_rule.get(rule)) for rule in rules)])
-        published = {rule: published_number(number, row) for rule, row in by_rule.items()}
-        clean = {entry.clean_accuracy for entry in published.values() if entry is not None}
-        if clean:
-            start = [""] * (len(start) - 1) + ["" if None in clean else f"{clean.pop():.2f}"]
-            lines.append([*start, "published", *(_theirs(published.get(rule), by_rule.get(rule)) for rule in rules)])
-    return [*_HEADER, "", *(titles[rule] for rule in rules)], lines
+        start += [row.attack_title, eps_text(row), f"{100 * row.clean_accuracy.value:.1f}", "ours"]
+        lines.append(start + [_ours(by_rule[rule]) if rule in by_rule else "" for rule in rules])
+        published = {rule: entry for rule, row in by_rule.items() if (entry := published_number(number, row))}
+        if published:
+            clean = next(iter(published.values())).clean_accuracy
+            start = [""] * 7 + ["" if clean is None else f"{clean:.2f}", "published"]
+            cells = [_theirs(published[rule], by_rule[rule]) if rule in published else "" for rule in rules]
+            lines.append(start + cells)
+    return [*_HEADER, *(titles[rule] for rule in rules)], lines
 
 
 def write_table(number: int, rows: Sequence[GridRow], folder: Path) -> list[Path]:
-    """Write a table as Markdown, LaTeX and CSV.
+    """Write a table as Markdown, LaTeX and CSV; return ``tableN.md``, ``tableN.tex`` and ``tableN.csv``.
 
-    Args:
-        number: Number of the table, 1 to 5.
-        rows: Rows of a grid.
-        folder: Folder to write to; made if missing.
-
-    Returns:
-        The files: ``tableN.md``, ``tableN.tex``, ``tableN.csv``.
+    Arguments and errors are those of `long_table`; the folder is made if it is missing.
     """
     header, lines = wide_table(number, rows)
     note = _note(number, rows)
@@ -111,21 +110,13 @@ def write_table(number: int, rows: Sequence[GridRow], folder: Path) -> list[Path
 
 
 def write_rows(rows: Sequence[GridRow], folder: Path) -> Path:
-    """Write all rows with all that they hold but the curves of gamma as CSV, so that every number can be checked.
-
-    Args:
-        rows: Rows of a grid.
-        folder: Folder to write to; made if missing.
-
-    Returns:
-        The file, ``rows.csv``.
-    """
+    """Write all rows with all that they hold but the curves of gamma as CSV; return the file, ``rows.csv``."""
     records = []
     for row in rows:
         record = row.to_json()
         curve, versions = record.pop("gamma_curve"), record.pop("versions")
         record |= {"gamma_values": len(curve or ()), **{f"version_{name}": text for name, text in versions.items()}}
-        records.append({**{name: record[name] for name in (*_ABOUT, "rule")}, **record})
+        records.append({**{name: record[name] for name in _ABOUT}, **record})
     write_text(folder / "rows.csv", pd.DataFrame(records).to_csv(index=False))
     return folder / "rows.csv"
 
@@ -148,20 +139,17 @@ def _belongs(number: int, row: GridRow) -> bool:
 
 
 def _line(row: GridRow, published: Published | None) -> dict[str, Any]:
-    share = row.attack_success_rate
+    ours, low, high = (100 * end for end in row.attack_success_rate[:3])
+    clean = theirs = difference = None
+    if published is not None:
+        clean, theirs = published.clean_accuracy, published.attack_success_rate
+        difference = ours - theirs
     return {
-        **{name: getattr(row, name) for name in (*_ABOUT, "rule")},
-        "clean_accuracy": 100 * row.clean_accuracy.value,
-        "ours": 100 * share.value,
-        "low": 100 * share.low,
-        "high": 100 * share.high,
-        "n": share.total,
-        "robust_accuracy": 100 * row.robust_accuracy.value,
-        "gamma": row.gamma,
-        "gamma_chosen": row.gamma_chosen,
-        "published_clean_accuracy": None if published is None else published.clean_accuracy,
-        "published": None if published is None else published.attack_success_rate,
-        "difference": None if published is None else 100 * share.value - published.attack_success_rate,
+        **{name: getattr(row, name) for name in _ABOUT},
+        **{"clean_accuracy": 100 * row.clean_accuracy.value},
+        **{"ours": ours, "low": low, "high": high, "n": row.attack_success_rate.total},
+        **{"robust_accuracy": 100 * row.robust_accuracy.value, "gamma": row.gamma, "gamma_chosen": row.gamma_chosen},
+        **{"published_clean_accuracy": clean, "published": theirs, "difference": difference},
         **{name: getattr(row, name) for name in _IDENTITY},
     }
 
@@ -172,28 +160,20 @@ def _place(row: GridRow) -> tuple[Any, ...]:
     return (row.dataset, row.architecture, row.width or -1, *(getattr(row, name) for name in names))
 
 
-def _ours(row: GridRow | None) -> str:
-    if row is None or row.attack_success_rate.total == 0:
-        return ""
+def _ours(row: GridRow) -> str:
     value, low, high = (100 * share for share in row.attack_success_rate[:3])
-    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]" if row.attack_success_rate.total else ""
 
 
-def _theirs(published: Published | None, row: GridRow | None) -> str:
-    if published is None:
-        return ""
-    text = f"{published.attack_success_rate:.2f}"
-    if row is None or row.attack_success_rate.total == 0:
-        return text
-    return f"{text} ({100 * row.attack_success_rate.value - published.attack_success_rate:+.1f})"
+def _theirs(published: Published, row: GridRow) -> str:
+    difference = 100 * row.attack_success_rate.value - published.attack_success_rate
+    return f"{published.attack_success_rate:.2f}" + (f" ({difference:+.1f})" if row.attack_success_rate.total else "")
 
 
 def _note(number: int, rows: Sequence[GridRow]) -> str:
     belonging = _belonging(number, rows)
-    note = (
-        "Attack success rates in percent with 95 % confidence intervals (Wilson). * target trained on adversarial "
-        "examples."
-    )
+    note = "Attack success rates in percent with 95 % confidence intervals (Wilson). "
+    note += "* target trained on adversarial examples."
     if any(published_number(number, row) for row in belonging):
         note += " Published: Hao et al. (ICLR 2024), where the setting is the paper's, with the difference of ours."
     chosen = sorted({(row.rule_title, row.dataset, gamma_policy(row)) for row in belonging if gamma_policy(row)})
@@ -203,8 +183,6 @@ def _note(number: int, rows: Sequence[GridRow]) -> str:
         note += "".join(f" Gamma of {rule} on {dataset}: {policy}." for rule, dataset, policy in chosen)
     for row in rows:
         if row.attack == "clip-only" and number in (1, 2) and row.attack_success_rate.total:
-            note += (
-                f" Control for {row.dataset}, T={row.time_steps}, lambda {row.decay:g}: clipping counts to [0, 1] "
-                f"alone flips {_ours(row)} %; the attacks here do not clip to it."
-            )
+            note += f" Control for {row.dataset}, T={row.time_steps}, lambda {row.decay:g}: clipping counts to [0, 1]"
+            note += f" alone flips {_ours(row)} %; the attacks here do not clip to it."
     return note

@@ -30,13 +30,7 @@ _HIDDEN = {
 
 
 def renamed(entries: Iterable[Entry], dataset: str = "", events_dataset: str = "") -> list[Entry]:
-    """Return rows, or records of temporal retention, with other names of their data sets.
-
-    Args:
-        entries: The rows or records.
-        dataset: Name of the images; "" to keep it.
-        events_dataset: Name of the event recordings; "" to keep it.
-    """
+    """Return rows, or records of temporal retention, with other names of their images and events; "" keeps one."""
     return [replace(e, dataset=(events_dataset if e.events else dataset) or e.dataset) for e in entries]
 
 
@@ -65,11 +59,9 @@ def gamma_policy(row: GridRow) -> str:
 
 
 def check_comparable(rows: Sequence[GridRow]) -> None:
-    """Check that rows which a table or figure shows side by side are of one experiment.
+    """Raise ResultsError where rows of one line of a table or figure differ in something that it does not show.
 
-    Raises:
-        ResultsError: Rows of one network, setting, attack and size differ in something that is not shown, or gamma of
-            a rule was chosen in several ways on one data set.
+    That is also how gamma was chosen, for all rows of a rule and a data set.
     """
     seen: dict[tuple[Any, ...], object] = {}
     for row in rows:
@@ -83,10 +75,8 @@ def check_comparable(rows: Sequence[GridRow]) -> None:
         ):
             other = seen.setdefault((*key, what), value)
             if other != value:
-                raise ResultsError(
-                    f"{where}: the rows are of two experiments, {what} is {_short(other)} and {_short(value)}; "
-                    "keep their results in folders of their own"
-                )
+                fault = f"the rows are of two experiments, {what} is {_short(other)} and {_short(value)}"
+                raise ResultsError(f"{where}: {fault}; keep their results in folders of their own")
 
 
 def _short(value: object) -> str:
