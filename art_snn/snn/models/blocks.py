@@ -1,4 +1,4 @@
-"""What the builders share: their neurons, checks of shapes, a convolution with its neurons, and the encoder."""
+"""What the builders share: their neurons, checks of shapes, convolutions with their neurons, and the encoder."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from art_snn.snn.neurons import LIF
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 
-Neuron = Callable[[], nn.Module]
-
 _LIF = partial(LIF, decay=0.9)
 
 
-def make_neuron(neuron: Callable[..., nn.Module] = _LIF, **options: Any) -> Neuron:
+def make_neuron(neuron: Callable[..., nn.Module] = _LIF, **options: Any) -> Callable[[], nn.Module]:
     """Return a maker of neurons.
 
     Args:
@@ -32,23 +30,30 @@ def make_neuron(neuron: Callable[..., nn.Module] = _LIF, **options: Any) -> Neur
     return partial(neuron, **options)
 
 
-def check_shape(nb_classes: int, in_channels: int, image_size: int, multiple: int) -> None:
-    """Raise ValueError unless a network can be built for such inputs and outputs."""
+def check_shape(
+    nb_classes: int, in_channels: int, image_size: int, multiple: int, mean: Sequence[float] | None = None
+) -> None:
+    """Raise ValueError unless a network can be built for such inputs and outputs, and there is one mean per channel."""
     check_count("nb_classes", nb_classes, least=2)
     check_count("in_channels", in_channels)
     if image_size < multiple or image_size % multiple:
         raise ValueError(f"image_size must be a multiple of {multiple}, got {image_size!r}")
-
-
-def check_channels(mean: Sequence[float], in_channels: int) -> None:
-    """Raise ValueError unless there is one mean per channel."""
-    if len(mean) != in_channels:
+    if mean is not None and len(mean) != in_channels:
         raise ValueError(f"mean and std need {in_channels} numbers, one per channel; got {len(mean)}")
 
 
-def conv_block(in_channels: int, out_channels: int, neuron: nn.Module, *, bias: bool) -> list[nn.Module]:
-    """Return 3x3 convolution, batch norm and neurons."""
-    return [nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias), nn.BatchNorm2d(out_channels), neuron]
+def conv_layers(
+    plan: Sequence[int | str], channels: int, lif: Callable[[], nn.Module], *, bias: bool = False
+) -> list[nn.Module]:
+    """Return layers for inputs of some channels: for a width, 3x3 convolution, batch norm and neurons; "A" averages."""
+    layers: list[nn.Module] = []
+    for entry in plan:
+        if isinstance(entry, str):
+            layers.append(nn.AvgPool2d(2))
+        else:
+            layers += [nn.Conv2d(channels, entry, 3, padding=1, bias=bias), nn.BatchNorm2d(entry), lif()]
+            channels = entry
+    return layers
 
 
 def make_network(layers: list[nn.Module], encoder: nn.Module | None, time_steps: int) -> SpikingNetwork:

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
 
-from art_snn.snn.models.blocks import (
-    CIFAR10_MEAN,
-    CIFAR10_STD,
-    Neuron,
-    check_channels,
-    check_shape,
-    conv_block,
-    make_network,
-    make_neuron,
-)
+from art_snn.snn.models.blocks import CIFAR10_MEAN, CIFAR10_STD, check_shape, conv_layers, make_network, make_neuron
 from art_snn.snn.models.table import register_architecture
 from art_snn.snn.network import Normalize, Residual, SpikingNetwork
 
-# Channels and number of the residual blocks of a stage, whose first block halves height and width.
-_STAGES = ((64, 3), (128, 4))
-_HIDDEN = 256
+_STAGES = ((64, 3), (128, 4))  # channels and number of residual blocks
 
 
 @register_architecture("ResNet-17", multiple=8)
@@ -41,40 +30,30 @@ def resnet17(
 
     A block is 3x3 convolution, batch norm, neurons, 3x3 convolution, batch norm; neurons follow the sum. The first
     block of each stage halves the image and has a 1x1 convolution as its shortcut. No neurons stand between the two
-    linear layers. 1,872,074 parameters for 32x32 images of three channels and ten classes. The input normalisation is
-    the first layer.
+    linear layers. 1,872,074 parameters for 32x32 images of three channels and ten classes.
 
     Source: Bu et al., "Rate Gradient Approximation Attack Threats Deep Spiking Neural Networks" (CVPR 2023), and its
     code; 15 convolutions and 2 linear layers make 17.
 
     Arguments, result and errors are those of `vgg11`.
     """
-    check_shape(nb_classes, in_channels, image_size, 8)
-    check_channels(mean, in_channels)
+    check_shape(nb_classes, in_channels, image_size, 8, mean)
     lif = make_neuron(**neuron)
-    channels = _STAGES[0][0]
-    layers: list[nn.Module] = [Normalize(mean, std), *conv_block(in_channels, channels, lif(), bias=False)]
+    channels = 64
+    layers: list[nn.Module] = [Normalize(mean, std), *conv_layers([channels], in_channels, lif)]
     for width, count in _STAGES:
-        layers += [_block(channels, width, 2, lif), lif()]
-        for _ in range(count - 1):
-            layers += [_block(width, width, 1, lif), lif()]
-        channels = width
-    features = channels * (image_size // 8) ** 2
-    layers += [nn.AvgPool2d(2), nn.Flatten(), nn.Linear(features, _HIDDEN), nn.BatchNorm1d(_HIDDEN)]
-    return make_network([*layers, nn.Linear(_HIDDEN, nb_classes)], encoder, time_steps)
+        for i in range(count):
+            layers += [_block(channels, width, 2 if i == 0 else 1, lif), lif()]
+            channels = width
+    layers += [nn.AvgPool2d(2), nn.Flatten(), nn.Linear(channels * (image_size // 8) ** 2, 256), nn.BatchNorm1d(256)]
+    return make_network([*layers, nn.Linear(256, nb_classes)], encoder, time_steps)
 
 
-def _block(in_channels: int, out_channels: int, stride: int, lif: Neuron) -> Residual:
-    branch = nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        lif(),
-        nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-    )
+def _block(in_channels: int, channels: int, stride: int, lif: Callable[[], nn.Module]) -> Residual:
+    first = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
+    branch = [first, nn.BatchNorm2d(channels), lif()]
+    branch += [nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)]
     if stride == 1:
-        return Residual(branch)
-    shortcut = nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
-    )
-    return Residual(branch, shortcut)
+        return Residual(nn.Sequential(*branch))
+    shortcut = [nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False), nn.BatchNorm2d(channels)]
+    return Residual(nn.Sequential(*branch), nn.Sequential(*shortcut))

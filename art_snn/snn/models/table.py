@@ -1,4 +1,4 @@
-"""The networks by name, and the place to register another.
+"""The networks by name.
 
 A builder registers itself, where it is defined. A new one is one file, and one line in `art_snn.snn.models` that
 imports it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from art_snn.checks import check_choice
 from art_snn.snn.network import SpikingNetwork
@@ -20,7 +20,6 @@ class Architecture:
     """A kind of network: how it is built, and for which inputs.
 
     Attributes:
-        name: What a user writes.
         title: What tables call it.
         build: Builds it from keyword arguments.
         events: Whether it takes event frames (N, T, C, H, W), not images (N, C, H, W).
@@ -28,7 +27,6 @@ class Architecture:
         multiple: What height and width must be multiples of.
     """
 
-    name: str
     title: str
     build: Callable[..., SpikingNetwork]
     events: bool = False
@@ -42,13 +40,10 @@ class Architecture:
 
 
 _ARCHITECTURES: dict[str, Architecture] = {}
-
 _Build = TypeVar("_Build", bound=Callable[..., SpikingNetwork])
 
 
-def register_architecture(
-    title: str, *, events: bool = False, fixed_shape: tuple[int, int, int] | None = None, multiple: int = 1
-) -> Callable[[_Build], _Build]:
+def register_architecture(title: str, **fields: Any) -> Callable[[_Build], _Build]:
     """Make a builder available by its name, with the other fields of its `Architecture`; a decorator.
 
     The builder takes ``nb_classes`` and options of its neurons, such as ``decay``, and is given ``time_steps``,
@@ -59,13 +54,10 @@ def register_architecture(
     """
 
     def register(build: _Build) -> _Build:
-        name = build.__name__
-        known = _ARCHITECTURES.get(name)
+        known = _ARCHITECTURES.get(build.__name__)
         if known is not None and known.build.__module__ != build.__module__:
-            raise ValueError(f"the name {name!r} is taken by {known.build.__module__}; choose another")
-        _ARCHITECTURES[name] = Architecture(
-            name=name, title=title, build=build, events=events, fixed_shape=fixed_shape, multiple=multiple
-        )
+            raise ValueError(f"the name {build.__name__!r} is taken by {known.build.__module__}; choose another")
+        _ARCHITECTURES[build.__name__] = Architecture(title=title, build=build, **fields)
         return build
 
     return register
@@ -77,14 +69,6 @@ def architecture_names() -> tuple[str, ...]:
 
 
 def get_architecture(name: str) -> Architecture:
-    """Return a network's entry by its name.
-
-    Raises:
-        ValueError: No network has this name.
-
-    Example:
-        >>> get_architecture("vgg11").title
-        'VGG-11'
-    """
+    """Return a network's entry by its name; raise ValueError if no network has it."""
     check_choice("architecture", name, _ARCHITECTURES)
     return _ARCHITECTURES[name]
