@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,55 +17,36 @@ from art_snn.data import stratified_part
 from art_snn.errors import CheckpointError, DataError
 from art_snn.evaluation.outcomes import attack_through, correct_samples, zero_gradients
 from art_snn.evaluation.rows import GridRow, described, measured, package_versions
-from art_snn.evaluation.samples import Choice, Samples, read_samples
+from art_snn.evaluation.samples import Choice, PinnedFile, read_samples
 from art_snn.evaluation.tuning import tune
 from art_snn.rules import GradientRule
 from art_snn.training.checkpoints import read_checkpoint
 from art_snn.training.recipe import Recipe
 from art_snn.training.run import load_trained
 
-WHITE, BLACK = "white-box", "black-box"
 # Rises when a row of the same cell would have another number.
 PROTOCOL = 4
 # Samples, of all classes, whose gradients are looked at for zeros.
 ZERO_GRADIENT_SAMPLES = 256
 
 
-class Weights(NamedTuple):
-    """A trained network: its checkpoint (a file, or a run's folder), and the digest of its weights."""
-
-    path: str
-    sha256: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What one row of a grid is about. Equal cells have equal rows.
+    """What one row of a grid is about. Equal cells have equal rows."""
 
-    Attributes:
-        target: The network that is attacked.
-        source: The network that gradients come from; the target itself for white box.
-        samples: What is attacked, and what is tuned on.
-        attack: The attack.
-        rule: The rule; None for an attack that needs no gradient.
-        parameter: Field of the rule to tune, such as "gamma"; "" to take the rule as it is.
-        choice: How this field, or the rule's gamma, is chosen.
-        sweep: Measure all 48 values of it.
-    """
-
-    target: Weights
-    source: Weights
-    samples: Samples
+    target: PinnedFile  #: Checkpoint of the network that is attacked, pinned by the digest of its weights.
+    source: PinnedFile  #: That of the network that gradients come from; the target itself for white box.
+    samples: PinnedFile  #: What is attacked, and what is tuned on.
     attack: Attack
-    rule: GradientRule | None
-    parameter: str = ""
-    choice: Choice = Choice.NOTHING
-    sweep: bool = False
+    rule: GradientRule | None  #: The rule; None for an attack that needs no gradient.
+    parameter: str = ""  #: Field of the rule to tune, such as "gamma"; "" to take the rule as it is.
+    choice: Choice = Choice.NOTHING  #: How this field, or the rule's gamma, is chosen.
+    sweep: bool = False  #: Measure all 48 values of it.
 
     @property
     def setting(self) -> str:
         """White box or black box."""
-        return WHITE if self.source.sha256 == self.target.sha256 else BLACK
+        return "white-box" if self.source.sha256 == self.target.sha256 else "black-box"
 
     @property
     def key(self) -> str:
@@ -93,13 +74,13 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
         DataError: The same of the samples.
     """
     recipe, target = _network(cell.target, device_type)
-    source = target if cell.setting == WHITE else _network(cell.source, device_type)[1]
+    source = _network(cell.source, device_type)[1]
     arrays = _arrays(cell.samples)
     rule, curve, zeros = cell.rule, None, None
     common: dict[str, Any] = {"target": target, "batch_size": batch_size}
     if rule is not None and cell.parameter:
-        tuning = ("x", "y") if cell.choice is Choice.TUNED_ON_TEST else ("x_tune", "y_tune")
-        x, y = (arrays[name] for name in tuning)
+        part = "" if cell.choice is Choice.TUNED_ON_TEST else "_tune"
+        x, y = arrays[f"x{part}"], arrays[f"y{part}"]
         curve = tune(rule, cell.parameter, source, cell.attack, x, y, sweep=cell.sweep, **common)
         rule = curve.rule
     if rule is not None:
@@ -123,25 +104,25 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
 
 
 @lru_cache(maxsize=4)
-def _network(weights: Weights, device_type: str) -> tuple[Recipe, PyTorchSNNClassifier]:
+def _network(weights: PinnedFile, device_type: str) -> tuple[Recipe, PyTorchSNNClassifier]:
     checkpoint = read_checkpoint(Path(weights.path))
     if checkpoint.sha256 != weights.sha256:
-        raise CheckpointError(
-            f"{weights.path} has changed: its weights are {checkpoint.sha256[:12]}, "
-            f"the grid is for {weights.sha256[:12]}"
-        )
+        digests = f"its weights are {checkpoint.sha256[:12]}, the grid is for {weights.sha256[:12]}"
+        raise CheckpointError(f"{weights.path} has changed: {digests}")
     recipe, classifier = load_trained(checkpoint, device_type=device_type)
     return replace(recipe, epochs=checkpoint.epoch), classifier  # also where the training is not over
 
 
 @lru_cache(maxsize=4)
-def _correct(target: Weights, samples: Samples, device_type: str, batch_size: int) -> np.ndarray:
+def _correct(target: PinnedFile, samples: PinnedFile, device_type: str, batch_size: int) -> np.ndarray:
     arrays = _arrays(samples)
     return correct_samples(_network(target, device_type)[1], arrays["x"], arrays["y"], batch_size=batch_size)
 
 
 @lru_cache(maxsize=16)
-def _zero_gradients(source: Weights, samples: Samples, rule: GradientRule, device_type: str, batch_size: int) -> float:
+def _zero_gradients(
+    source: PinnedFile, samples: PinnedFile, rule: GradientRule, device_type: str, batch_size: int
+) -> float:
     arrays = _arrays(samples)
     chosen = stratified_part(arrays["y"], ZERO_GRADIENT_SAMPLES)
     x, y = arrays["x"][chosen], arrays["y"][chosen]
@@ -149,10 +130,9 @@ def _zero_gradients(source: Weights, samples: Samples, rule: GradientRule, devic
 
 
 @lru_cache(maxsize=2)
-def _arrays(samples: Samples) -> dict[str, np.ndarray]:
-    arrays, digest = read_samples(Path(samples.file))
+def _arrays(samples: PinnedFile) -> dict[str, np.ndarray]:
+    arrays, digest = read_samples(Path(samples.path))
     if digest != samples.sha256:
-        raise DataError(
-            f"{samples.file} has changed: its samples are {digest[:12]}, the grid is for {samples.sha256[:12]}"
-        )
+        digests = f"its samples are {digest[:12]}, the grid is for {samples.sha256[:12]}"
+        raise DataError(f"{samples.path} has changed: {digests}")
     return arrays

@@ -38,7 +38,19 @@ def evaluate_rules(
     """
     check_samples(classifier, x, y, batch_size)
     check_attacks(attacks)
-    return _rows(classifier, x, y, [get_rule(rule) for rule in rules], attacks, batch_size)
+    chosen = [get_rule(rule) for rule in rules]
+
+    def attacked() -> Iterator[Row]:
+        correct = correct_samples(classifier, x, y, batch_size=batch_size)
+        for rule in chosen:
+            zeros = zero_gradients(classifier, rule, x, y, batch_size=batch_size)
+            for attack in attacks:
+                outcome = attack_through(
+                    classifier, rule, attack, x, y, correct=correct, zero_gradient=zeros, batch_size=batch_size
+                )
+                yield Row(**measured(rule, attack, outcome))
+
+    return attacked()
 
 
 def check_attacks(attacks: Sequence[Attack]) -> None:
@@ -46,21 +58,3 @@ def check_attacks(attacks: Sequence[Attack]) -> None:
     for attack in attacks:
         if not isinstance(attack, Attack):
             raise TypeError(f"an attack must be an Attack such as FGSM(eps=0.1), got {attack!r}")
-
-
-def _rows(
-    classifier: PyTorchSNNClassifier,
-    x: np.ndarray,
-    y: np.ndarray,
-    rules: Sequence[GradientRule],
-    attacks: Sequence[Attack],
-    batch_size: int,
-) -> Iterator[Row]:
-    correct = correct_samples(classifier, x, y, batch_size=batch_size)
-    for rule in rules:
-        zeros = zero_gradients(classifier, rule, x, y, batch_size=batch_size)
-        for attack in attacks:
-            outcome = attack_through(
-                classifier, rule, attack, x, y, correct=correct, zero_gradient=zeros, batch_size=batch_size
-            )
-            yield Row(**measured(rule, attack, outcome))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -50,11 +50,13 @@ def run_grid(
     store = ResultStore(results)
     by_key = {cell.key: cell for cell in cells}
     keys = list(by_key)
+    options: dict[str, Any] = {"device_type": device_type, "batch_size": batch_size}
     left = len(store.missing(keys))
     with tqdm(total=len(keys), initial=len(keys) - left, desc="Grid", unit="row", disable=not verbose) as bar:
         while left:
+            claims = iter(lambda: store.claim(keys), None)  # one by one, as workers become free
             try:
-                for row in _results(store, by_key, n_jobs, device_type, batch_size):
+                for row in _results((delayed(run_cell)(by_key[key], **options) for key in claims), n_jobs):
                     bar.update(store.finish(row.key, row))
             finally:
                 store.release()
@@ -67,24 +69,16 @@ def run_grid(
     return [rows[key] for key in by_key]
 
 
-def _results(
-    store: ResultStore, by_key: Mapping[str, Cell], n_jobs: int, device_type: str, batch_size: int
-) -> Iterator[GridRow]:
-    """Claim cells one by one, and yield their rows as they are ready."""
-
-    def tasks() -> Iterator[Callable[[], Any]]:
-        while (key := store.claim(list(by_key))) is not None:
-            yield delayed(run_cell)(by_key[key], device_type=device_type, batch_size=batch_size)
-
+def _results(tasks: Iterator[Any], n_jobs: int) -> Iterator[GridRow]:
+    """Yield rows as they are ready."""
     backend, _ = get_active_backend()
     with quiet_workers():
         if backend.supports_return_generator:
             workers = Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
-            yield from workers(tasks())
+            yield from workers(tasks)
             return
         workers = Parallel(n_jobs=n_jobs, batch_size=1)  # such as Ray's: as many rows at a time as there are workers
-        several = tasks()
-        while some := list(islice(several, effective_n_jobs(n_jobs))):
+        while some := list(islice(tasks, effective_n_jobs(n_jobs))):
             yield from workers(some)
 
 

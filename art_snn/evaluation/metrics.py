@@ -12,15 +12,7 @@ from art_snn.checks import check_share
 
 
 class Proportion(NamedTuple):
-    """A share with its confidence interval.
-
-    Attributes:
-        value: The share, in [0, 1]; NaN where ``total`` is 0.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-        hits: Number of hits.
-        total: Number of trials.
-    """
+    """A share in [0, 1], NaN where ``total`` is 0; the ends of its confidence interval; and what was counted."""
 
     value: float
     low: float
@@ -42,9 +34,6 @@ def wilson_interval(count: int, total: int, confidence: float = 0.95) -> Proport
         total: Trials, >= 0.
         confidence: Coverage of the interval, in (0, 1).
 
-    Raises:
-        ValueError: A value is out of its range.
-
     Example:
         >>> print(wilson_interval(9, 10))
         90.0% [59.6%, 98.2%]
@@ -65,8 +54,7 @@ def accuracy(predictions: np.ndarray, labels: np.ndarray) -> Proportion:
         predictions: Logits (N, K).
         labels: Class indices (N,) or one-hot rows (N, K).
     """
-    hits = classes(predictions) == classes(labels)
-    return wilson_interval(int(hits.sum()), len(hits))
+    return share(classes(predictions) == classes(labels))
 
 
 def attack_success_rate(clean: np.ndarray, attacked: np.ndarray, labels: np.ndarray) -> Proportion:
@@ -88,8 +76,12 @@ def attack_success_rate(clean: np.ndarray, attacked: np.ndarray, labels: np.ndar
     if not len(clean) == len(attacked) == len(labels):
         raise ValueError(f"lengths differ: clean {len(clean)}, attacked {len(attacked)}, labels {len(labels)}")
     correct = classes(clean) == classes(labels)
-    flipped = correct & (classes(attacked) != classes(labels))
-    return wilson_interval(int(flipped.sum()), int(correct.sum()))
+    return share((classes(attacked) != classes(labels))[correct])
+
+
+def share(hits: np.ndarray) -> Proportion:
+    """Return the share of True in ``hits`` (N,)."""
+    return wilson_interval(int(hits.sum()), len(hits))
 
 
 def classes(rows: np.ndarray) -> np.ndarray:

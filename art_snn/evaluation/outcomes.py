@@ -12,44 +12,35 @@ from art_snn.attacks import Attack
 from art_snn.checks import check_count
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.classifier.inputs import check_labels
-from art_snn.evaluation.metrics import Proportion, classes, wilson_interval
+from art_snn.evaluation.metrics import Proportion, classes, share
 from art_snn.rules import GradientRule
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
-    """What an attack did to each sample; outcomes of several attacks on the same samples can be combined.
+    """What an attack did to each of N samples; outcomes of several attacks on the same samples can be combined."""
 
-    Attributes:
-        correct: Whether the class was right before the attack, shape (N,).
-        robust: Whether it is right after the attack, shape (N,).
-        zero_gradient: Whether the gradient at the input is all zero, shape (N,); None where there is no gradient.
-        changed: Whether the attack changed the input at all, shape (N,).
-        losses: Cross-entropy after the attack, shape (N,).
-        seconds: Time that the attack took.
-    """
-
-    correct: np.ndarray
-    robust: np.ndarray
-    zero_gradient: np.ndarray | None
-    changed: np.ndarray
-    losses: np.ndarray
-    seconds: float
+    correct: np.ndarray  #: Whether the class was right before the attack, shape (N,).
+    robust: np.ndarray  #: Whether it is right after the attack, shape (N,).
+    zero_gradient: np.ndarray | None  #: Whether the gradient at the input is all zero, shape (N,), where it is known.
+    changed: np.ndarray  #: Whether the attack changed the input at all, shape (N,).
+    losses: np.ndarray  #: Cross-entropy after the attack, shape (N,).
+    seconds: float  #: Time that the attack took.
 
     @property
     def clean_accuracy(self) -> Proportion:
-        """Share of the samples that were classified correctly before the attack."""
-        return _share(self.correct)
+        """Share of the samples that are classified correctly before the attack."""
+        return share(self.correct)
 
     @property
     def robust_accuracy(self) -> Proportion:
         """Share of the samples that are classified correctly after the attack."""
-        return _share(self.robust)
+        return share(self.robust)
 
     @property
     def attack_success_rate(self) -> Proportion:
         """Share of the correctly classified samples that the attack flips."""
-        return _share(~self.robust[self.correct])
+        return share(~self.robust[self.correct])
 
     @property
     def zero_gradients(self) -> float | None:
@@ -124,20 +115,8 @@ def correct_samples(
 def zero_gradients(
     classifier: PyTorchSNNClassifier, rule: str | GradientRule, x: np.ndarray, y: np.ndarray, *, batch_size: int = 128
 ) -> np.ndarray:
-    """Return whether the loss gradient under a rule is all zero, for each sample (N,).
-
-    Args:
-        classifier: The classifier; its rule is not changed.
-        rule: Name of a rule, or a rule.
-        x: Inputs (N, *input_shape).
-        y: Labels (N,).
-        batch_size: Samples to run at the same time, >= 1.
-    """
+    """Return whether the loss gradient under a rule is all zero, for each sample (N,); see `attack_through`."""
     source = classifier.with_rule(rule, warn=False)
     parts = [slice(start, start + batch_size) for start in range(0, len(x), batch_size)]
-    grads = [np.abs(source.loss_gradient(x[part], y[part])) for part in parts]
-    return np.concatenate([grad.reshape(len(grad), -1).max(1) == 0 for grad in grads])
-
-
-def _share(hits: np.ndarray) -> Proportion:
-    return wilson_interval(int(hits.sum()), len(hits))
+    grads = [source.loss_gradient(x[part], y[part]) for part in parts]
+    return np.concatenate([~grad.reshape(len(grad), -1).any(1) for grad in grads])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from art_snn.checks import check_count, check_decay, check_positive
 from art_snn.engine import record_distances
+from art_snn.rules.base import LayerRecord
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.network import SequenceModel
 
@@ -20,22 +23,17 @@ _KEPT = 400_000  # neurons times samples that a layer's estimate rests on
 
 @dataclass(frozen=True)
 class LayerRetention:
-    """Temporal retention of one layer.
+    """Temporal retention of one layer."""
 
-    Attributes:
-        layer: Name of the layer.
-        chi: Estimate of ``E_x[Var(r / x | x)]``, >= 0; NaN where no current is large enough.
-        share: Share of neurons and samples whose mean current is large enough to count, in [0, 1].
-        rate: Mean firing rate, in [0, 1].
-        identity_error: Largest deviation from the rate identity (`rate_identity`), in units of the threshold; NaN for
-            neurons with a synapse, an input gain, a bias or a reset value.
-    """
+    layer: str  #: Name of the layer.
+    chi: float  #: Estimate of ``E_x[Var(r / x | x)]``, >= 0; NaN where no current is large enough.
+    share: float  #: Share of neurons and samples whose mean current is large enough to count, in [0, 1].
+    rate: float  #: Mean firing rate, in [0, 1].
+    identity_error: float  #: Largest deviation from the `rate_identity`, in thresholds; NaN where it does not hold.
 
-    layer: str
-    chi: float
-    share: float
-    rate: float
-    identity_error: float
+
+# Rates and currents of a part of a batch; sum and number of all rates; largest deviation from the identity.
+_Batch = tuple[np.ndarray, np.ndarray, float, int, float]
 
 
 def temporal_retention(
@@ -48,8 +46,8 @@ def temporal_retention(
 
     where r is a neuron's firing rate and x its mean input current. If the current decided the rate, as in a network of
     rates, this would be 0. It is estimated from the variance inside bins of equally many neurons with about the same
-    current. Neurons count whose mean current is at least 0.05 of the threshold, either way. A bin has a width, so a
-    little of the variance of r / x over x is in it, too.
+    current, so a little of the variance of r / x over x is in it, too. Neurons count whose mean current is at least
+    0.05 of the threshold, either way.
 
     Source: Hao et al., "Threaten Spiking Neural Networks through Combining Rate and Temporal Information" (ICLR 2024).
 
@@ -71,51 +69,38 @@ def temporal_retention(
         raise ValueError("x is empty: there is nothing to estimate from")
     if getattr(network, "training", False):
         raise ValueError("the network is in training mode; call eval() first")
-    collected: dict[str, _Collected] = {}
+    part = max(1, _KEPT // math.ceil(len(x) / batch_size))
+    batches: dict[str, list[_Batch]] = defaultdict(list)
     for start in range(0, len(x), batch_size):
         batch = torch.as_tensor(x[start : start + batch_size])
         with torch.no_grad():
             layers = record_distances(network, network.encode(batch))
         for name, calls in layers.items():
-            for call, (layer, distances) in enumerate(calls):
-                key = name if len(calls) == 1 else f"{name}, call {call + 1}"
-                into = collected.setdefault(key, _Collected(int(np.ceil(len(x) / batch_size))))
-                into.add(layer.rate, layer.mean_current, distances, layer.params)
-    return [into.result(name, bins) for name, into in collected.items()]
+            for call, (layer, distances) in enumerate(calls, 1):
+                batches[name if len(calls) == 1 else f"{name}, call {call}"].append(_reduced(layer, distances, part))
+    return [_estimate(name, parts, bins) for name, parts in batches.items()]
 
 
-class _Collected:
-    """Rates and currents of a layer, a fixed random part of each batch."""
+def _reduced(layer: LayerRecord, distances: Tensor, part: int) -> _Batch:
+    """Return what the estimate needs of a batch, of at most ``part`` neurons and samples."""
+    threshold = torch.as_tensor(layer.params.threshold).cpu()
+    rates, currents = (values.cpu().double() for values in (layer.rate, layer.mean_current))
+    chosen = np.arange(rates.numel())
+    if len(chosen) > part:
+        chosen = np.random.default_rng(0).choice(chosen, part, replace=False)
+    left, right = rate_identity(distances, layer.mean_current, layer.params)
+    error = float((left - right).abs().max()) / float(threshold.max())
+    kept_rates, kept_currents = (values.flatten().numpy()[chosen] for values in (rates, currents / threshold))
+    return kept_rates, kept_currents, float(layer.rate.sum()), rates.numel(), error
 
-    def __init__(self, batches: int) -> None:
-        self.part = max(1, _KEPT // batches)
-        self.rates: list[np.ndarray] = []
-        self.currents: list[np.ndarray] = []
-        self.error = 0.0
-        self.rate = 0.0
-        self.elements = 0
 
-    def add(self, rate: Tensor, current: Tensor, distances: Tensor, params: NeuronParams) -> None:
-        """Add a batch."""
-        self.rate += float(rate.sum())
-        self.elements += rate.numel()
-        threshold = torch.as_tensor(params.threshold).cpu()
-        rates, currents = (values.cpu().double() for values in (rate, current))
-        chosen = np.arange(rate.numel())
-        if len(chosen) > self.part:
-            chosen = np.random.default_rng(0).choice(chosen, self.part, replace=False)
-        self.rates.append(rates.flatten().numpy()[chosen])
-        self.currents.append((currents / threshold).flatten().numpy()[chosen])
-        left, right = rate_identity(distances, current, params)
-        error = float((left - right).abs().max()) / float(threshold.max())
-        self.error = float(np.maximum(self.error, error))  # unlike max, keeps NaN
-
-    def result(self, name: str, bins: int) -> LayerRetention:
-        """Return the estimate."""
-        rates, currents = np.concatenate(self.rates), np.concatenate(self.currents)
-        enough = np.abs(currents) >= SMALLEST_CURRENT
-        chi = _within_bins(currents[enough], rates[enough] / currents[enough], bins) if enough.any() else float("nan")
-        return LayerRetention(name, chi, float(enough.mean()), self.rate / self.elements, self.error)
+def _estimate(name: str, batches: list[_Batch], bins: int) -> LayerRetention:
+    rates, currents, sums, counts, errors = zip(*batches, strict=True)
+    x = np.concatenate(currents)
+    enough = np.abs(x) >= SMALLEST_CURRENT
+    ratios = np.concatenate(rates)[enough] / x[enough]
+    chi = _within_bins(x[enough], ratios, bins) if enough.any() else math.nan
+    return LayerRetention(name, chi, float(enough.mean()), sum(sums) / sum(counts), float(np.max(errors)))
 
 
 def _within_bins(places: np.ndarray, values: np.ndarray, bins: int) -> float:
@@ -143,12 +128,9 @@ def rate_identity(distances: Tensor, mean_current: Tensor, params: NeuronParams)
     Returns:
         Left and right side (N, *F); NaN where the neuron is of a kind that the identity does not cover.
     """
-    plain = not any(
-        _differs(value, expected)
-        for value, expected in ((params.alpha, 0), (params.c, 1), (params.d, 0), (params.v_reset, 0), (params.v0, 0))
-    )
-    if not plain or params.rho is not None:
-        unknown = torch.full_like(mean_current, float("nan"))
+    zeros = (params.alpha, params.c - 1, params.d, params.v_reset, params.v0)
+    if params.rho is not None or any(bool((torch.as_tensor(value) != 0).any()) for value in zeros):
+        unknown = torch.full_like(mean_current, math.nan)
         return unknown, unknown
     membrane = distances + params.threshold
     spikes = (distances >= 0).to(membrane.dtype)
@@ -156,10 +138,6 @@ def rate_identity(distances: Tensor, mean_current: Tensor, params: NeuronParams)
     potential = membrane - taken
     leaked = potential[-1] + ((1 - params.decay) * potential[:-1]).sum(0)
     return taken.mean(0), mean_current - leaked / len(distances)
-
-
-def _differs(value: float | Tensor, expected: float) -> bool:
-    return bool((torch.as_tensor(value) != expected).any())
 
 
 def theorem_1(*, time_steps: int, decay: float, c: float, a: float, b: float = 0.0) -> float:
@@ -172,7 +150,7 @@ def theorem_1(*, time_steps: int, decay: float, c: float, a: float, b: float = 0
     diverges unless b is 0; for another b this is its finite part, which is negative where ``|b| > |a| c`` and no
     variance then.
 
-    Source: Hao et al., "Threaten Spiking Neural Networks through Combining Rate and Temporal Information" (ICLR 2024).
+    Source: Hao et al. (ICLR 2024).
 
     Args:
         time_steps: T, >= 1.

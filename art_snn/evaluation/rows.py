@@ -15,6 +15,7 @@ from art_snn.evaluation.outcomes import Outcome
 from art_snn.rules import GradientRule
 from art_snn.training.recipe import Recipe
 
+_MEASURED = ("clean_accuracy", "attack_success_rate", "robust_accuracy", "zero_gradients", "seconds")
 _ENDS = ("low", "high", "hits", "n")
 
 _Row = TypeVar("_Row", bound="Row")
@@ -22,39 +23,22 @@ _Row = TypeVar("_Row", bound="Row")
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """The shares of one attack through one rule.
+    """What one attack through one rule did; shares have 95 % confidence intervals."""
 
-    Attributes:
-        rule: Name of the rule; "" where the attack needs no gradient.
-        rule_title: What tables call the rule.
-        rule_repr: The rule with its hyperparameters, such as "HART(gamma=0.7)".
-        gamma: The rule's gamma; None for rules without one.
-        attack: Name of the attack.
-        attack_title: What tables call the attack.
-        eps: Largest change of an entry (L-infinity), in units of the input.
-        eps_step: Change in a step; None for attacks of one step.
-        max_iter: Number of steps; None for attacks of one step.
-        clean_accuracy: Accuracy before the attack, with its 95 % confidence interval, as all shares.
-        attack_success_rate: Share of the correctly classified samples that the attack flips.
-        robust_accuracy: Accuracy after the attack.
-        zero_gradients: Share of the clean samples whose gradient is all zero, in [0, 1]; None without a gradient.
-        seconds: Time that the attack took.
-    """
-
-    rule: str
-    rule_title: str
-    rule_repr: str
-    gamma: float | None
-    attack: str
-    attack_title: str
-    eps: float
-    eps_step: float | None
-    max_iter: int | None
-    clean_accuracy: Proportion
-    attack_success_rate: Proportion
-    robust_accuracy: Proportion
-    zero_gradients: float | None
-    seconds: float
+    rule: str  #: Name of the rule; "" where the attack needs no gradient.
+    rule_title: str  #: What tables call the rule.
+    rule_repr: str  #: The rule with its hyperparameters, such as "HART(gamma=0.7)".
+    gamma: float | None  #: The rule's gamma; None for rules without one.
+    attack: str  #: Name of the attack.
+    attack_title: str  #: What tables call the attack.
+    eps: float  #: Largest change of an entry (L-infinity), in units of the input.
+    eps_step: float | None  #: Change in a step; None for attacks of one step.
+    max_iter: int | None  #: Number of steps; None for attacks of one step.
+    clean_accuracy: Proportion  #: Accuracy before the attack.
+    attack_success_rate: Proportion  #: Share of the correctly classified samples that the attack flips.
+    robust_accuracy: Proportion  #: Accuracy after the attack.
+    zero_gradients: float | None  #: Share of the clean samples whose gradient is all zero; None without a gradient.
+    seconds: float  #: Time that the attack took.
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as one level of names, numbers and texts, for JSON and CSV.
@@ -63,25 +47,17 @@ class Row:
         what was counted.
         """
         record: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name, value in vars(self).items():
             if isinstance(value, Proportion):
-                record[field.name] = value.value if value.total else None
-                record |= {
-                    f"{field.name}_{end}": part
-                    for end, part in zip(_ENDS, (value.low, value.high, value.hits, value.total), strict=True)
-                }
+                record[name] = value.value if value.total else None
+                record |= {f"{name}_{end}": part for end, part in zip(_ENDS, value[1:], strict=True)}
             else:
-                record[field.name] = value
+                record[name] = value
         return record
 
     @classmethod
     def from_json(cls: type[_Row], record: Mapping[str, Any]) -> _Row:
-        """Return the row that `to_json` wrote.
-
-        Raises:
-            ResultsError: An entry is missing: the record is of another version.
-        """
+        """Return the row that `to_json` wrote; raise ResultsError where an entry is missing."""
         try:
             return cls(**{field.name: _read(record, field.name, str(field.type)) for field in fields(cls)})
         except KeyError as missing:
@@ -97,13 +73,7 @@ def _read(record: Mapping[str, Any], name: str, kind: str) -> Any:
 
 
 def measured(rule: GradientRule | None, attack: Attack, outcome: Outcome) -> dict[str, Any]:
-    """Return the fields of `Row` for an outcome.
-
-    Args:
-        rule: The rule; None for an attack without a gradient.
-        attack: The attack.
-        outcome: What it did.
-    """
+    """Return the fields of `Row` for an outcome; the rule is None for an attack without a gradient."""
     return {
         "rule": "" if rule is None else rule.name,
         "rule_title": "" if rule is None else rule.title,
@@ -114,35 +84,17 @@ def measured(rule: GradientRule | None, attack: Attack, outcome: Outcome) -> dic
         "eps": attack.eps,
         "eps_step": getattr(attack, "eps_step", None),
         "max_iter": getattr(attack, "steps", None),
-        "clean_accuracy": outcome.clean_accuracy,
-        "attack_success_rate": outcome.attack_success_rate,
-        "robust_accuracy": outcome.robust_accuracy,
-        "zero_gradients": outcome.zero_gradients,
-        "seconds": outcome.seconds,
+        **{name: getattr(outcome, name) for name in _MEASURED},
     }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What tables and figures say of a trained network.
+    """What tables and figures say of a trained network; the names are those of `art_snn.training.Recipe`."""
 
-    Attributes:
-        dataset: Name of the data set.
-        architecture: Name of the architecture (`art_snn.snn.models.table`).
-        architecture_title: What tables call it.
-        width: Channels of its first layer; None for its own.
-        events: Whether the data are event frames.
-        decay: Membrane retention lambda.
-        time_steps: T.
-        reset: "hard" or "soft".
-        defence: What the target was trained with; "none" for nothing.
-        seed: Seed of the target's training.
-        epochs: Epochs that the target was trained for.
-    """
-
-    dataset: str
+    dataset: str  #: What tables call the data set.
     architecture: str
-    architecture_title: str
+    architecture_title: str  #: What tables call the architecture.
     width: int | None
     events: bool
     decay: float
@@ -150,43 +102,29 @@ class Target:
     reset: str
     defence: str
     seed: int
-    epochs: int
+    epochs: int  #: Epochs that it was trained for.
 
 
 def described(recipe: Recipe) -> dict[str, Any]:
     """Return the fields of `Target` for what a recipe trains."""
-    names = [field.name for field in fields(Target) if field.name not in ("dataset", "architecture_title")]
     titles = {"dataset": recipe.title, "architecture_title": recipe.network.title}
-    return titles | {name: getattr(recipe, name) for name in names}
+    return titles | {field.name: getattr(recipe, field.name) for field in fields(Target) if field.name not in titles}
 
 
 @dataclass(frozen=True, kw_only=True)
 class GridRow(Target, Row):
-    """A row of a grid: which networks, which samples, how the rule was tuned.
+    """A row of a grid: which networks, which samples, how the rule was tuned."""
 
-    Attributes:
-        key: Digest of all that the numbers depend on.
-        setting: "white-box" or "black-box".
-        parameter: Field of the rule that was tuned, such as "gamma"; "" for none.
-        gamma_chosen: How it, or a gamma, was chosen (`art_snn.evaluation.cells.Choice`); "" where nothing was.
-        gamma_curve: Value, flipped samples and samples, where it was measured; None where nothing was tuned.
-        n_tune: Correctly classified samples that it was tuned on.
-        target_sha256: Digest of the target's weights.
-        source_sha256: Digest of the weights that gradients come from.
-        samples_sha256: Digest of the samples.
-        versions: Versions of the packages that the numbers depend on.
-    """
-
-    key: str
-    setting: str
-    parameter: str
-    gamma_chosen: str
-    gamma_curve: list[list[float]] | None
-    n_tune: int
-    target_sha256: str
-    source_sha256: str
-    samples_sha256: str
-    versions: dict[str, str]
+    key: str  #: Digest of all that the numbers depend on.
+    setting: str  #: "white-box" or "black-box".
+    parameter: str  #: Field of the rule that was tuned, such as "gamma"; "" for none.
+    gamma_chosen: str  #: How it, or a gamma, was chosen (a value of `Choice`); "" where nothing was.
+    gamma_curve: list[list[float]] | None  #: Value, flipped samples and samples, where it was tuned.
+    n_tune: int  #: Correctly classified samples that it was tuned on.
+    target_sha256: str  #: Digest of the target's weights.
+    source_sha256: str  #: Digest of the weights that gradients come from.
+    samples_sha256: str  #: Digest of the samples.
+    versions: dict[str, str]  #: Versions of the packages that the numbers depend on.
 
 
 def package_versions() -> dict[str, str]:

@@ -19,16 +19,12 @@ _AGAIN = "run art-snn paper again, into another folder"
 
 
 class ResultStore:
-    """A folder of results: finished rows, and locks of those who work on others.
+    """A folder of results, made if missing: finished rows, and locks of those who work on others.
 
     A lock goes with its process, also when that is killed.
 
-    Args:
-        folder: The folder; made if missing.
-
     Raises:
         ResultsError: A file is there, or results of art-snn 0.1.0.
-        OSError: The folder cannot be made.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -85,7 +81,6 @@ def read_rows(folder: Path) -> list[GridRow]:
 
     Raises:
         ResultsError: It is a file, or holds results of art-snn 0.1.0, or a file that is damaged or of another format.
-        OSError: It is missing, or cannot be read.
     """
     check_results(folder)
     files = [path for path in folder.iterdir() if path.suffix == ".json" and not path.name.startswith(".")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -21,21 +22,13 @@ BOUNDS, STEP = (0.1, 2.45), 0.05
 
 @dataclass(frozen=True)
 class Curve:
-    """Attack success over a hyperparameter, where it was measured.
+    """Attack success over a hyperparameter, where it was measured."""
 
-    Attributes:
-        values: Values of the hyperparameter, rising.
-        success: Attack success rate at each.
-        losses: Mean cross-entropy of the attacked samples at each; it decides where the success is equal.
-        best: The value of the largest success.
-        rule: The rule with this value.
-    """
-
-    values: tuple[float, ...]
-    success: tuple[Proportion, ...]
-    losses: tuple[float, ...]
-    best: float
-    rule: GradientRule
+    values: tuple[float, ...]  #: Values of the hyperparameter, rising.
+    success: tuple[Proportion, ...]  #: Attack success rate at each.
+    losses: tuple[float, ...]  #: Mean cross-entropy of the attacked samples at each; decides between equal successes.
+    best: float  #: The value of the largest success.
+    rule: GradientRule  #: The rule with this value.
 
     def points(self) -> list[list[float]]:
         """Return value, flipped samples and samples at each value."""
@@ -45,21 +38,7 @@ class Curve:
 def candidates(
     rule: str | GradientRule, field: str, *, bounds: tuple[float, float] = BOUNDS, step: float = STEP
 ) -> dict[float, GradientRule]:
-    """Return a rule with each value of one of its fields on a lattice.
-
-    Args:
-        rule: Name of a rule, or a rule.
-        field: Name of a field that is a float.
-        bounds: Smallest and largest value.
-        step: Distance of neighbours on the lattice, > 0.
-
-    Raises:
-        ValueError: The rule has no such field, or a number is out of its range.
-
-    Example:
-        >>> list(candidates("hart", "gamma", bounds=(0.5, 1.0), step=0.25))
-        [0.5, 0.75, 1.0]
-    """
+    """Return a rule with each value of one of its fields, a float, on a lattice; ValueError as `tune` raises it."""
     rule = get_rule(rule)
     tunable = [entry.name for entry in fields(rule) if entry.type in (float, "float")]  # type: ignore[arg-type]
     if field not in tunable:
@@ -91,10 +70,9 @@ def tune(
 ) -> Curve:
     """Search the value of a rule's hyperparameter with which an attack succeeds most.
 
-    The success is about unimodal in HART's gamma (Hao et al., ICLR 2024), so golden-section search on the lattice of
-    ``step`` (with Fibonacci numbers, which are its ratio on a lattice) finds it in 8 of 48 values.
-
-    Give samples that the result is not reported on: tuning on those is a choice that makes an attack look stronger.
+    The success is about unimodal in HART's gamma (Hao et al., ICLR 2024), so Fibonacci search, the golden section of a
+    lattice, finds it in 8 of 48 values. Give samples that the result is not reported on: tuning on those makes an
+    attack look stronger.
 
     Args:
         rule: Name of a rule, or a rule, whose other fields stay as they are.
@@ -110,24 +88,19 @@ def tune(
         batch_size: Samples to attack at the same time, >= 1.
         verbose: Show progress.
 
-    Returns:
-        All values that were measured, and the best.
-
     Raises:
-        ValueError: The rule has no such field, a value is out of its range, or there are no samples. Nothing has run
-            then.
+        ValueError: The rule has no such field, a value is out of its range, or there are no samples. Nothing has run.
     """
     rules = candidates(rule, field, bounds=bounds, step=step)
     lattice = list(rules)
     check_samples(classifier, x, y, batch_size)
     correct = correct_samples(classifier if target is None else target, x, y, batch_size=batch_size)
+    common: dict[str, Any] = {"target": target, "batch_size": batch_size}
     measured: dict[int, tuple[Proportion, float]] = {}
 
     def score(index: int) -> tuple[int, float]:
         if index not in measured:
-            outcome = attack_through(
-                classifier, rules[lattice[index]], attack, x, y, target=target, correct=correct, batch_size=batch_size
-            )
+            outcome = attack_through(classifier, rules[lattice[index]], attack, x, y, correct=correct, **common)
             measured[index] = outcome.attack_success_rate, float(outcome.losses.mean())
             bar.update()
         success, loss = measured[index]
@@ -140,24 +113,15 @@ def tune(
         else:
             fibonacci_search(score, len(lattice))
     order = sorted(measured)
+    success, losses = zip(*(measured[index] for index in order), strict=True)
     best = lattice[max(order, key=score)]
-    return Curve(
-        values=tuple(lattice[i] for i in order),
-        success=tuple(measured[i][0] for i in order),
-        losses=tuple(measured[i][1] for i in order),
-        best=best,
-        rule=rules[best],
-    )
+    return Curve(tuple(lattice[index] for index in order), success, losses, best, rules[best])
 
 
 def fibonacci_search(score: Callable[[int], tuple[int, float]], count: int) -> int:
     """Return the index in ``range(count)`` with the largest score, if the score rises to it and falls after it.
 
     Source: Kiefer, "Sequential minimax search for a maximum" (1953).
-
-    Args:
-        score: Score of an index; asked again for the same index now and then.
-        count: Number of indices, >= 1.
     """
     small, large = 1, 1
     while small + large - 1 < count:

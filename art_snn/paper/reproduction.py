@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from tqdm.auto import tqdm
 
 from art_snn.data import stratified_part
 from art_snn.errors import BusyError, TrainingError
-from art_snn.evaluation import Choice, GridPlan, GridRow, GridSettings, check_results, run_grid
+from art_snn.evaluation import Choice, GridPlan, GridRow, GridSettings, check_results, make_cells, run_grid
 from art_snn.evaluation.grid import quiet_workers
-from art_snn.evaluation.plan import cells_of, prepare
 from art_snn.paper.experiments import Experiment
 from art_snn.paper.figures import epsilon_figure, gamma_figure
 from art_snn.paper.published import TABLES
@@ -76,19 +75,17 @@ def reproduce(
     train_all(experiments, runs, n_jobs=n_jobs, device_type=device_type, verbose=verbose)
     say(f"2. attacks, rows in {results}")
     options: dict[str, Any] = {} if settings is None else vars(settings)
-    cells, sample_files = [], []
+    grids = []
     for e in experiments:
         target, twin = runs / e.name, runs / e.twin.name
         plan = GridPlan(targets=[target], sources=[twin], rules=RULES, attacks=e.attacks, **options)
-        network = prepare(plan, out / SAMPLES, verbose=verbose)[0]
-        cells += cells_of(plan, network)
-        sample_files.append(network.samples.file)
-    cells.sort(key=lambda cell: -cell.attack.eps)  # the tables' main size first
+        grids.append(make_cells(plan, out / SAMPLES, verbose=verbose))
+    cells = sorted(chain(*grids), key=lambda cell: -cell.attack.eps)  # the tables' main size first
     rows = run_grid(cells, results, n_jobs=n_jobs, device_type=device_type, verbose=verbose)
     say("3. temporal retention")
     records = []
-    for e, npz in zip(experiments, sample_files, strict=True):
-        with np.load(npz) as samples:
+    for e, grid in zip(experiments, grids, strict=True):
+        with np.load(grid[0].samples.path) as samples:
             x = samples["x"][stratified_part(samples["y"], _RETENTION_SAMPLES)]  # they lie class by class
         records += retention_records(runs / e.name, x, device_type=device_type)
     write_retention(records, out)

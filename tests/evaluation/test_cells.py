@@ -16,8 +16,7 @@ from art_snn.data.split import Split
 from art_snn.errors import CheckpointError, DataError
 from art_snn.evaluation import cells as cells_module
 from art_snn.evaluation import make_cells, run_cell
-from art_snn.evaluation.cells import Weights
-from art_snn.evaluation.samples import Samples, read_samples
+from art_snn.evaluation.samples import PinnedFile, read_samples
 from art_snn.training.checkpoints import read_checkpoint
 from art_snn.training.recipe import Recipe
 from art_snn.training.run import train
@@ -26,7 +25,7 @@ from tests.evaluation.plans import plan
 
 def test_changed_and_unfit_checkpoints_are_refused(runs, tmp_path):
     (cell, *_) = make_cells(plan(runs), tmp_path)
-    other_weights = Weights(cell.target.path, "0" * 64)
+    other_weights = PinnedFile(cell.target.path, "0" * 64)
     changed = replace(cell, target=other_weights, source=other_weights)
     with pytest.raises(ValueError, match="has changed: its weights are"):
         run_cell(changed)
@@ -58,7 +57,7 @@ def test_changed_and_unfit_checkpoints_are_refused(runs, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 and no more", "other", "short", "version"])
 def test_damaged_samples_are_named(runs, tmp_path, content):
     (cell, *_) = make_cells(plan(runs), tmp_path)
-    file = Path(cell.samples.file)
+    file = Path(cell.samples.path)
     if content == "other":
         np.savez(file, mine=np.zeros(3))
     elif content == "version":  # of the ZIP format, which is none that there is
@@ -72,7 +71,7 @@ def test_damaged_samples_are_named(runs, tmp_path, content):
     assert "\n" not in str(error.value)
     file.unlink()
     make_cells(plan(runs, samples=40), tmp_path)[0]
-    other = make_cells(plan(runs, samples=40), tmp_path)[0].samples.file
+    other = make_cells(plan(runs, samples=40), tmp_path)[0].samples.path
     Path(other).rename(file)
     with pytest.raises(DataError, match="has changed: its samples are"):
         run_cell(cell)
@@ -80,7 +79,7 @@ def test_damaged_samples_are_named(runs, tmp_path, content):
 
 def test_zero_gradients_are_looked_for_in_all_classes(runs, tmp_path, monkeypatch):
     (cell, *_) = make_cells(plan(runs), tmp_path)
-    with np.load(cell.samples.file) as archive:
+    with np.load(cell.samples.path) as archive:
         arrays = dict(archive)
     order = np.argsort(arrays["y"], kind="stable")  # class by class, as folders of images come
     arrays |= {"x": arrays["x"][order], "y": arrays["y"][order]}
@@ -94,7 +93,7 @@ def test_zero_gradients_are_looked_for_in_all_classes(runs, tmp_path, monkeypatc
 
     monkeypatch.setattr(cells_module, "ZERO_GRADIENT_SAMPLES", 10)
     monkeypatch.setattr(cells_module, "zero_gradients", zeros)
-    cell = replace(cell, samples=Samples(str(file), read_samples(file)[1]))
+    cell = replace(cell, samples=PinnedFile(str(file), read_samples(file)[1]))
     assert run_cell(cell).zero_gradients == 0.2
     assert np.bincount(seen[0], minlength=10).max() <= 2
     assert len(np.unique(seen[0])) >= 9
@@ -111,6 +110,6 @@ def test_stopped_trainings_are_refused_and_rows_say_how_long_they_were(runs, tmp
             make_cells(plan(pair), tmp_path / "samples")
     assert not (tmp_path / "samples").exists()
     (cell, *_) = make_cells(plan(runs, rules=("rate",), attacks=[FGSM(eps=0.1)]), tmp_path)
-    weights = Weights(str(stopped), read_checkpoint(stopped).sha256)
+    weights = PinnedFile(str(stopped), read_checkpoint(stopped).sha256)
     assert run_cell(cell).epochs == 2
     assert run_cell(replace(cell, target=weights, source=weights)).epochs == 1

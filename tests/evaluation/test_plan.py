@@ -8,7 +8,6 @@ import pytest
 from art_snn.attacks import FGSM, PGD
 from art_snn.data import load_digits
 from art_snn.evaluation import Choice, GridPlan, attack_success_rate, make_cells, run_cell, run_grid
-from art_snn.evaluation.cells import WHITE
 from art_snn.evaluation.samples import choose_samples
 from art_snn.rules import HART, RGA, STBP
 from art_snn.training.checkpoints import read_checkpoint
@@ -27,7 +26,6 @@ def test_cells_are_networks_times_attacks_times_rules(runs, tmp_path):
     ]
     assert cells[1].rule == STBP(gamma=2.0)
     assert len({cell.key for cell in cells}) == len(cells)
-    assert WHITE == "white-box"
 
 
 def test_attacks_are_those_of_the_plan(runs, tmp_path):
@@ -123,7 +121,7 @@ def test_plans_need_targets_and_a_source_for_each(runs):
 
 def test_tuning_samples_are_apart_in_the_file_of_samples(runs, tmp_path):
     (cell, *_) = make_cells(plan(runs), tmp_path)
-    with np.load(cell.samples.file) as archive:
+    with np.load(cell.samples.path) as archive:
         assert len(archive["x"]) == 30
         assert len(archive["x_tune"]) == 20
         attacked = {image.tobytes() for image in archive["x"]}
