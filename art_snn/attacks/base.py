@@ -10,17 +10,11 @@ from art.estimators import BaseEstimator
 
 
 class Attack(ABC):
-    """An attack with its settings, not yet bound to a classifier; attacks are frozen dataclasses that derive from this.
+    """An attack with its settings, not yet bound to a classifier; frozen dataclasses derive from this."""
 
-    Attributes:
-        name: What a user writes, in lower case.
-        title: What tables and figures call the attack; the name in capitals, unless it says otherwise.
-        eps: Largest change of an entry (L-infinity), in units of the input, >= 0.
-    """
-
-    name: ClassVar[str] = ""
-    title: ClassVar[str] = ""
-    eps: float
+    name: ClassVar[str] = ""  #: What a user writes, in lower case.
+    title: ClassVar[str] = ""  #: What tables and figures call the attack; by default the name in capitals.
+    eps: float  #: Largest change of an entry (L-infinity), in units of the input, >= 0.
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -29,9 +23,4 @@ class Attack(ABC):
 
     @abstractmethod
     def make(self, classifier: BaseEstimator, *, batch_size: int = 128) -> EvasionAttack:
-        """Return ART's attack on a classifier.
-
-        Args:
-            classifier: What is attacked, through its own gradient rule.
-            batch_size: Samples to attack at the same time, >= 1.
-        """
+        """Return ART's attack on a classifier, through its own gradient rule, ``batch_size`` samples at a time."""

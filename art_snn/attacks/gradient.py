@@ -21,12 +21,9 @@ PAPER_STEP, PAPER_STEPS = 2 / 255, 7
 @register_attack
 @dataclass(frozen=True, kw_only=True)
 class FGSM(Attack):
-    """Fast gradient sign method: one step of eps.
+    """Fast gradient sign method: one step of eps, > 0.
 
     Source: Goodfellow et al., "Explaining and Harnessing Adversarial Examples" (ICLR 2015).
-
-    Attributes:
-        eps: Largest change of an entry (L-infinity), in units of the input, > 0.
     """
 
     name: ClassVar[str] = "fgsm"
@@ -47,12 +44,6 @@ class PGD(Attack):
 
     Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks" (ICLR 2018).
 
-    Attributes:
-        eps: Largest change of an entry (L-infinity), in units of the input, > 0.
-        eps_step: Change of an entry in a step, > 0; None for eps / 4. The papers' is 2/255, at any eps.
-        steps: Number of steps, >= 1.
-        restarts: Random starts in the ball of eps, >= 0; 0 starts at the input.
-
     Example:
         >>> PGD(eps=0.1)
         PGD(eps=0.1, eps_step=0.025, steps=7, restarts=0)
@@ -60,9 +51,9 @@ class PGD(Attack):
 
     name: ClassVar[str] = "pgd"
     eps: float = 8 / 255
-    eps_step: float | None = None
-    steps: int = PAPER_STEPS
-    restarts: int = 0
+    eps_step: float | None = None  #: Change of an entry in a step, > 0; None for eps / 4. The papers' is 2/255.
+    steps: int = PAPER_STEPS  #: Number of steps, >= 1.
+    restarts: int = 0  #: Random starts in the ball of eps, >= 0; 0 starts at the input.
 
     def __post_init__(self) -> None:
         check_positive("eps", self.eps)
@@ -74,15 +65,8 @@ class PGD(Attack):
 
     def make(self, classifier: BaseEstimator, *, batch_size: int = 128) -> EvasionAttack:
         """Return ART's ProjectedGradientDescent."""
-        return ProjectedGradientDescent(
-            classifier,
-            eps=self.eps,
-            eps_step=self.eps_step,
-            max_iter=self.steps,
-            num_random_init=self.restarts,
-            batch_size=batch_size,
-            verbose=False,
-        )
+        sizes = {"eps": self.eps, "eps_step": self.eps_step, "max_iter": self.steps, "num_random_init": self.restarts}
+        return ProjectedGradientDescent(classifier, **sizes, batch_size=batch_size, verbose=False)
 
 
 @register_attack

@@ -9,7 +9,6 @@ from art_snn.attacks.base import Attack
 from art_snn.checks import check_choice
 
 _ATTACKS: dict[str, type[Attack]] = {}
-
 _Attack = TypeVar("_Attack", bound=type[Attack])
 
 
@@ -37,11 +36,7 @@ def attack_names() -> tuple[str, ...]:
 
 
 def make_attack(name: str, **settings: Any) -> Attack:
-    """Return an attack by its name; settings that it does not have are left out.
-
-    Args:
-        name: A registered name, upper or lower case.
-        **settings: Such as ``eps`` and ``eps_step``.
+    """Return an attack by its name, upper or lower case; settings that it does not have are left out.
 
     Raises:
         ValueError: No attack has this name, or a setting is out of its range.
@@ -52,5 +47,5 @@ def make_attack(name: str, **settings: Any) -> Attack:
     """
     check_choice("attack", name.lower(), _ATTACKS)
     attack = _ATTACKS[name.lower()]
-    own = {field.name for field in fields(attack)}  # type: ignore[arg-type]
-    return attack(**{key: value for key, value in settings.items() if key in own})
+    names = {field.name for field in fields(attack)}  # type: ignore[arg-type]
+    return attack(**{key: value for key, value in settings.items() if key in names})

@@ -18,7 +18,7 @@ from art_snn.evaluation.report import plot, text_table, write_csv, write_json
 from art_snn.evaluation.rows import package_versions
 from art_snn.rules import HART, GradientRule, get_rule, rule_names
 from art_snn.snn.dynamics import RESETS
-from art_snn.training import DIGITS_RECIPE, Recipe, load_data, load_trained, read_checkpoint, train_cached
+from art_snn.training import DIGITS_RECIPE, load_data, load_trained, read_checkpoint, train_cached
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 # Settings of the network, which a checkpoint has already.
@@ -37,17 +37,17 @@ def add_parser(commands: Any) -> None:
         "rate (ASR) and robust accuracy with 95 % confidence intervals.",
     )
     add, recipe = parser.add_argument, DIGITS_RECIPE
-    own: Any = {"default": argparse.SUPPRESS}
+    hide: Any = {"default": argparse.SUPPRESS}  # its help says what the default is
     attacks = f"attacks, separated by commas: {', '.join(attack_names())}"
     add("--checkpoint", type=Path, metavar="FOLDER", help="evaluate this run, or checkpoint, of art-snn train")
     add("--rules", default=",".join(rule_names()), help="gradient rules, separated by commas")
     add("--attacks", default=f"{FGSM.name},{PGD.name}", help=attacks)
     add("--eps", type=number, default=0.1, help="largest change of a pixel (L-infinity); pixels are in [0, 1]")
-    add("--gamma", type=number, help=f"gamma of HART (default: the checkpoint's, or {recipe.gamma} for digits)", **own)
-    add("--decay", type=number, help=f"membrane retention lambda, in (0, 1]; 1 is IF (default: {recipe.decay})", **own)
-    add("--time-steps", type=whole, help=f"number of time-steps T (default: {recipe.time_steps})", **own)
-    add("--reset", choices=RESETS, help=f"what a spike does to the membrane (default: {recipe.reset})", **own)
-    add("--seed", type=whole, help=f"seed of weights and batches (default: {recipe.seed})", **own)
+    add("--gamma", type=number, help=f"gamma of HART (default: the checkpoint's, or {recipe.gamma} for digits)", **hide)
+    add("--decay", type=number, help=f"membrane retention lambda, in (0, 1]; 1 is IF (default: {recipe.decay})", **hide)
+    add("--time-steps", type=whole, help=f"number of time-steps T (default: {recipe.time_steps})", **hide)
+    add("--reset", choices=RESETS, help=f"what a spike does to the membrane (default: {recipe.reset})", **hide)
+    add("--seed", type=whole, help=f"seed of weights and batches (default: {recipe.seed})", **hide)
     add_device(parser)
     add("--json", type=Path, metavar="FILE", help="write settings and rows here as JSON")
     add("--csv", type=Path, metavar="FILE", help="write rows here as CSV")
@@ -59,39 +59,40 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     verbose = not options.quiet
     network = {name: getattr(options, name) for name in NETWORK if hasattr(options, name)}
+    gamma = getattr(options, "gamma", None)
     _check(options, network)
     with usage():
-        rules = [get_rule(name) for name in names(options.rules, "--rules")]
         attacks = [make_attack(name, eps=options.eps) for name in names(options.attacks, "--attacks")]
-        rules = _with_gamma(rules, getattr(options, "gamma", None))
+        rules = _with_gamma([get_rule(name) for name in names(options.rules, "--rules")], gamma)
         recipe = replace(DIGITS_RECIPE, **network)
     if options.checkpoint:
         checkpoint = read_checkpoint(options.checkpoint)
         recipe, classifier = load_trained(checkpoint, device_type=options.device)
-        data = load_data(recipe, verbose=verbose)
-        source = f"{recipe.defence}, eps {recipe.eps:g}, {checkpoint.epoch} of {recipe.epochs} epochs"
-        epochs = checkpoint.epoch
+        data, epochs = load_data(recipe, verbose=verbose), checkpoint.epoch
+        source = f"{recipe.defence}, eps {recipe.eps:g}, {epochs} of {recipe.epochs} epochs"
     else:
-        data = load_data(recipe)
+        data, epochs = load_data(recipe), recipe.epochs
         classifier, cached = train_cached(recipe, data, device_type=options.device, verbose=verbose)
-        source, epochs = "from the cache" if cached else "trained now", recipe.epochs
-    if not hasattr(options, "gamma"):
+        source = "from the cache" if cached else "trained now"
+    if gamma is None:
         rules = [replace(rule, gamma=recipe.gamma) if isinstance(rule, HART) else rule for rule in rules]
-    shape = f"T={recipe.time_steps}, lambda={recipe.decay:g}, {recipe.reset} reset"
-    tests = f"{len(data.x_test)} test images, eps={options.eps:g}"
-    print(f"{recipe.title} SNN ({source}): {shape}, seed {recipe.seed}; {tests}", flush=True)
+    shape, eps = f"T={recipe.time_steps}, lambda={recipe.decay:g}, {recipe.reset} reset", f"{options.eps:g}"
+    about = f"{shape}, seed {recipe.seed}; {len(data.x_test)} test images, eps={eps}"
+    print(f"{recipe.title} SNN ({source}): {about}", flush=True)
     work = evaluate_rules(classifier, data.x_test, data.y_test, rules=rules, attacks=attacks)
     total = len(rules) * len(attacks)
     rows = list(tqdm(work, total=total, desc="Attacking", unit="attack", disable=not verbose, leave=False))
     print(text_table(rows))
     if options.json:
-        write_json(rows, _settings(options, recipe, epochs, rules), options.json)
+        chosen = f"{'by default' if gamma is None else 'given'}, not tuned"
+        settings = {**asdict(recipe), "trained_epochs": epochs, "eps": options.eps, "rules": [repr(r) for r in rules]}
+        settings |= {"gamma_chosen": chosen, "confidence": 0.95, "versions": package_versions()}
+        write_json(rows, settings, options.json)
     if options.csv:
         write_csv(rows, options.csv)
     if options.plot:
         defence = "" if recipe.defence == "none" else f"{recipe.defence}, "
-        title = f"{recipe.title}, {defence}{shape.replace('lambda', 'λ')}, ε={options.eps:g}"
-        plot(rows, title, options.plot)
+        plot(rows, f"{recipe.title}, {defence}{shape.replace('lambda', 'λ')}, ε={eps}", options.plot)
     return 0
 
 
@@ -108,23 +109,9 @@ def _check(options: argparse.Namespace, network: dict[str, Any]) -> None:
 
 def _with_gamma(rules: Sequence[GradientRule], gamma: float | None) -> list[GradientRule]:
     """Return the rules with a gamma, if one is given: HART's, or without HART that of all rules that have one."""
-    takers = [rule for rule in rules if rule.name == HART.name] or [rule for rule in rules if hasattr(rule, "gamma")]
     if gamma is None:
         return list(rules)
+    takers = [rule for rule in rules if rule.name == HART.name] or [rule for rule in rules if hasattr(rule, "gamma")]
     if not takers:
         raise UsageError(f"--gamma: none of {', '.join(rule.name for rule in rules)} has a gamma; leave it out")
     return [replace(rule, gamma=gamma) if rule in takers else rule for rule in rules]  # type: ignore[type-var]
-
-
-def _settings(
-    options: argparse.Namespace, recipe: Recipe, epochs: int, rules: Sequence[GradientRule]
-) -> dict[str, Any]:
-    return {
-        **asdict(recipe),
-        "trained_epochs": epochs,
-        "eps": options.eps,
-        "rules": [repr(rule) for rule in rules],
-        "gamma_chosen": f"{'given' if hasattr(options, 'gamma') else 'by default'}, not tuned",
-        "confidence": 0.95,
-        "versions": package_versions(),
-    }

@@ -62,12 +62,7 @@ class Cell:
 
 
 def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> GridRow:
-    """Attack, and return the row; its ``zero_gradients`` is the share of 256 stratified samples.
-
-    Args:
-        cell: The cell.
-        device_type: "gpu" or "cpu".
-        batch_size: Samples to attack at the same time.
+    """Attack as `run_grid` does, and return the row; its ``zero_gradients`` is the share of 256 stratified samples.
 
     Raises:
         CheckpointError: A checkpoint is damaged, or not the one that the cell means.
@@ -94,8 +89,8 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
         setting=cell.setting,
         parameter=cell.parameter,
         gamma_chosen=cell.choice.value,
-        gamma_curve=None if curve is None else curve.points(),
-        n_tune=0 if curve is None else curve.success[0].total,
+        gamma_curve=curve.points() if curve else None,
+        n_tune=curve.success[0].total if curve else 0,
         target_sha256=cell.target.sha256,
         source_sha256=cell.source.sha256,
         samples_sha256=cell.samples.sha256,
@@ -116,7 +111,7 @@ def _network(weights: PinnedFile, device_type: str) -> tuple[Recipe, PyTorchSNNC
 @lru_cache(maxsize=4)
 def _correct(target: PinnedFile, samples: PinnedFile, device_type: str, batch_size: int) -> np.ndarray:
     arrays = _arrays(samples)
-    return correct_samples(_network(target, device_type)[1], arrays["x"], arrays["y"], batch_size=batch_size)
+    return correct_samples(_network(target, device_type)[1], arrays["x"], arrays["y"], batch_size)
 
 
 @lru_cache(maxsize=16)

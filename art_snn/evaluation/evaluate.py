@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -41,13 +42,11 @@ def evaluate_rules(
     chosen = [get_rule(rule) for rule in rules]
 
     def attacked() -> Iterator[Row]:
-        correct = correct_samples(classifier, x, y, batch_size=batch_size)
+        known: dict[str, Any] = {"batch_size": batch_size, "correct": correct_samples(classifier, x, y, batch_size)}
         for rule in chosen:
             zeros = zero_gradients(classifier, rule, x, y, batch_size=batch_size)
             for attack in attacks:
-                outcome = attack_through(
-                    classifier, rule, attack, x, y, correct=correct, zero_gradient=zeros, batch_size=batch_size
-                )
+                outcome = attack_through(classifier, rule, attack, x, y, **known, zero_gradient=zeros)
                 yield Row(**measured(rule, attack, outcome))
 
     return attacked()

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from art_snn.evaluation.cells import Cell, run_cell
 from art_snn.evaluation.rows import GridRow
-from art_snn.evaluation.store import ResultStore
+from art_snn.evaluation.store import ResultStore, read_rows
 
 _POLL_S = 1.0
 
@@ -38,7 +38,7 @@ def run_grid(
 
     Args:
         cells: The cells.
-        results: The folder of the results (`art_snn.evaluation.store`); made if missing.
+        results: The folder of the results; made if missing.
         n_jobs: Number of workers, >= 1, or -1 for one per core.
         device_type: "gpu" or "cpu".
         batch_size: Samples to attack at the same time.
@@ -51,8 +51,8 @@ def run_grid(
     by_key = {cell.key: cell for cell in cells}
     keys = list(by_key)
     options: dict[str, Any] = {"device_type": device_type, "batch_size": batch_size}
-    left = len(store.missing(keys))
-    with tqdm(total=len(keys), initial=len(keys) - left, desc="Grid", unit="row", disable=not verbose) as bar:
+    left = store.missing(keys)
+    with tqdm(total=len(keys), initial=len(keys) - len(left), desc="Grid", unit="row", disable=not verbose) as bar:
         while left:
             claims = iter(lambda: store.claim(keys), None)  # one by one, as workers become free
             try:
@@ -60,12 +60,11 @@ def run_grid(
                     bar.update(store.finish(row.key, row))
             finally:
                 store.release()
-            left = len(store.missing(keys))
-            bar.n = len(keys) - left
-            bar.refresh()
+            left = store.missing(keys)
+            bar.update(len(keys) - len(left) - bar.n)
             if left:  # another process works on them, or has died
                 time.sleep(_POLL_S)
-    rows = {row.key: row for row in store.rows()}
+    rows = {row.key: row for row in read_rows(results)}
     return [rows[key] for key in by_key]
 
 

@@ -50,9 +50,7 @@ def wilson_interval(count: int, total: int, confidence: float = 0.95) -> Proport
 def accuracy(predictions: np.ndarray, labels: np.ndarray) -> Proportion:
     """Compute the share of samples whose predicted class is their label; on attacked samples, the robust accuracy.
 
-    Args:
-        predictions: Logits (N, K).
-        labels: Class indices (N,) or one-hot rows (N, K).
+    Logits are (N, K); labels are class indices (N,) or one-hot rows (N, K).
     """
     return share(classes(predictions) == classes(labels))
 
@@ -62,11 +60,8 @@ def attack_success_rate(clean: np.ndarray, attacked: np.ndarray, labels: np.ndar
 
     Args:
         clean: Logits before the attack (N, K).
-        attacked: Logits after the attack (N, K).
+        attacked: Logits after it (N, K).
         labels: Class indices (N,) or one-hot rows (N, K).
-
-    Raises:
-        ValueError: The arrays are not of one length.
 
     Example:
         >>> logits = np.eye(3)

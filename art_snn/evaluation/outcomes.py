@@ -81,7 +81,7 @@ def attack_through(
     source = classifier.with_rule(classifier.gradient_rule if rule is None else rule, warn=False)
     victim = classifier if target is None else target
     if correct is None:
-        correct = correct_samples(victim, x, y, batch_size=batch_size)
+        correct = correct_samples(victim, x, y, batch_size)
     start = time.perf_counter()
     examples = attack.make(source, batch_size=batch_size).generate(x, y)
     logits = victim.predict(examples, batch_size=batch_size)
@@ -105,9 +105,7 @@ def check_samples(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray
     check_count("batch_size", batch_size)
 
 
-def correct_samples(
-    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, *, batch_size: int = 128
-) -> np.ndarray:
+def correct_samples(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, batch_size: int) -> np.ndarray:
     """Return whether a classifier gives each sample its label (N,)."""
     return classes(classifier.predict(x, batch_size=batch_size)) == classes(y)
 

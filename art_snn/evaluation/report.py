@@ -16,25 +16,23 @@ from tabulate import tabulate
 from art_snn.evaluation.rows import Row
 from art_snn.files import write_atomic, write_text
 
-_HEADER = ("rule", "gamma", "attack", "clean accuracy", "ASR [95 % CI]", "robust accuracy", "zero gradients", "seconds")
-
 
 def text_table(rows: Sequence[Row]) -> str:
     """Format rows as a Markdown table, with 95 % confidence intervals in brackets."""
     lines = [
-        [
-            row.rule_title,
-            "" if row.gamma is None else f"{row.gamma:g}",
-            row.attack_title,
-            str(row.clean_accuracy),
-            str(row.attack_success_rate),
-            str(row.robust_accuracy),
-            "" if row.zero_gradients is None else f"{row.zero_gradients:.1%}",
-            f"{row.seconds:.1f}",
-        ]
+        {
+            "rule": row.rule_title,
+            "gamma": "" if row.gamma is None else f"{row.gamma:g}",
+            "attack": row.attack_title,
+            "clean accuracy": row.clean_accuracy,
+            "ASR [95 % CI]": row.attack_success_rate,
+            "robust accuracy": row.robust_accuracy,
+            "zero gradients": "" if row.zero_gradients is None else f"{row.zero_gradients:.1%}",
+            "seconds": f"{row.seconds:.1f}",
+        }
         for row in rows
     ]
-    return tabulate(lines, headers=_HEADER, tablefmt="github", disable_numparse=True)
+    return tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True)
 
 
 def write_json(rows: Sequence[Row], settings: Mapping[str, Any], path: Path) -> None:
@@ -45,18 +43,11 @@ def write_json(rows: Sequence[Row], settings: Mapping[str, Any], path: Path) -> 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """Write rows as CSV, one line each."""
-    frame = pd.DataFrame([row.to_json() for row in rows])
-    write_text(path, frame.to_csv(index=False))
+    write_text(path, pd.DataFrame([row.to_json() for row in rows]).to_csv(index=False))
 
 
 def plot(rows: Sequence[Row], title: str, path: Path) -> None:
-    """Draw the attack success rate of each rule and attack as bars with 95 % confidence intervals.
-
-    Args:
-        rows: Rows of one evaluation.
-        title: Title of the picture.
-        path: File to write; its ending says the format (.png, .svg, .pdf).
-    """
+    """Draw attack success rates with their intervals as bars; the file's ending says the format (.png, .svg, .pdf)."""
     rules = _labels((row.rule_title, row.rule_repr) for row in rows)
     attacks = _labels((row.attack_title, f"{row.attack_title}, ε={row.eps:g}") for row in rows)
     width = 0.8 / len(attacks)
@@ -64,11 +55,10 @@ def plot(rows: Sequence[Row], title: str, path: Path) -> None:
         figure = Figure(figsize=(7.0, 3.2), layout="constrained")
         axes = figure.subplots()
         for i, (attack, label) in enumerate(attacks.items()):
-            mine = [row for row in rows if f"{row.attack_title}, ε={row.eps:g}" == attack]
-            shares = {row.rule_repr: row.attack_success_rate for row in mine}
-            places = [list(rules).index(rule) + (i - (len(attacks) - 1) / 2) * width for rule in shares]
-            values = np.array([share.value for share in shares.values()])
-            errors = np.array([[s.value - s.low, s.high - s.value] for s in shares.values()]).T.clip(min=0)
+            drawn = [row for row in rows if f"{row.attack_title}, ε={row.eps:g}" == attack]
+            places = [list(rules).index(row.rule_repr) + (i - (len(attacks) - 1) / 2) * width for row in drawn]
+            values, low, high = np.array([row.attack_success_rate[:3] for row in drawn]).T
+            errors = np.array([values - low, high - values]).clip(min=0)
             axes.bar(places, 100 * values, width * 0.92, yerr=100 * errors, capsize=3, label=label)
         axes.set_xticks(range(len(rules)), list(rules.values()))
         axes.set_ylabel("attack success rate (%)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,10 +33,6 @@ class LayerRetention:
     identity_error: float  #: Largest deviation from the `rate_identity`, in thresholds; NaN where it does not hold.
 
 
-# Rates and currents of a part of a batch; sum and number of all rates; largest deviation from the identity.
-_Batch = tuple[np.ndarray, np.ndarray, float, int, float]
-
-
 def temporal_retention(
     network: SequenceModel, x: np.ndarray | Tensor, *, bins: int = 50, batch_size: int = 64
 ) -> list[LayerRetention]:
@@ -53,15 +50,12 @@ def temporal_retention(
 
     Args:
         network: A `art_snn.SpikingNetwork` in evaluation mode.
-        x: Inputs (N, ...).
+        x: Inputs (N, ...), N >= 1.
         bins: Bins of the mean current, >= 1.
-        batch_size: Samples to run at once.
+        batch_size: Samples to run at once, >= 1.
 
     Returns:
         One entry for each spiking layer, in the order in which they run.
-
-    Raises:
-        ValueError: There are no inputs, ``bins`` or ``batch_size`` is below 1, or the network is in training mode.
     """
     check_count("bins", bins)
     check_count("batch_size", batch_size)
@@ -70,7 +64,7 @@ def temporal_retention(
     if getattr(network, "training", False):
         raise ValueError("the network is in training mode; call eval() first")
     part = max(1, _KEPT // math.ceil(len(x) / batch_size))
-    batches: dict[str, list[_Batch]] = defaultdict(list)
+    batches: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for start in range(0, len(x), batch_size):
         batch = torch.as_tensor(x[start : start + batch_size])
         with torch.no_grad():
@@ -81,8 +75,8 @@ def temporal_retention(
     return [_estimate(name, parts, bins) for name, parts in batches.items()]
 
 
-def _reduced(layer: LayerRecord, distances: Tensor, part: int) -> _Batch:
-    """Return what the estimate needs of a batch, of at most ``part`` neurons and samples."""
+def _reduced(layer: LayerRecord, distances: Tensor, part: int) -> tuple[np.ndarray, np.ndarray, float, int, float]:
+    """Return rates and currents of ``part`` neurons and samples; sum and number of all rates; the identity's error."""
     threshold = torch.as_tensor(layer.params.threshold).cpu()
     rates, currents = (values.cpu().double() for values in (layer.rate, layer.mean_current))
     chosen = np.arange(rates.numel())
@@ -94,7 +88,7 @@ def _reduced(layer: LayerRecord, distances: Tensor, part: int) -> _Batch:
     return kept_rates, kept_currents, float(layer.rate.sum()), rates.numel(), error
 
 
-def _estimate(name: str, batches: list[_Batch], bins: int) -> LayerRetention:
+def _estimate(name: str, batches: list[tuple[Any, ...]], bins: int) -> LayerRetention:
     rates, currents, sums, counts, errors = zip(*batches, strict=True)
     x = np.concatenate(currents)
     enough = np.abs(x) >= SMALLEST_CURRENT
@@ -116,17 +110,9 @@ def rate_identity(distances: Tensor, mean_current: Tensor, params: NeuronParams)
     .. math::
         \theta r = \bar x - \frac{v(T) + \sum_{t=1}^{T-1} (1 - \lambda) v(t)}{T}
 
-    For the hard reset, ``theta r`` is replaced by the mean of what the resets take away.
-
-    Source: Hao et al. (ICLR 2024), for the soft reset.
-
-    Args:
-        distances: ``m(t) - threshold``, shape (T, N, *F).
-        mean_current: ``mean_t x(t)``, shape (N, *F).
-        params: The neuron.
-
-    Returns:
-        Left and right side (N, *F); NaN where the neuron is of a kind that the identity does not cover.
+    For the hard reset, ``theta r`` is replaced by the mean of what the resets take away. The sides are (N, *F) as the
+    mean current, for ``distances = m(t) - threshold`` (T, N, *F); NaN for neurons with a synapse, an input gain, a bias
+    or a reset value, which the identity does not cover. Source: Hao et al. (ICLR 2024), for the soft reset.
     """
     zeros = (params.alpha, params.c - 1, params.d, params.v_reset, params.v0)
     if params.rho is not None or any(bool((torch.as_tensor(value) != 0).any()) for value in zeros):
@@ -151,13 +137,6 @@ def theorem_1(*, time_steps: int, decay: float, c: float, a: float, b: float = 0
     variance then.
 
     Source: Hao et al. (ICLR 2024).
-
-    Args:
-        time_steps: T, >= 1.
-        decay: Membrane retention lambda, in (0, 1].
-        c: Largest mean current, > 0.
-        a: Slope of h.
-        b: Offset of h.
 
     Example:
         >>> theorem_1(time_steps=1, decay=1.0, c=1.0, a=1.0)

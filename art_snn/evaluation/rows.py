@@ -15,7 +15,7 @@ from art_snn.evaluation.outcomes import Outcome
 from art_snn.rules import GradientRule
 from art_snn.training.recipe import Recipe
 
-_MEASURED = ("clean_accuracy", "attack_success_rate", "robust_accuracy", "zero_gradients", "seconds")
+_SHARES = ("clean_accuracy", "attack_success_rate", "robust_accuracy")
 _ENDS = ("low", "high", "hits", "n")
 
 _Row = TypeVar("_Row", bound="Row")
@@ -48,28 +48,23 @@ class Row:
         """
         record: dict[str, Any] = {}
         for name, value in vars(self).items():
+            record[name] = value
             if isinstance(value, Proportion):
                 record[name] = value.value if value.total else None
                 record |= {f"{name}_{end}": part for end, part in zip(_ENDS, value[1:], strict=True)}
-            else:
-                record[name] = value
         return record
 
     @classmethod
     def from_json(cls: type[_Row], record: Mapping[str, Any]) -> _Row:
         """Return the row that `to_json` wrote; raise ResultsError where an entry is missing."""
         try:
-            return cls(**{field.name: _read(record, field.name, str(field.type)) for field in fields(cls)})
+            values = {field.name: record[field.name] for field in fields(cls)}
+            for name in _SHARES:
+                value = math.nan if values[name] is None else values[name]
+                values[name] = Proportion(value, *(record[f"{name}_{end}"] for end in _ENDS))
         except KeyError as missing:
             raise ResultsError(f"a row lacks {missing}: it is of another version; run the command again") from None
-
-
-def _read(record: Mapping[str, Any], name: str, kind: str) -> Any:
-    value = record[name]
-    if kind != "Proportion":
-        return value
-    low, high, hits, total = (record[f"{name}_{end}"] for end in _ENDS)
-    return Proportion(math.nan if value is None else value, low, high, hits, total)
+        return cls(**values)
 
 
 def measured(rule: GradientRule | None, attack: Attack, outcome: Outcome) -> dict[str, Any]:
@@ -84,7 +79,7 @@ def measured(rule: GradientRule | None, attack: Attack, outcome: Outcome) -> dic
         "eps": attack.eps,
         "eps_step": getattr(attack, "eps_step", None),
         "max_iter": getattr(attack, "steps", None),
-        **{name: getattr(outcome, name) for name in _MEASURED},
+        **{name: getattr(outcome, name) for name in (*_SHARES, "zero_gradients", "seconds")},
     }
 
 

@@ -33,10 +33,6 @@ class ResultStore:
         self.folder = folder
         self._held: dict[str, FileLock] = {}
 
-    def rows(self) -> list[GridRow]:
-        """Return all rows, in the order in which they landed."""
-        return read_rows(self.folder)
-
     def missing(self, keys: Sequence[str]) -> list[str]:
         """Return the keys that have no row yet, in their order."""
         files = set(self.folder.iterdir())

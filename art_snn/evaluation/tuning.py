@@ -94,13 +94,13 @@ def tune(
     rules = candidates(rule, field, bounds=bounds, step=step)
     lattice = list(rules)
     check_samples(classifier, x, y, batch_size)
-    correct = correct_samples(classifier if target is None else target, x, y, batch_size=batch_size)
-    common: dict[str, Any] = {"target": target, "batch_size": batch_size}
+    correct = correct_samples(classifier if target is None else target, x, y, batch_size)
+    known: dict[str, Any] = {"correct": correct, "target": target, "batch_size": batch_size}
     measured: dict[int, tuple[Proportion, float]] = {}
 
     def score(index: int) -> tuple[int, float]:
         if index not in measured:
-            outcome = attack_through(classifier, rules[lattice[index]], attack, x, y, correct=correct, **common)
+            outcome = attack_through(classifier, rules[lattice[index]], attack, x, y, **known)
             measured[index] = outcome.attack_success_rate, float(outcome.losses.mean())
             bar.update()
         success, loss = measured[index]

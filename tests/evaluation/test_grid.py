@@ -146,12 +146,12 @@ def test_killed_grid_goes_on_without_losing_or_doubling_a_row(runs, tmp_path):
         process = start(tmp_path, runs, folder)
         go(process)
         results = folder / "results"
-        while not results.exists() or len(ResultStore(results).rows()) < rows:
+        while not results.exists() or len(read_rows(results)) < rows:
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        kept.append(len(ResultStore(results).rows()))
+        kept.append(len(read_rows(results)))
     assert 3 <= kept[0] < kept[1] < len(expected)
     process = start(tmp_path, runs, folder)
     out, _ = process.communicate("\n")
