@@ -37,7 +37,7 @@ class Cell:
     target: PinnedFile  #: Checkpoint of the network that is attacked, pinned by the digest of its weights.
     source: PinnedFile  #: That of the network that gradients come from; the target itself for white box.
     samples: PinnedFile  #: What is attacked, and what is tuned on.
-    attack: Attack
+    attack: Attack  #: The attack.
     rule: GradientRule | None  #: The rule; None for an attack that needs no gradient.
     parameter: str = ""  #: Field of the rule to tune, such as "gamma"; "" to take the rule as it is.
     choice: Choice = Choice.NOTHING  #: How this field, or the rule's gamma, is chosen.
@@ -99,29 +99,27 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
 
 
 @lru_cache(maxsize=4)
-def _network(weights: PinnedFile, device_type: str) -> tuple[Recipe, PyTorchSNNClassifier]:
+def _network(weights: PinnedFile, device: str) -> tuple[Recipe, PyTorchSNNClassifier]:
     checkpoint = read_checkpoint(Path(weights.path))
     if checkpoint.sha256 != weights.sha256:
         digests = f"its weights are {checkpoint.sha256[:12]}, the grid is for {weights.sha256[:12]}"
         raise CheckpointError(f"{weights.path} has changed: {digests}")
-    recipe, classifier = load_trained(checkpoint, device_type=device_type)
+    recipe, classifier = load_trained(checkpoint, device_type=device)
     return replace(recipe, epochs=checkpoint.epoch), classifier  # also where the training is not over
 
 
 @lru_cache(maxsize=4)
-def _correct(target: PinnedFile, samples: PinnedFile, device_type: str, batch_size: int) -> np.ndarray:
+def _correct(target: PinnedFile, samples: PinnedFile, device: str, batch_size: int) -> np.ndarray:
     arrays = _arrays(samples)
-    return correct_samples(_network(target, device_type)[1], arrays["x"], arrays["y"], batch_size)
+    return correct_samples(_network(target, device)[1], arrays["x"], arrays["y"], batch_size)
 
 
 @lru_cache(maxsize=16)
-def _zero_gradients(
-    source: PinnedFile, samples: PinnedFile, rule: GradientRule, device_type: str, batch_size: int
-) -> float:
+def _zero_gradients(source: PinnedFile, samples: PinnedFile, rule: GradientRule, device: str, batch_size: int) -> float:
     arrays = _arrays(samples)
     chosen = stratified_part(arrays["y"], ZERO_GRADIENT_SAMPLES)
     x, y = arrays["x"][chosen], arrays["y"][chosen]
-    return float(zero_gradients(_network(source, device_type)[1], rule, x, y, batch_size=batch_size).mean())
+    return float(zero_gradients(_network(source, device)[1], rule, x, y, batch_size=batch_size).mean())
 
 
 @lru_cache(maxsize=2)

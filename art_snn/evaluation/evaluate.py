@@ -23,15 +23,7 @@ def evaluate_rules(
     attacks: Sequence[Attack],
     batch_size: int = 128,
 ) -> Iterator[Row]:
-    """Attack a classifier through each rule, and yield a row when each attack is over.
-
-    Args:
-        classifier: A trained classifier. Neither it nor its rule is changed.
-        x: Inputs (N, *input_shape), N >= 1.
-        y: Labels, class indices (N,) or one-hot rows (N, K).
-        rules: Names of rules, or rules.
-        attacks: The attacks, such as ``FGSM(eps=0.1)`` (`art_snn.attacks`).
-        batch_size: Samples to attack at the same time, >= 1.
+    """Attack a classifier through each rule, as `attack_through` does, and yield a row when each attack is over.
 
     Raises:
         TypeError: A rule is no rule, or an attack no `Attack`. Nothing has run then.

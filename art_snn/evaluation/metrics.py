@@ -48,20 +48,14 @@ def wilson_interval(count: int, total: int, confidence: float = 0.95) -> Proport
 
 
 def accuracy(predictions: np.ndarray, labels: np.ndarray) -> Proportion:
-    """Compute the share of samples whose predicted class is their label; on attacked samples, the robust accuracy.
-
-    Logits are (N, K); labels are class indices (N,) or one-hot rows (N, K).
-    """
+    """Compute the share of logits (N, K) that give the label, a class index (N,) or a one-hot row (N, K)."""
     return share(classes(predictions) == classes(labels))
 
 
 def attack_success_rate(clean: np.ndarray, attacked: np.ndarray, labels: np.ndarray) -> Proportion:
     """Compute the share of correctly classified samples that an attack flips (ASR, as the papers count it).
 
-    Args:
-        clean: Logits before the attack (N, K).
-        attacked: Logits after it (N, K).
-        labels: Class indices (N,) or one-hot rows (N, K).
+    Logits before and after the attack are (N, K), labels as in `accuracy`.
 
     Example:
         >>> logits = np.eye(3)

@@ -15,7 +15,7 @@ from art_snn.evaluation.evaluate import check_attacks
 from art_snn.evaluation.samples import Choice, PinnedFile, write_samples
 from art_snn.evaluation.tuning import candidates
 from art_snn.rules import GradientRule, get_rule
-from art_snn.training.checkpoints import Checkpoint, read_checkpoint
+from art_snn.training.checkpoints import read_checkpoint
 
 # What is tuned where a plan does not say otherwise.
 TUNED = {"hart": "gamma"}
@@ -40,9 +40,9 @@ class GridPlan(GridSettings):
     """What a grid is made of, beside its settings. Event frames also get the attack `ClipOnly`, as a control."""
 
     targets: Sequence[Path]  #: Folders of trained networks (runs of ``art-snn train``).
-    sources: Sequence[Path | None] = ()  #: Black box: for each target the run that gradients come from, or None.
+    sources: Sequence[Path | None] = ()  #: For each target a run for black-box gradients, or None.
     rules: Sequence[str | GradientRule]  #: Names of rules, or rules.
-    attacks: Sequence[Attack] = (FGSM(), PGD())
+    attacks: Sequence[Attack] = (FGSM(), PGD())  #: The attacks.
     #: From the name of a rule to its field that is tuned for each cell. Other rules are taken as they are.
     tune: Mapping[str, str] = field(default_factory=lambda: dict(TUNED))
 
@@ -69,7 +69,12 @@ def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[C
     """
     sources = plan.sources or [None] * len(plan.targets)
     runs = dict.fromkeys(path for path in (*plan.targets, *sources) if path is not None)
-    checkpoints = {run: _finished(run) for run in runs}
+    checkpoints = {run: read_checkpoint(run) for run in runs}
+    for checkpoint in checkpoints.values():
+        done, epochs = checkpoint.epoch, checkpoint.recipe.epochs
+        if done < epochs:
+            state = f"trained for {done} of {epochs} epochs; resume its training first"
+            raise CheckpointError(f"{checkpoint.path} is {state}")
     cells: list[Cell] = []
     for target, source in zip(plan.targets, sources, strict=True):
         origins = [target] if source is None else [target, source]
@@ -90,14 +95,6 @@ def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[C
             for rule in plan.rules
         ]
     return cells
-
-
-def _finished(run: Path) -> Checkpoint:
-    checkpoint = read_checkpoint(run)
-    done, epochs = checkpoint.epoch, checkpoint.recipe.epochs
-    if done < epochs:
-        raise CheckpointError(f"{checkpoint.path} is trained for {done} of {epochs} epochs; resume its training first")
-    return checkpoint
 
 
 def _tuning(given: str | GradientRule, plan: GridPlan, apart: Choice) -> dict[str, Any]:

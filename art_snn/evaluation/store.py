@@ -99,6 +99,5 @@ def check_results(folder: Path) -> None:
     """Raise ResultsError where a file is in the place of a folder of results, or results of art-snn 0.1.0 are in it."""
     for path in (folder, folder / "results.sqlite", folder.parent / "results.sqlite"):
         if path.is_file():
-            raise ResultsError(
-                f"{path} is a file, and results are kept in a folder; those of art-snn 0.1.0 cannot be read: {_AGAIN}"
-            )
+            reason = "results are kept in a folder; those of art-snn 0.1.0 cannot be read"
+            raise ResultsError(f"{path} is a file, and {reason}: {_AGAIN}")
