@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +19,6 @@ from art_snn.data import stratified_part
 from art_snn.errors import CheckpointError, DataError
 from art_snn.evaluation.outcomes import attack_through, correct_samples, zero_gradients
 from art_snn.evaluation.rows import GridRow, described, measured, package_versions
-from art_snn.evaluation.samples import Choice, PinnedFile, read_samples
 from art_snn.evaluation.tuning import tune
 from art_snn.rules import GradientRule
 from art_snn.training.checkpoints import read_checkpoint
@@ -28,6 +29,23 @@ from art_snn.training.run import load_trained
 PROTOCOL = 4
 # Samples, of all classes, whose gradients are looked at for zeros.
 ZERO_GRADIENT_SAMPLES = 256
+
+
+class Choice(str, Enum):
+    """How a rule's hyperparameter was chosen."""
+
+    TUNED_APART = "tuned on a split of its own"
+    TUNED_ON_TRAIN = "tuned on training samples"
+    TUNED_ON_TEST = "tuned on the evaluation set"
+    GIVEN = "given"
+    NOTHING = ""
+
+
+class PinnedFile(NamedTuple):
+    """A file that cells read, and the digest of what it must hold."""
+
+    path: str
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +89,14 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
     recipe, target = _network(cell.target, device_type)
     source = _network(cell.source, device_type)[1]
     arrays = _arrays(cell.samples)
-    rule, curve, zeros = cell.rule, None, None
+    rule, curve = cell.rule, None
     common: dict[str, Any] = {"target": target, "batch_size": batch_size}
     if rule is not None and cell.parameter:
         part = "" if cell.choice is Choice.TUNED_ON_TEST else "_tune"
         x, y = arrays[f"x{part}"], arrays[f"y{part}"]
         curve = tune(rule, cell.parameter, source, cell.attack, x, y, sweep=cell.sweep, **common)
         rule = curve.rule
-    if rule is not None:
-        zeros = _zero_gradients(cell.source, cell.samples, rule, device_type, batch_size)
+    zeros = None if rule is None else _zero_gradients(cell.source, cell.samples, rule, device_type, batch_size)
     correct = _correct(cell.target, cell.samples, device_type, batch_size)
     outcome = attack_through(source, rule, cell.attack, arrays["x"], arrays["y"], correct=correct, **common)
     return GridRow(
@@ -129,3 +146,14 @@ def _arrays(samples: PinnedFile) -> dict[str, np.ndarray]:
         digests = f"its samples are {digest[:12]}, the grid is for {samples.sha256[:12]}"
         raise DataError(f"{samples.path} has changed: {digests}")
     return arrays
+
+
+def read_samples(file: Path) -> tuple[dict[str, np.ndarray], str]:
+    """Return the samples in a file, and its SHA-256; raise DataError where it is damaged."""
+    content = file.read_bytes()
+    try:
+        with np.load(io.BytesIO(content)) as archive:
+            samples = {name: archive[name] for name in ("x", "y", "x_tune", "y_tune", "tuned")}
+    except Exception as error:  # the errors of zip and NumPy have no common base
+        raise DataError(f"{file} is damaged: {error!r}; delete it, and it is made again") from None
+    return samples, hashlib.sha256(content).hexdigest()

@@ -18,8 +18,6 @@ from art_snn.evaluation.cells import Cell, run_cell
 from art_snn.evaluation.rows import GridRow
 from art_snn.evaluation.store import ResultStore, read_rows
 
-_POLL_S = 1.0
-
 
 def run_grid(
     cells: Sequence[Cell],
@@ -63,7 +61,7 @@ def run_grid(
             left = store.missing(keys)
             bar.update(len(keys) - len(left) - bar.n)
             if left:  # another process works on them, or has died
-                time.sleep(_POLL_S)
+                time.sleep(1)
     rows = {row.key: row for row in read_rows(results)}
     return [rows[key] for key in by_key]
 

@@ -25,14 +25,9 @@ class Proportion(NamedTuple):
 
 
 def wilson_interval(count: int, total: int, confidence: float = 0.95) -> Proportion:
-    """Compute a share and its Wilson score interval.
+    """Compute the share of ``count`` hits in ``total`` trials and its Wilson score interval, of a coverage in (0, 1).
 
     Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference" (JASA 1927).
-
-    Args:
-        count: Hits, 0 to ``total``.
-        total: Trials, >= 0.
-        confidence: Coverage of the interval, in (0, 1).
 
     Example:
         >>> print(wilson_interval(9, 10))

@@ -1,21 +1,27 @@
-"""Plans of grids: which networks, rules and attacks, and the cells that they make."""
+"""Plans of grids: which networks, rules and attacks; and the samples and cells that they make."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from art_snn.attacks import FGSM, PGD, Attack, ClipOnly
 from art_snn.checks import check_count
+from art_snn.data import Split, stratified_part
 from art_snn.errors import CheckpointError
-from art_snn.evaluation.cells import Cell
+from art_snn.evaluation.cells import Cell, Choice, PinnedFile, read_samples
 from art_snn.evaluation.evaluate import check_attacks
-from art_snn.evaluation.samples import Choice, PinnedFile, write_samples
 from art_snn.evaluation.tuning import candidates
+from art_snn.files import write_atomic
 from art_snn.rules import GradientRule, get_rule
 from art_snn.training.checkpoints import read_checkpoint
+from art_snn.training.recipe import Recipe
+from art_snn.training.run import load_data
 
 # What is tuned where a plan does not say otherwise.
 TUNED = {"hart": "gamma"}
@@ -63,8 +69,7 @@ def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[C
     """Return a plan's cells; the samples that they need are written to a folder, unless they are there.
 
     Raises:
-        CheckpointError: A checkpoint is missing, damaged or of a training that is not over, or a source has other
-            inputs or classes than its target.
+        CheckpointError: A checkpoint is missing, damaged, not trained to its end, or does not fit its target.
         DataError: The data, or the samples, are missing or damaged.
     """
     sources = plan.sources or [None] * len(plan.targets)
@@ -83,7 +88,7 @@ def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[C
             if here != there:
                 raise CheckpointError(f"{source} {text.format(there)}, and {target} {text.format(here)}")
         recipe = checkpoints[target].recipe
-        samples, apart = write_samples(recipe, folder, plan.samples, plan.tuning_samples, verbose=verbose)
+        samples, apart = _samples(recipe, plan, folder, verbose)
         weights = [PinnedFile(str(checkpoints[run].path), checkpoints[run].sha256) for run in origins]
         fixed: dict[str, Any] = {"target": weights[0], "samples": samples}
         if recipe.events:
@@ -95,6 +100,35 @@ def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[C
             for rule in plan.rules
         ]
     return cells
+
+
+def _samples(recipe: Recipe, plan: GridPlan, folder: Path, verbose: bool) -> tuple[PinnedFile, Choice]:
+    """Return the file of a recipe's samples, made if missing, and where those to tune on come from."""
+    steps = recipe.time_steps if recipe.events else None
+    sizes = (plan.samples, plan.tuning_samples)
+    parts = (recipe.data, recipe.image_size, recipe.split_by, recipe.test_share, *sizes, steps)
+    file = folder / f"samples-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}.npz"
+    if not file.is_file():
+        arrays = choose_samples(load_data(recipe, verbose=verbose), *sizes)
+        write_atomic(file, lambda temporary: np.savez(temporary, allow_pickle=False, **arrays))
+    arrays, digest = read_samples(file)
+    return PinnedFile(str(file), digest), Choice(str(arrays["tuned"]))
+
+
+def choose_samples(data: Split, samples: int, tuning_samples: int) -> dict[str, np.ndarray]:
+    """Return stratified test samples to attack ("x", "y"), and others to tune on ("x_tune", "y_tune").
+
+    Where too few test samples are left, those to tune on are training samples; "tuned" says which.
+    """
+    chosen = stratified_part(data.y_test, samples)
+    pool = np.setdiff1d(np.arange(len(data.y_test)), chosen)
+    x_tune, y_tune, choice = data.x_test, data.y_test, Choice.TUNED_APART
+    if len(pool) < tuning_samples:
+        pool = np.arange(len(data.y_train))
+        x_tune, y_tune, choice = data.x_train, data.y_train, Choice.TUNED_ON_TRAIN
+    tune = pool[stratified_part(y_tune[pool], tuning_samples)]
+    attacked = {"x": data.x_test[chosen], "y": data.y_test[chosen]}
+    return {**attacked, "x_tune": x_tune[tune], "y_tune": y_tune[tune], "tuned": np.array(choice.value)}
 
 
 def _tuning(given: str | GradientRule, plan: GridPlan, apart: Choice) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class LayerRetention:
 def temporal_retention(
     network: SequenceModel, x: np.ndarray | Tensor, *, bins: int = 50, batch_size: int = 64
 ) -> list[LayerRetention]:
-    r"""Estimate the temporal retention of each spiking layer on data.
+    r"""Estimate the temporal retention of each spiking layer on data, in the order in which they run.
 
     .. math::
         \chi = \mathbb{E}_x\left[\mathrm{Var}\left( r / \bar x \,\middle|\, \bar x = x \right)\right]
@@ -53,9 +53,6 @@ def temporal_retention(
         x: Inputs (N, ...), N >= 1.
         bins: Bins of the mean current, >= 1.
         batch_size: Samples to run at once, >= 1.
-
-    Returns:
-        One entry for each spiking layer, in the order in which they run.
     """
     check_count("bins", bins)
     check_count("batch_size", batch_size)

@@ -43,8 +43,7 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """Return the row as one level of names, numbers and texts, for JSON and CSV.
 
-        The value of a share has its name; ``_low`` and ``_high`` are the ends of its interval, ``_hits`` and ``_n``
-        what was counted.
+        A share has its field's name; with ``_low``, ``_high`` follow its interval, with ``_hits``, ``_n`` its counts.
         """
         record: dict[str, Any] = {}
         for name, value in vars(self).items():

@@ -16,7 +16,7 @@ from art_snn.data.split import Split
 from art_snn.errors import CheckpointError, DataError
 from art_snn.evaluation import cells as cells_module
 from art_snn.evaluation import make_cells, run_cell
-from art_snn.evaluation.samples import PinnedFile, read_samples
+from art_snn.evaluation.cells import PinnedFile, read_samples
 from art_snn.training.checkpoints import read_checkpoint
 from art_snn.training.recipe import Recipe
 from art_snn.training.run import train

@@ -27,7 +27,7 @@ from art_snn.evaluation import (
     run_grid,
     tune,
 )
-from art_snn.evaluation.samples import choose_samples
+from art_snn.evaluation.plan import choose_samples
 from art_snn.rules import HART
 from art_snn.training.checkpoints import read_checkpoint
 from art_snn.training.recipe import Recipe

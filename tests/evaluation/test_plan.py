@@ -8,7 +8,7 @@ import pytest
 from art_snn.attacks import FGSM, PGD
 from art_snn.data import load_digits
 from art_snn.evaluation import Choice, GridPlan, attack_success_rate, make_cells, run_cell, run_grid
-from art_snn.evaluation.samples import choose_samples
+from art_snn.evaluation.plan import choose_samples
 from art_snn.rules import HART, RGA, STBP
 from art_snn.training.checkpoints import read_checkpoint
 from art_snn.training.run import load_trained
@@ -126,3 +126,16 @@ def test_tuning_samples_are_apart_in_the_file_of_samples(runs, tmp_path):
         assert len(archive["x_tune"]) == 20
         attacked = {image.tobytes() for image in archive["x"]}
         assert not attacked & {image.tobytes() for image in archive["x_tune"]}
+
+
+def test_samples_are_stratified_and_apart():
+    data = load_digits()
+    chosen = choose_samples(data, 100, 50)
+    assert np.bincount(chosen["y"]).tolist() == [10] * 10
+    attacked = {image.tobytes() for image in chosen["x"]}
+    assert not attacked & {image.tobytes() for image in chosen["x_tune"]}
+    assert chosen["tuned"] == "tuned on a split of its own"
+    whole = choose_samples(data, 450, 50)
+    assert whole["tuned"] == "tuned on training samples"
+    training = {image.tobytes() for image in data.x_train}
+    assert all(image.tobytes() in training for image in whole["x_tune"])
