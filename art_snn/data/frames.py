@@ -77,10 +77,8 @@ def to_frames(recordings: Recordings, framing: Framing, *, verbose: bool = False
 
 
 def _all_at_once(recordings: Recordings, order: np.ndarray, framing: Framing, verbose: bool) -> np.ndarray:
-    frames = np.empty((len(recordings), *framing.shape(recordings.sensor_size)), dtype=np.float32)
-    for i, made in enumerate(_one_by_one(recordings, order, framing, verbose)):
-        frames[i] = made
-    return frames
+    kind = np.dtype((np.float32, framing.shape(recordings.sensor_size)))
+    return np.fromiter(_one_by_one(recordings, order, framing, verbose), kind, count=len(order))
 
 
 def _one_by_one(recordings: Recordings, order: np.ndarray, framing: Framing, verbose: bool) -> Iterator[np.ndarray]:
@@ -108,9 +106,8 @@ def load_event_frames(
 ) -> Split:
     """Load recordings as frames, from the cache if they were made before.
 
-    Frames are made one recording after the other, and kept in the order of the split. The inputs returned are slices
-    of the kept file, which is mapped into memory: only what is used is read. They can be written to, which leaves the
-    file as it is, unless the system refuses so large a map that can be.
+    They are kept in a file, which is mapped into memory: only what is used is read. Writing to the inputs returned
+    leaves the file as it is; where the system refuses so large a map, they are read-only.
 
     Args:
         path: A NumPy archive (`art_snn.data.read_npz`), or the folder of N-MNIST's own files.

@@ -40,14 +40,12 @@ def stratified(x: np.ndarray, y: np.ndarray, test_share: float) -> Split:
 
 
 def stratified_part(y: np.ndarray, size: int, seed: int = 0) -> np.ndarray:
-    """Return the sorted indices of a part that has every class in its share, always the same for a seed.
-
-    The number of samples of a class is less than one off its share, also where there are fewer samples than classes.
+    """Return the sorted indices of a part that has every class in its share but for less than one sample.
 
     Args:
         y: Labels (N,).
         size: Samples to choose, >= 1; all are chosen if there are not more.
-        seed: Seed of the choice.
+        seed: Seed of the choice, which is always the same for one.
 
     Raises:
         ValueError: ``size`` is below 1.
@@ -65,8 +63,6 @@ def stratified_part(y: np.ndarray, size: int, seed: int = 0) -> np.ndarray:
     taken, remainders = np.divmod(size * counts, len(y))
     order = np.lexsort((generator.random(len(counts)), -remainders))
     taken[order[: size - taken.sum()]] += 1
-    parts = [
-        generator.choice(np.flatnonzero(y == label), count, replace=False)
-        for label, count in zip(classes, taken, strict=True)
-    ]
+    pairs = zip(classes, taken, strict=True)
+    parts = [generator.choice(np.flatnonzero(y == label), count, replace=False) for label, count in pairs]
     return np.sort(np.concatenate(parts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain, groupby
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -75,18 +75,19 @@ def reproduce(
     train_all(experiments, runs, n_jobs=n_jobs, device_type=device_type, verbose=verbose)
     say(f"2. attacks, rows in {results}")
     options: dict[str, Any] = {} if settings is None else vars(settings)
-    grids = []
+    cells, inputs = [], []
     for e in experiments:
         target, twin = runs / e.name, runs / e.twin.name
         plan = GridPlan(targets=[target], sources=[twin], rules=RULES, attacks=e.attacks, **options)
-        grids.append(make_cells(plan, out / SAMPLES, verbose=verbose))
-    cells = sorted(chain(*grids), key=lambda cell: -cell.attack.eps)  # the tables' main size first
+        grid = make_cells(plan, out / SAMPLES, verbose=verbose)
+        cells += grid
+        with np.load(grid[0].samples.path) as samples:  # which lie class by class
+            inputs.append(samples["x"][stratified_part(samples["y"], _RETENTION_SAMPLES)])
+    cells.sort(key=lambda cell: -cell.attack.eps)  # the tables' main size first
     rows = run_grid(cells, results, n_jobs=n_jobs, device_type=device_type, verbose=verbose)
     say("3. temporal retention")
     records = []
-    for e, grid in zip(experiments, grids, strict=True):
-        with np.load(grid[0].samples.path) as samples:
-            x = samples["x"][stratified_part(samples["y"], _RETENTION_SAMPLES)]  # they lie class by class
+    for e, x in zip(experiments, inputs, strict=True):
         records += retention_records(runs / e.name, x, device_type=device_type)
     write_retention(records, out)
     say("4. tables and figures")

@@ -52,13 +52,9 @@ def retention_records(
     encoders = {recipe.time_steps: spiking.encoder}
     if not takes_frames(spiking):
         encoders = {steps: DirectEncoder(time_steps=steps) for steps in sorted({*time_steps, recipe.time_steps})}
+    about = {**described(recipe), "run": run.name, "trained_time_steps": recipe.time_steps}
     return [
-        RetentionRecord(
-            **{**vars(layer), **described(recipe), "time_steps": steps},
-            run=run.name,
-            trained_time_steps=recipe.time_steps,
-            position=position,
-        )
+        RetentionRecord(**{**vars(layer), **about, "time_steps": steps, "position": position})
         for steps, encoder in encoders.items()
         for position, layer in enumerate(temporal_retention(SpikingNetwork(encoder, spiking.body).eval(), inputs), 1)
     ]
@@ -98,10 +94,10 @@ def retention_figure(records: Sequence[RetentionRecord], folder: Path) -> list[P
     networks = [list(group) for _, group in groupby(ordered, key=_place)]
     families = list(dict.fromkeys(map(_family, ordered)))
     decays = sorted({record.decay for record in ordered})
-    over_decay: dict[str, list[tuple[float, float]]] = {}
+    points: dict[str, list[tuple[float, float]]] = {family: [] for family in families}
     for layers in networks:
-        over_decay.setdefault(_family(layers[0]), []).append((layers[0].decay, _mean(_as_trained(layers))))
-    over_decay = {family: sorted(points) for family, points in over_decay.items() if len(dict(points)) > 1}
+        points[_family(layers[0])].append((layers[0].decay, _mean(_as_trained(layers))))
+    over_decay = {family: sorted(line) for family, line in points.items() if len(dict(line)) > 1}
 
     def style(family: str, color: str) -> dict[str, Any]:
         i = families.index(family)
@@ -122,15 +118,15 @@ def retention_figure(records: Sequence[RetentionRecord], folder: Path) -> list[P
         _dress(over_steps, "mean over the layers", "time-steps T", {record.time_steps for record in records})
         _dress(over_layers, "each layer, T of the training", "spiking layer", {r.position for r in records})
         for axes in rest:
-            for family, points in over_decay.items():
-                axes.plot(*zip(*points, strict=True), **style(family, "0.2"))
+            for family, means in over_decay.items():
+                axes.plot(*zip(*means, strict=True), **style(family, "0.2"))
             _dress(axes, "mean over the layers, T of the training", "membrane retention λ", decays)
     return figure_files(folder, "retention")
 
 
 def _place(record: RetentionRecord) -> tuple[Any, ...]:
-    first = (record.dataset, network(record), star(record), record.trained_time_steps)
-    return (*first, record.decay, record.run)
+    family = (record.dataset, network(record), star(record), record.trained_time_steps)
+    return (*family, record.decay, record.run)
 
 
 def _family(record: RetentionRecord) -> str:

@@ -26,20 +26,9 @@ TITLES = {
 RULES = ("cba", "bptr", "stbp", "rga", "rate", "hart")
 _RULES = {1: ("cba", "rate"), 2: RULES, 3: RULES, 4: ("stbp", "rga", "hart"), 5: ("stbp", "rga", "hart")}
 _WITH_OTHER_RULES = (2, 3, 5)
-_SETTINGS = {1: ("white-box",), 2: ("white-box",), 3: ("black-box",)}
-_ABOUT = (
-    "dataset",
-    "architecture",
-    "width",
-    "time_steps",
-    "decay",
-    "defence",
-    "setting",
-    "attack",
-    "eps",
-    "seed",
-    "rule",
-)
+_BOXES = {1: "white-box", 2: "white-box", 3: "black-box"}
+_SETTING = ("dataset", "architecture", "width", "time_steps", "decay", "defence", "setting", "attack", "eps")
+_ABOUT = (*_SETTING, "seed", "rule")
 _IDENTITY = ("eps_step", "max_iter", "reset", "samples_sha256", "target_sha256", "source_sha256")
 _HEADER = ("data", "network", "T", "lambda", "setting", "attack", "eps", "clean", "")
 _LATEX = str.maketrans({sign: f"\\{sign}" for sign in "%&#_$"})
@@ -129,13 +118,10 @@ def _belonging(number: int, rows: Sequence[GridRow]) -> list[GridRow]:
 
 
 def _belongs(number: int, row: GridRow) -> bool:
-    if row.rule not in _RULES[number] and (number not in _WITH_OTHER_RULES or row.rule in ("", *RULES)):
-        return False
-    if row.setting not in _SETTINGS.get(number, ("white-box", "black-box")):
-        return False
-    if number in (4, 5) and (row.events or row.defence != "none"):
-        return False
-    return number == 5 or row.events or abs(row.eps - 8 / 255) < 1e-6
+    has_rule = row.rule in _RULES[number] or (number in _WITH_OTHER_RULES and row.rule not in ("", *RULES))
+    has_setting = row.setting == _BOXES.get(number, row.setting)
+    has_target = number < 4 or (row.defence == "none" and not row.events)
+    return has_rule and has_setting and has_target and (number == 5 or row.events or abs(row.eps - 8 / 255) < 1e-6)
 
 
 def _line(row: GridRow, published: Published | None) -> dict[str, Any]:
@@ -146,9 +132,13 @@ def _line(row: GridRow, published: Published | None) -> dict[str, Any]:
         difference = ours - theirs
     return {
         **{name: getattr(row, name) for name in _ABOUT},
-        **{"clean_accuracy": 100 * row.clean_accuracy.value},
-        **{"ours": ours, "low": low, "high": high, "n": row.attack_success_rate.total},
-        **{"robust_accuracy": 100 * row.robust_accuracy.value, "gamma": row.gamma, "gamma_chosen": row.gamma_chosen},
+        **{"clean_accuracy": 100 * row.clean_accuracy.value, "ours": ours, "low": low, "high": high},
+        **{
+            "n": row.attack_success_rate.total,
+            "robust_accuracy": 100 * row.robust_accuracy.value,
+            "gamma": row.gamma,
+            "gamma_chosen": row.gamma_chosen,
+        },
         **{"published_clean_accuracy": clean, "published": theirs, "difference": difference},
         **{name: getattr(row, name) for name in _IDENTITY},
     }
@@ -156,8 +146,7 @@ def _line(row: GridRow, published: Published | None) -> dict[str, Any]:
 
 def _place(row: GridRow) -> tuple[Any, ...]:
     """Return where a row's line is in a table; rows of one line have the same place."""
-    names = ("time_steps", "decay", "defence", "setting", "attack", "eps")
-    return (row.dataset, row.architecture, row.width or -1, *(getattr(row, name) for name in names))
+    return tuple(-1 if getattr(row, name) is None else getattr(row, name) for name in _SETTING)
 
 
 def _ours(row: GridRow) -> str:

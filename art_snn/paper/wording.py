@@ -36,8 +36,7 @@ def renamed(entries: Iterable[Entry], dataset: str = "", events_dataset: str = "
 
 def network(entry: Target) -> str:
     """Return the architecture's title, with its width where that is not its own."""
-    title = entry.architecture_title
-    return title if entry.width is None else f"{title}, {entry.width} wide"
+    return entry.architecture_title + ("" if entry.width is None else f", {entry.width} wide")
 
 
 def star(entry: Target) -> str:
