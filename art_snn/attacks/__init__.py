@@ -1,7 +1,6 @@
 """Attacks as values, as rules are: frozen specs that make ART's attack objects, and a registry.
 
-An attack is a frozen dataclass that derives from `Attack` and registers itself. A new one is one file
-and one line below.
+An attack is a frozen dataclass that derives from `Attack` and registers itself; a new one is a file and a line below.
 """
 
 from art_snn.attacks.base import Attack

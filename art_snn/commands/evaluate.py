@@ -21,8 +21,7 @@ from art_snn.snn.dynamics import RESETS
 from art_snn.training import DIGITS_RECIPE, load_data, load_trained, read_checkpoint, train_cached
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
-# Settings of the network, which a checkpoint has already.
-NETWORK = ("decay", "time_steps", "reset", "seed")
+NETWORK = ("decay", "time_steps", "reset", "seed")  # settings that a checkpoint has already
 
 
 def add_parser(commands: Any) -> None:
@@ -80,8 +79,7 @@ def run(options: argparse.Namespace) -> int:
     about = f"{shape}, seed {recipe.seed}; {len(data.x_test)} test images, eps={eps}"
     print(f"{recipe.title} SNN ({source}): {about}", flush=True)
     work = evaluate_rules(classifier, data.x_test, data.y_test, rules=rules, attacks=attacks)
-    total = len(rules) * len(attacks)
-    rows = list(tqdm(work, total=total, desc="Attacking", unit="attack", disable=not verbose, leave=False))
+    rows = list(tqdm(work, "Attacking", len(rules) * len(attacks), unit="attack", disable=not verbose, leave=False))
     print(text_table(rows))
     if options.json:
         chosen = f"{'by default' if gamma is None else 'given'}, not tuned"

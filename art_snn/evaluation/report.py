@@ -37,8 +37,7 @@ def text_table(rows: Sequence[Row]) -> str:
 
 def write_json(rows: Sequence[Row], settings: Mapping[str, Any], path: Path) -> None:
     """Write settings and rows as JSON."""
-    document = {"settings": dict(settings), "rows": [row.to_json() for row in rows]}
-    write_text(path, json.dumps(document, indent=2) + "\n")
+    write_text(path, json.dumps({"settings": {**settings}, "rows": [row.to_json() for row in rows]}, indent=2) + "\n")
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:

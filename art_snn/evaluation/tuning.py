@@ -70,9 +70,8 @@ def tune(
 ) -> Curve:
     """Search the value of a rule's hyperparameter with which an attack succeeds most.
 
-    The success is about unimodal in HART's gamma (Hao et al., ICLR 2024), so Fibonacci search, the golden section of a
-    lattice, finds it in 8 of 48 values. Give samples that the result is not reported on: tuning on those makes an
-    attack look stronger.
+    The success is about unimodal in HART's gamma (Hao et al., ICLR 2024): Fibonacci search finds it in 8 of 48 values.
+    Give samples that the result is not reported on; tuned on those, an attack looks stronger than it is.
 
     The rule's other fields stay as they are. ``field``, such as "gamma", is a float; it takes values from ``bounds[0]``
     to ``bounds[1]`` in steps of ``step`` > 0. ``sweep`` measures all of these values, as the papers do; ``verbose``
