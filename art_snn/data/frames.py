@@ -34,16 +34,11 @@ class Framing:
 
     By number, a frame has ``E // T`` of a recording's E events, and the last one the rest; by time, frames are equally
     long from the first event to the last.
-
-    Attributes:
-        time_steps: T, >= 1.
-        split_by: "number" or "time".
-        image_size: Height and width of the frames, >= 1; the papers' is 48. None for the sensor's.
     """
 
-    time_steps: int = 10
-    split_by: str = "number"
-    image_size: int | None = 48
+    time_steps: int = 10  #: T, >= 1.
+    split_by: str = "number"  #: "number" or "time".
+    image_size: int | None = 48  #: Height and width of the frames, >= 1; the papers' is 48. None for the sensor's.
 
     def __post_init__(self) -> None:
         check_count("time_steps", self.time_steps)

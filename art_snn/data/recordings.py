@@ -31,26 +31,16 @@ class Recordings(NamedTuple):
     """Event recordings with labels; the events of all of them stand one after the other.
 
     Events may have any dtype of whole numbers: an archive's stays, other readers choose the narrowest.
-
-    Attributes:
-        x: Column of each event, whole numbers in 0 to width - 1, shape (E,).
-        y: Row of each event, in 0 to height - 1, shape (E,).
-        p: Polarity of each event, 0 or 1, shape (E,).
-        t: Time of each event in microseconds, not falling within a recording, shape (E,).
-        offsets: Recording i is ``offsets[i]:offsets[i + 1]``; shape (N + 1,).
-        labels: Class of each recording, shape (N,).
-        is_test: Whether a recording is for testing, shape (N,); None where the source has no split.
-        sensor_size: Width, height and number of polarities.
     """
 
-    x: np.ndarray
-    y: np.ndarray
-    p: np.ndarray
-    t: np.ndarray
-    offsets: np.ndarray
-    labels: np.ndarray
-    is_test: np.ndarray | None
-    sensor_size: tuple[int, int, int]
+    x: np.ndarray  #: Column of each event, whole numbers in 0 to width - 1, shape (E,).
+    y: np.ndarray  #: Row of each event, in 0 to height - 1, shape (E,).
+    p: np.ndarray  #: Polarity of each event, 0 or 1, shape (E,).
+    t: np.ndarray  #: Time of each event in microseconds, not falling within a recording, shape (E,).
+    offsets: np.ndarray  #: Recording i is ``offsets[i]:offsets[i + 1]``; shape (N + 1,).
+    labels: np.ndarray  #: Class of each recording, shape (N,).
+    is_test: np.ndarray | None  #: Whether a recording is for testing, shape (N,); None where the source has no split.
+    sensor_size: tuple[int, int, int]  #: Width, height and number of polarities.
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -86,11 +76,7 @@ def read_npz(path: Path) -> Recordings:
 
 
 def write_npz(recordings: Recordings, path: Path) -> None:
-    """Write recordings as one NumPy archive that `read_npz` reads, whole or not at all.
-
-    Args:
-        recordings: The recordings.
-        path: The archive, ``*.npz``; one that is there is replaced.
+    """Write recordings as one NumPy archive that `read_npz` reads, whole or not at all; an older one is replaced.
 
     Raises:
         ValueError: The path does not end in ``.npz``.

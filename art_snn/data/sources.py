@@ -19,27 +19,16 @@ from art_snn.files import cache_folder
 
 
 class Source(ABC):
-    """A data set that can be loaded.
+    """A data set that can be loaded, by what a user wrote for it."""
 
-    Args:
-        data: What the user wrote.
-
-    Attributes:
-        name: What a user writes; "" for kinds of folders and files.
-        title: What tables call it; if left out, the name of the folder or file.
-        events: Whether it has event recordings, not images.
-        fixed_shape: Shape of its inputs (C, H, W), where a user cannot choose their size.
-        image_size: Height and width that inputs are brought to, unless a user chooses others.
-        architecture: Name of the network for it, unless a user chooses another one.
-        statistics: "mean" and "std" of its channels; {} for those that networks have by default.
-    """
-
-    name: ClassVar[str] = ""
-    title: str = ""
-    events: ClassVar[bool] = False
+    name: ClassVar[str] = ""  #: What a user writes; "" for kinds of folders and files.
+    title: str = ""  #: What tables call it; if left out, the name of the folder or file.
+    events: ClassVar[bool] = False  #: Whether it has event recordings, not images.
+    #: Shape of its inputs (C, H, W), where a user cannot choose their size.
     fixed_shape: ClassVar[tuple[int, int, int] | None] = None
-    image_size: ClassVar[int] = 32
-    architecture: ClassVar[str] = "vgg_small"
+    image_size: ClassVar[int] = 32  #: Height and width that inputs are brought to, unless a user chooses others.
+    architecture: ClassVar[str] = "vgg_small"  #: Name of the network for it, unless a user chooses another one.
+    #: "mean" and "std" of its channels; {} for those that networks have by default.
     statistics: ClassVar[Mapping[str, tuple[float, ...]]] = {}
 
     def __init__(self, data: str) -> None:
@@ -52,10 +41,7 @@ class Source(ABC):
         return data == cls.name
 
     def shape(self, framing: Framing) -> tuple[int, ...]:
-        """Return the shape of an input, (C, H, W) or (T, C, H, W), before anything is loaded.
-
-        Images are taken to have three channels, and events two polarities, as nearly all have.
-        """
+        """Return the shape of an input, with three channels or two polarities where it is not known without loading."""
         side = framing.image_size or self.image_size
         return self.fixed_shape or ((framing.time_steps, 2, side, side) if self.events else (3, side, side))
 

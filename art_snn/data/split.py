@@ -7,21 +7,16 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from art_snn.checks import check_count
+
 
 class Split(NamedTuple):
-    """A data set, split.
+    """A data set, split."""
 
-    Attributes:
-        x_train: Training inputs, float32: images (N, C, H, W) in [0, 1], or event frames (N, T, C, H, W) >= 0.
-        y_train: Training labels (N,), int64.
-        x_test: Test inputs, of the same kind.
-        y_test: Test labels (N,), int64.
-    """
-
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
+    x_train: np.ndarray  #: Images (N, C, H, W) in [0, 1], or event frames (N, T, C, H, W) >= 0; float32.
+    y_train: np.ndarray  #: Training labels (N,), int64.
+    x_test: np.ndarray  #: Test inputs, of the same kind.
+    y_test: np.ndarray  #: Test labels (N,), int64.
 
 
 def stratified(x: np.ndarray, y: np.ndarray, test_share: float) -> Split:
@@ -45,13 +40,12 @@ def stratified_part(y: np.ndarray, size: int, seed: int = 0) -> np.ndarray:
     Args:
         y: Labels (N,).
         size: Samples to choose, >= 1; all are chosen if there are not more.
-        seed: Seed of the choice, which is always the same for one.
+        seed: Equal seeds choose equal parts.
 
     Raises:
-        ValueError: ``size`` is below 1.
+        ValueError: ``size`` is no whole number, or below 1.
     """
-    if size < 1:
-        raise ValueError(f"the number of samples must be >= 1, got {size!r}")
+    check_count("size", size)
     if size >= len(y):
         return np.arange(len(y))
     classes, counts = np.unique(y, return_counts=True)

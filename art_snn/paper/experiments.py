@@ -21,17 +21,11 @@ EVENT_EPS = (8 / 255, 0.1, 0.25)
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A network of the evaluation, and the sizes of its attacks.
+    """A network of the evaluation, and the sizes of its attacks."""
 
-    Attributes:
-        name: Name of its folder.
-        recipe: How it is trained.
-        eps: Sizes of the attacks.
-    """
-
-    name: str
-    recipe: Recipe
-    eps: tuple[float, ...] = EPS
+    name: str  #: Name of its folder.
+    recipe: Recipe  #: How it is trained.
+    eps: tuple[float, ...] = EPS  #: Sizes of the attacks.
 
     @property
     def twin(self) -> Experiment:

@@ -20,35 +20,20 @@ TABLES = (1, 2, 3, 4, 5)
 
 
 class Published(NamedTuple):
-    """One published attack success rate.
+    """One published attack success rate."""
 
-    Attributes:
-        table: Number of the table, 1 to 5.
-        dataset: "CIFAR-10", "CIFAR-100" or "CIFAR10-DVS".
-        architecture: Name of the builder in `art_snn.snn.models`.
-        time_steps: T.
-        decay: Membrane retention lambda.
-        robust_target: Whether the target was trained on FGSM examples.
-        setting: "white-box" or "black-box".
-        attack: "fgsm" or "pgd".
-        eps_255: Largest change of a pixel, in 1/255.
-        rule: Name of the rule.
-        attack_success_rate: In percent.
-        clean_accuracy: Of the target, in percent; None where the table does not say.
-    """
-
-    table: int
-    dataset: str
-    architecture: str
-    time_steps: int
-    decay: float
-    robust_target: bool
-    setting: str
-    attack: str
-    eps_255: float
-    rule: str
-    attack_success_rate: float
-    clean_accuracy: float | None
+    table: int  #: Number of the table, 1 to 5.
+    dataset: str  #: "CIFAR-10", "CIFAR-100" or "CIFAR10-DVS".
+    architecture: str  #: Name of the builder in `art_snn.snn.models`.
+    time_steps: int  #: T.
+    decay: float  #: Membrane retention lambda.
+    robust_target: bool  #: Whether the target was trained on FGSM examples.
+    setting: str  #: "white-box" or "black-box".
+    attack: str  #: "fgsm" or "pgd".
+    eps_255: float  #: Largest change of a pixel, in 1/255.
+    rule: str  #: Name of the rule.
+    attack_success_rate: float  #: In percent.
+    clean_accuracy: float | None  #: Of the target, in percent; None where the table does not say.
 
 
 @lru_cache(maxsize=1)

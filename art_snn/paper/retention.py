@@ -29,17 +29,11 @@ _MARKERS = "os^Dv*P"
 
 @dataclass(frozen=True, kw_only=True)
 class RetentionRecord(Target, LayerRetention):
-    """Temporal retention of one layer of a trained network, run for ``time_steps``.
+    """Temporal retention of one layer of a trained network, run for ``time_steps``."""
 
-    Attributes:
-        run: Name of the network's folder.
-        trained_time_steps: T of the training.
-        position: Place of the layer, from 1.
-    """
-
-    run: str
-    trained_time_steps: int
-    position: int
+    run: str  #: Name of the network's folder.
+    trained_time_steps: int  #: T of the training.
+    position: int  #: Place of the layer, from 1.
 
 
 def retention_records(

@@ -16,7 +16,7 @@ def test_part_is_stratified_and_always_the_same():
     np.testing.assert_array_equal(part, stratified_part(labels, 10))
     assert not np.array_equal(part, stratified_part(labels, 10, seed=1))
     np.testing.assert_array_equal(stratified_part(labels, 100), np.arange(100))
-    with pytest.raises(ValueError, match="must be >= 1, got 0"):
+    with pytest.raises(ValueError, match="size must be a whole number >= 1, got 0"):
         stratified_part(labels, 0)
 
 
