@@ -10,16 +10,9 @@ Array = np.ndarray | Tensor
 
 
 def check_input(x: Array, input_shape: tuple[int, ...] | None, *, frames: bool = False) -> Array:
-    """Return ``x`` in float32; raise unless it is a batch of finite inputs of the right shape.
+    """Return ``x`` in float32; raise TypeError or ValueError unless it is a batch (N, *input_shape) of finite numbers.
 
-    Args:
-        x: Batch (N, *input_shape), N >= 0.
-        input_shape: Shape of one input; None where a defence may change shapes.
-        frames: Inputs are event frames, whose number is free.
-
-    Raises:
-        TypeError: ``x`` is no array or tensor of numbers.
-        ValueError: Wrong rank or shape, an axis of length 0, NaN or inf.
+    ``input_shape`` is None where a defence may change shapes. The number of event ``frames`` is free.
     """
     if not isinstance(x, (np.ndarray, Tensor)):
         raise TypeError(f"x must be a numpy array or a torch tensor, got {type(x).__name__}")
@@ -37,11 +30,6 @@ def check_input(x: Array, input_shape: tuple[int, ...] | None, *, frames: bool =
         if len(shape) != len(input_shape) + 1 or shape[free:] != tuple(input_shape)[free - 1 :]:
             expected = ", ".join(["N", *(["T"] if frames else []), *map(str, tuple(input_shape)[free - 1 :])])
             raise ValueError(f"x has shape {shape}, expected ({expected})")
-    _check_finite(x)
-    return x
-
-
-def _check_finite(x: Array) -> None:
     finite = torch.isfinite(x) if isinstance(x, Tensor) else np.isfinite(x)
     if not finite.all():
         bad = finite.reshape(len(x), -1).all(1)
@@ -50,15 +38,11 @@ def _check_finite(x: Array) -> None:
         raise ValueError(
             f"x holds NaN or inf in {count} of {len(x)} samples, the first is sample {first}; clean the data"
         )
+    return x
 
 
 def check_labels(y: Array, nb_samples: int, nb_classes: int) -> None:
-    """Raise unless ``y`` is a label for each sample, as class indices or one row of ``nb_classes`` numbers each.
-
-    Raises:
-        TypeError: ``y`` is no array or tensor.
-        ValueError: Wrong shape or length, or a class outside 0 to ``nb_classes - 1``.
-    """
+    """Raise TypeError or ValueError unless ``y`` has a class index or a row of ``nb_classes`` numbers a sample."""
     if not isinstance(y, (np.ndarray, Tensor)):
         raise TypeError(f"y must be a numpy array or a torch tensor, got {type(y).__name__}")
     shape = tuple(y.shape)
@@ -76,12 +60,7 @@ def check_labels(y: Array, nb_samples: int, nb_classes: int) -> None:
 
 
 def one_hot(y: Array, nb_samples: int, nb_classes: int) -> np.ndarray:
-    """Return labels as rows (N, nb_classes), float32; rows that are given, such as probabilities, as they are.
-
-    Raises:
-        TypeError: ``y`` is no array or tensor.
-        ValueError: As `check_labels`.
-    """
+    """Check labels and return them as rows (N, nb_classes), float32; given rows, such as probabilities, as they are."""
     check_labels(y, nb_samples, nb_classes)
     rows = to_numpy(y)
     if rows.ndim == 2 and rows.shape[1] == nb_classes:

@@ -36,14 +36,16 @@ def layer_names(model: GradientRuleModule) -> list[str]:
     The encoder and what is inside a neuron are left out.
     """
     names: list[str] = []
-    inside = "network.encoder"
+    left_out = ["network.encoder."]
     for name, module in model.named_modules():
-        if not name.startswith("network.") or name == inside or name.startswith(f"{inside}."):
+        if not name.startswith("network.") or f"{name}.".startswith(tuple(left_out)):
             continue
-        if neuron_params(module) is not None or not list(module.children()):
+        if neuron_params(module) is not None:
+            left_out.append(f"{name}.")
             names.append(name)
-    neurons = [name for name in names if neuron_params(model.get_submodule(name)) is not None]
-    return [name for name in names if not any(name.startswith(f"{neuron}.") for neuron in neurons)]
+        elif not list(module.children()):
+            names.append(name)
+    return names
 
 
 def find_layer(names: list[str], layer: int | str | None) -> str:
@@ -56,32 +58,21 @@ def find_layer(names: list[str], layer: int | str | None) -> str:
 
 
 def layer_output(model: GradientRuleModule, name: str, x: Tensor) -> Tensor:
-    """Run the model and return the output of one layer, (N, ...), averaged over time.
+    """Run a model in evaluation mode and return the output of one layer, (N, ...), averaged over time.
 
-    Where ``x`` requires grad, the output has the gradient rule's graph.
-
-    Args:
-        model: The model, in evaluation mode.
-        name: Name of the layer, as `layer_names` gives it.
-        x: Inputs (N, ...).
-
-    Raises:
-        ValueError: The layer takes no part in the forward pass, or returns no tensor.
+    Where ``x`` requires grad, the output has the rule's graph. ValueError if the layer does not run or gives no tensor.
     """
-    layer = model.get_submodule(name)
     outputs: list[tuple[object, int | None]] = []
-    samples: list[Tensor] = []
-    handle = layer.register_forward_hook(lambda *call: outputs.append((call[2], flat_steps())))
+    handle = model.get_submodule(name).register_forward_hook(lambda *call: outputs.append((call[2], flat_steps())))
     try:
         if torch.is_grad_enabled() and x.requires_grad:
-            samples.extend(_last(outputs, name) for _ in model.samples(x))
-        else:
-            model.restart_noise()
-            model.network(x)
-            samples.append(_last(outputs, name))
+            samples = [_last(outputs, name) for _ in model.samples(x)]
+            return samples[0] if len(samples) == 1 else torch.stack(samples).mean(0)
+        model.restart_noise()
+        model.network(x)
+        return _last(outputs, name)
     finally:
         handle.remove()
-    return samples[0] if len(samples) == 1 else torch.stack(samples).mean(0)
 
 
 def _last(outputs: list[tuple[object, int | None]], name: str) -> Tensor:

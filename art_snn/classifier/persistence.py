@@ -37,11 +37,11 @@ class Persistence(PyTorchClassifier):
             files.write_atomic(target.with_name(target.name + ending), partial(torch.save, state))
 
     def load_state(self, path: str | Path) -> None:
-        """Load weights that `save` wrote: a ``.safetensors`` file or a ``.model`` file.
+        """Load weights that `save` wrote, from a ``.safetensors`` file or a ``.model`` file.
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: The file is damaged, or belongs to another network. Nothing is changed then.
+            ValueError: It is damaged, or belongs to another network. Nothing is changed then.
         """
         path = Path(path)
         files.load_weights(self.model.network if path.suffix == ".safetensors" else self.model, path)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from art_snn.classifier.inputs import Array, check_input, one_hot, to_numpy
-from art_snn.classifier.model_checks import check_dtype, probe_input
+from art_snn.classifier.model_checks import check_dtype
 from art_snn.errors import GradientWarning
 from art_snn.snn.encoders import takes_frames
 from art_snn.snn.modes import mode
@@ -94,30 +94,27 @@ class Preprocessed(PyTorchClassifier):
 
     def _checked_gradient(self, grad: Tensor) -> Tensor:
         """Return the gradient without NaN and inf; warn of these and of samples that no gradient reaches."""
+        name = f"the gradient under {self.gradient_rule!r}"
         size = grad.flatten(1).abs().amax(1) if grad.numel() else grad.new_ones(1)
         if not torch.isfinite(size).all():
-            warnings.warn(
-                f"the gradient under {self.gradient_rule!r} is NaN or inf for some samples; its entries are taken as 0",
-                GradientWarning,
-                stacklevel=3,
-            )
+            text = f"{name} is NaN or inf for some samples; its entries are taken as 0"
+            warnings.warn(text, GradientWarning, stacklevel=3)
             grad = torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
         if self._warns and (size == 0).any():
-            warnings.warn(
-                f"the gradient under {self.gradient_rule!r} is all zero for some samples: attacks cannot move them, "
-                "which is no robustness. Try another rule, or a larger gamma where the rule has one",
-                GradientWarning,
-                stacklevel=3,
+            text = (
+                f"{name} is all zero for some samples: attacks cannot move them, which is no robustness. "
+                "Try another rule, or a larger gamma where the rule has one"
             )
+            warnings.warn(text, GradientWarning, stacklevel=3)
         return grad
 
     def _probe(self) -> Tensor | None:
         """Return a small batch to try the model on; None where a defence cannot take one."""
-        low, high = (
-            (0.0, 1.0) if self.clip_values is None else (np.min(self.clip_values[0]), np.max(self.clip_values[1]))
-        )
+        low, high = (0.0, 1.0) if self.clip_values is None else self.clip_values
+        shape = (2, *self.input_shape)
+        numbers = np.random.default_rng(0).uniform(np.min(low), np.max(high), shape).astype(np.float32)
         try:
-            x, _ = self._apply_preprocessing(probe_input(self.input_shape, low, high), y=None, fit=False)
+            x, _ = self._apply_preprocessing(numbers, y=None, fit=False)
         except Exception as error:  # a defence may want more than random inputs
             logger.info("the model is not tried out, since a preprocessing defence fails on random inputs: %s", error)
             return None

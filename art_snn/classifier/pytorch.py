@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from art_snn.checks import check_choice, check_count
 from art_snn.classifier.event_frames import fitted_preprocessing
-from art_snn.classifier.fit import diverged, not_finite, train
+from art_snn.classifier.fit import Trainable
 from art_snn.classifier.inputs import Array, check_labels, one_hot, to_numpy
 from art_snn.classifier.layers import Outputs, find_layer, layer_output
 from art_snn.classifier.model_checks import check_model
@@ -28,7 +28,7 @@ from art_snn.snn.modes import mode
 logger = logging.getLogger(__name__)
 
 
-class PyTorchSNNClassifier(Preprocessed, Persistence):
+class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
     """A spiking neural network as an ART classifier, differentiated by a gradient rule.
 
     ART's attacks, defences, trainers and metrics take it as they take a `PyTorchClassifier`. Every gradient that they
@@ -257,7 +257,7 @@ class PyTorchSNNClassifier(Preprocessed, Persistence):
         check_choice("reduction", reduction, ("none", "mean", "sum"))
         if not hasattr(self._loss, "reduction"):
             raise ValueError(
-                f"compute_loss needs a loss with a reduction, such as nn.CrossEntropyLoss(), not {self._loss!r}"
+                f"compute_loss needs a loss with a reduction, such as CrossEntropyLoss, not {self._loss!r}"
             )
         loss: Any = copy.copy(self._loss)
         loss.reduction = reduction
@@ -268,50 +268,6 @@ class PyTorchSNNClassifier(Preprocessed, Persistence):
             labels = self.reduce_labels(labels)
             losses = torch.stack([loss(logits, labels) for logits in self.model.samples(inputs)]).mean(0)
         return losses.cpu().numpy() if wants_array else losses
-
-    def fit(
-        self,
-        x: np.ndarray,
-        y: np.ndarray,
-        batch_size: int = 128,
-        nb_epochs: int = 10,
-        training_mode: bool = True,
-        drop_last: bool = False,
-        scheduler: Any = None,
-        verbose: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        """Train by back-propagation through time with the neurons' own surrogate slopes (STBP).
-
-        A step takes ``batch_size`` samples; ``drop_last`` leaves out a smaller last batch. ``training_mode=False``
-        trains with dropout off and batch norm frozen. ``scheduler`` steps after every epoch, ``verbose`` shows a
-        progress bar. The model is in evaluation mode afterwards.
-
-        Raises:
-            ValueError: There is no optimizer, or there are too few samples.
-            TrainingError: The loss, or a weight, became NaN or inf.
-        """
-        train(
-            self,
-            x,
-            y,
-            batch_size=batch_size,
-            nb_epochs=nb_epochs,
-            training_mode=training_mode,
-            drop_last=drop_last,
-            scheduler=scheduler,
-            verbose=verbose,
-        )
-
-    def fit_generator(self, generator: Any, nb_epochs: int = 20, verbose: bool = False, **kwargs: Any) -> None:
-        """Train on the batches of an ART data generator; see `fit`. The model is in evaluation mode afterwards."""
-        before = not_finite(self._model)
-        try:
-            super().fit_generator(generator, nb_epochs=nb_epochs, verbose=verbose, **kwargs)
-        finally:
-            self._model.eval()
-        if not_finite(self._model) - before and self._optimizer is not None:
-            raise diverged("weights", nb_epochs - 1, self._optimizer.param_groups[0]["lr"])
 
     def get_activations(
         self, x: Array, layer: int | str | None = None, batch_size: int = 128, framework: bool = False

@@ -121,7 +121,8 @@ def test_the_preprocessors_that_are_listed_are_arts():
         for name in ("defences.preprocessor", "preprocessing.expectation_over_transformation", "preprocessing.image")
     ]
     for name in (*preprocessing._READ_VIDEO, *preprocessing._IMAGES_ONLY):
-        assert any(isinstance(getattr(module, name, None), type) for module in modules), name
+        names = (name, f"{name}PyTorch")
+        assert any(isinstance(getattr(module, name, None), type) for module in modules for name in names), name
 
 
 # --- mean and divisor ------------------------------------------------------------------------------------------------
