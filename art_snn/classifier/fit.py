@@ -47,9 +47,7 @@ class Trainable(PyTorchClassifier):
             raise ValueError("fit needs an optimizer; give PyTorchSNNClassifier(..., optimizer=torch.optim.Adam(...))")
         checked = to_numpy(self._check_input(x))
         if len(checked) < (batch_size if drop_last else 1):
-            raise ValueError(
-                f"{len(checked)} samples make no batch of {batch_size}; lower batch_size or leave drop_last False"
-            )
+            raise ValueError(f"{len(checked)} samples make no batch of {batch_size}; lower it or leave drop_last False")
         rows = one_hot(y, len(checked), self.nb_classes)
         inputs, rows = self._apply_preprocessing(checked, rows, fit=True)
         inputs = torch.tensor(inputs, dtype=torch.float32)

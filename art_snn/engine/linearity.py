@@ -28,17 +28,11 @@ _TRIED: WeakKeyDictionary[SequenceModel, dict[tuple[Any, ...], tuple[str, ...]]]
 def obstacles(network: SequenceModel, x_seq: Tensor, limit: float) -> tuple[str, ...]:
     """Return where a network is not affine between neurons, or differs between steps; empty where one step will do.
 
-    All neurons return random numbers, first different ones in every step, then their mean in one step. The mean input
-    current of every neuron, the logits, and the derivatives of these with respect to the numbers have to be the same.
-    The answer is kept for the network, its layers' types and modes, and the number of steps.
-
-    Args:
-        network: The network.
-        x_seq: Encoded input, shape (T, N, ...). If it is the same in every step (stride 0), anything may come before
-            the first neuron.
-        limit: Largest deviation that is rounding, relative to the largest entry of a channel.
+    A deviation up to ``limit``, relative to the largest entry of a channel, is rounding. The answer is kept.
     """
-    constant = x_seq.stride(0) == 0
+    # All neurons return random numbers, first different ones in every step, then their mean in one step. The mean input
+    # current of every neuron, the logits, and the derivatives of these by the numbers have to be the same.
+    constant = x_seq.stride(0) == 0  # then anything may come before the first neuron
     state = tuple((type(module), module.training) for module in network.modules())
     key = (state, len(x_seq), constant, x_seq.dtype, x_seq.device)
     trials = _TRIED.setdefault(network, {})
@@ -48,30 +42,19 @@ def obstacles(network: SequenceModel, x_seq: Tensor, limit: float) -> tuple[str,
     return trials[key]
 
 
-class _Random:
-    """Random numbers, many of them 0 as spikes are, from a generator of their own."""
-
-    def __init__(self) -> None:
-        self.generator = torch.Generator().manual_seed(0)
-
-    def like(self, tensor: Tensor) -> Tensor:
-        numbers = torch.randn(tensor.shape, generator=self.generator)
-        silent = torch.rand(tensor.shape, generator=self.generator) < 0.5
-        return numbers.masked_fill_(silent, 0.0).to(tensor)
+def _random_like(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    """Return random numbers, many of them 0 as spikes are."""
+    numbers = torch.randn(tensor.shape, generator=generator)
+    silent = torch.rand(tensor.shape, generator=generator) < 0.5
+    return numbers.masked_fill_(silent, 0.0).to(tensor)
 
 
 class _Run(NamedTuple):
-    """What a run on numbers in the place of spikes shows.
+    """What a run on numbers in the place of spikes shows."""
 
-    Attributes:
-        numbers: Place (the input, each layer) to the numbers that it put out, (T, N, *F) each.
-        currents: Place (each layer, the logits) to what came in, averaged over time, (N, *F) each.
-        steps: Number of steps that the body returned.
-    """
-
-    numbers: dict[str, list[Tensor]]
-    currents: dict[str, list[Tensor]]
-    steps: int
+    numbers: dict[str, list[Tensor]]  # place (the input, each layer) to what it put out, (T, N, *F)
+    currents: dict[str, list[Tensor]]  # place (each layer, the logits) to the mean of what came in, (N, *F)
+    steps: int  # that the body returned
 
     def slopes(self, weights: list[Tensor]) -> dict[str, list[Tensor]]:
         """Return the derivatives of a weighted sum of all currents with respect to the numbers."""
@@ -85,9 +68,9 @@ class _Run(NamedTuple):
 
 
 def _trial(network: SequenceModel, x_seq: Tensor, constant: bool, limit: float) -> tuple[str, ...]:
-    random = _Random()
+    generator = torch.Generator().manual_seed(0)
     try:
-        first = _run(network, x_seq, constant, lambda place, like: random.like(like))
+        first = _run(network, x_seq, constant, lambda place, like: _random_like(like, generator))
         left = {place: list(calls) for place, calls in first.numbers.items()}
 
         def mean(place: str, like: Tensor) -> Tensor:
@@ -100,7 +83,7 @@ def _trial(network: SequenceModel, x_seq: Tensor, constant: bool, limit: float) 
             raise RuntimeError("a layer mixes time-steps")
     except Exception as error:  # the body runs on spikes; that it does not on other numbers says that it is special
         return (f"a trial on random numbers fails with {type(error).__name__}: {error}",)
-    weights = [random.like(current) for calls in first.currents.values() for current in calls]
+    weights = [_random_like(current, generator) for calls in first.currents.values() for current in calls]
     slopes, again = first.slopes(weights), second.slopes(weights)
     behind = [
         f"the layers behind {place}"

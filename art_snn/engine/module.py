@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from art_snn.checks import check_count
 from art_snn.engine.recording import simulate
-from art_snn.engine.replaying import rate_logits, with_value
+from art_snn.engine.replaying import WithValue, rate_logits
 from art_snn.engine.unrolling import unroll_temporal
 from art_snn.errors import RandomnessWarning, UnsupportedModelError
 from art_snn.rules import get_rule
@@ -194,14 +194,11 @@ def rule_logits(network: SequenceModel, rule: GradientRule, x: Tensor) -> Tensor
 
     Args:
         network: The network, in evaluation mode.
-        rule: The rule.
+        rule: A rule of one of the three families.
         x: Inputs (N, ...) that require grad.
 
     Returns:
         Logits (N, K). Parameters are in the graph, too.
-
-    Raises:
-        TypeError: The rule is of no family that the engine knows.
     """
     x_seq = network.encode(x)
     if isinstance(rule, RateRule):
@@ -210,15 +207,12 @@ def rule_logits(network: SequenceModel, rule: GradientRule, x: Tensor) -> Tensor
         return unroll_temporal(network, x_seq, rule)
     if isinstance(rule, ConversionRule):
         value = simulate(network, x_seq.detach())  # first: hooks on layers read the last run, which has the graph
-        return with_value(converted_logits(network, rule, x_seq), value)
+        return WithValue.apply(converted_logits(network, rule, x_seq), value)
     raise TypeError(f"{rule!r} is no RateRule, TemporalRule or ConversionRule")
 
 
 def attack_logits(network: SequenceModel, rule: GradientRule, x: Tensor) -> Tensor:
-    """Return the logits on which an attack takes its loss.
-
-    These are `rule_logits`, but for a conversion rule: there the papers take the loss, too, on the ANN.
-    """
+    """Return `rule_logits`, or for a conversion rule the ANN's logits, on which the papers take the loss, too."""
     if isinstance(rule, ConversionRule):
         return converted_logits(network, rule, network.encode(x))
     return rule_logits(network, rule, x)

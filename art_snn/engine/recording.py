@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from art_snn.engine.steps import is_time_blind
 from art_snn.rules.base import LayerRecord
-from art_snn.snn.dynamics import NeuronParams, NeuronState, charge, empty_sequence, initial_state, is_plain, reset
+from art_snn.snn.dynamics import NeuronParams, NeuronState, charge, empty_sequence, is_plain, reset, reset_plain
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import Forward, tapped
 
@@ -42,36 +43,29 @@ class Neurons:
     def __init__(self, params: NeuronParams) -> None:
         self.params = params
         self.plain = is_plain(params)
-        self.state: NeuronState = initial_state(params)
+        self.state = NeuronState(params.v0, None)
 
     def __call__(self, current_seq: Tensor) -> Tensor:
         """Return the spikes (T', N, *F) of the next T' steps."""
         spikes_seq = empty_sequence(current_seq)
         for current, spikes in zip(current_seq, spikes_seq, strict=True):
-            membrane, synapse = self._charge(current)
+            potential, synapse = self.state
+            if self.plain and isinstance(potential, Tensor):
+                membrane = memory = torch.add(current, potential, alpha=float(self.params.decay), out=potential)
+            else:
+                membrane, synapse = charge(current, self.state, self.params)
+                memory = None  # the potential of the first step may be the input
             torch.ge(membrane, self.params.threshold, out=spikes)
             self.watch(membrane)
-            self.state = NeuronState(self._reset(membrane, spikes, current), synapse)
+            if self.plain:
+                potential = reset_plain(membrane, spikes, self.params, out=memory)
+            else:
+                potential = reset(membrane, spikes, self.params)
+            self.state = NeuronState(potential, synapse)
         return spikes_seq
 
     def watch(self, membrane: Tensor) -> None:
         """See the potential before firing, shape (N, *F), in every step."""
-
-    def _charge(self, current: Tensor) -> tuple[Tensor, Tensor | None]:
-        if not self.plain:
-            return charge(current, self.state, self.params)
-        potential = self.state.potential
-        if not isinstance(potential, Tensor):  # a number, 0, before the first step
-            return current, None
-        return torch.add(current, potential, alpha=float(self.params.decay), out=potential), None
-
-    def _reset(self, membrane: Tensor, spikes: Tensor, current: Tensor) -> Tensor:
-        if not self.plain:
-            return reset(membrane, spikes, self.params)
-        out = None if membrane is current else membrane  # not over the input, which is the potential of the first step
-        if self.params.reset == "soft":
-            return torch.sub(membrane, spikes, alpha=float(self.params.threshold), out=out)
-        return torch.addcmul(membrane, membrane, spikes, value=-1, out=out)
 
 
 class Recorder(Neurons):
@@ -142,14 +136,10 @@ def simulate(network: SequenceModel, x_seq: Tensor) -> Tensor:
 
 
 def record(network: SequenceModel, x_seq: Tensor, slope: Slope | None = None) -> Recording:
-    """Run a network over a sequence, a few steps at a time where its layers allow it, without a graph.
+    """Run a network in evaluation mode over an encoded input (T, N, ...), without a graph.
 
-    Memory does not grow with T then: each layer holds one potential and up to three sums.
-
-    Args:
-        network: The network, in evaluation mode.
-        x_seq: Encoded input, shape (T, N, ...).
-        slope: A rule's slope, to be averaged over time; None records rates and currents only.
+    A few steps run at a time where the layers allow it. Memory does not grow with T then: each layer holds one
+    potential and up to three sums, the third where there is a rule's ``slope`` to average over time.
     """
     logits, layers = _run(network, x_seq, lambda params: Recorder(params, slope))
     return Recording(logits, {name: [call.record() for call in calls] for name, calls in layers.items()})
@@ -164,42 +154,33 @@ def record_distances(network: SequenceModel, x_seq: Tensor) -> dict[str, list[tu
 _Layer = TypeVar("_Layer", bound=Neurons)
 
 
-class _CountedTap(Generic[_Layer]):
-    """One layer's neurons, in the order in which a forward pass calls the layer."""
-
-    def __init__(self, make: Callable[[], _Layer]) -> None:
-        self.make = make
-        self.calls: list[_Layer] = []
-        self.position = 0
-
-    def __call__(self, current_seq: Tensor) -> Tensor:
-        if self.position == len(self.calls):
-            self.calls.append(self.make())
-        neurons = self.calls[self.position]
-        self.position += 1
-        return neurons(current_seq)
-
-
 @torch.no_grad()
 def _run(
     network: SequenceModel, x_seq: Tensor, make: Callable[[NeuronParams], _Layer]
 ) -> tuple[Tensor, dict[str, list[_Layer]]]:
     """Run a network with neurons that ``make`` gives; return the logits and each layer's neurons, one per call."""
-    taps: dict[str, _CountedTap[_Layer]] = {}
+    layers: dict[str, list[_Layer]] = {}
+    position: Counter[str] = Counter()  # how often a layer was called in the forward pass that runs
 
     def make_tap(name: str, params: NeuronParams) -> Forward:
-        taps[name] = _CountedTap(lambda: make(params))
-        return taps[name]
+        layers[name] = []
+
+        def tap(current_seq: Tensor) -> Tensor:
+            if position[name] == len(layers[name]):
+                layers[name].append(make(params))
+            neurons = layers[name][position[name]]
+            position[name] += 1
+            return neurons(current_seq)
+
+        return tap
 
     with tapped(network, make_tap):
-        chunk = _chunk(network, x_seq)
         outputs = []
-        for steps in x_seq.split(chunk):
-            for tap in taps.values():
-                tap.position = 0
+        for steps in x_seq.split(_chunk(network, x_seq)):
+            position.clear()
             outputs.append(network.body(steps))
     out_seq = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    return network.readout(out_seq), {name: tap.calls for name, tap in taps.items()}
+    return network.readout(out_seq), layers
 
 
 def _chunk(network: SequenceModel, x_seq: Tensor) -> int:

@@ -6,7 +6,6 @@ What is replayed stands for the T steps if the layers between neurons are affine
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
@@ -17,30 +16,24 @@ from art_snn.engine.linearity import obstacles
 from art_snn.engine.recording import Recording, record
 from art_snn.engine.unrolling import unroll_rate
 from art_snn.errors import InexactReplayWarning
-from art_snn.rules.base import LayerRecord, RateRule
+from art_snn.rules.base import RateRule
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import tapped
+from art_snn.snn.readers import Forward, tapped
 
 # Networks that were reported; an attack calls a thousand times.
 _REPORTED: WeakSet[SequenceModel] = WeakSet()
 
 
 def rate_logits(network: SequenceModel, rule: RateRule, x_seq: Tensor) -> Tensor:
-    """Return logits (N, K) with the gradient of a rate rule: recorded and replayed, unrolled where that is not exact.
+    """Return logits (N, K) with the gradient of a rate rule for an encoded input (T, N, ...) with its graph.
 
-    Args:
-        network: The network, in evaluation mode.
-        rule: The rule.
-        x_seq: Encoded input with its graph, shape (T, N, ...).
-
-    Warns:
-        InexactReplayWarning: The rule had to be unrolled, since a layer between two neurons is not affine.
+    The rule is recorded and replayed, or unrolled with an InexactReplayWarning where that is not exact.
     """
     recording = record(network, x_seq.detach(), rule.slope)
     replayed = replay(network, x_seq, rule, recording)
     if replayed.logits is not None and not replayed.inexact:
-        return with_value(replayed.logits, recording.logits)
+        return WithValue.apply(replayed.logits, recording.logits)
     if network not in _REPORTED:
         _REPORTED.add(network)
         warnings.warn(
@@ -79,71 +72,44 @@ class _Recall(torch.autograd.Function):
         return grads[0] * gain, None, None
 
 
-class _ReplayTap:
-    """One layer in the replay: its n-th call gets the n-th record and gain."""
-
-    def __init__(self, params: NeuronParams, records: Sequence[LayerRecord], gains: Sequence[Tensor]) -> None:
-        self.params = params
-        self.records = records
-        self.gains = gains
-        self.errors: list[Tensor] = []
-
-    def __call__(self, current_seq: Tensor) -> Tensor:
-        if len(self.errors) == len(self.records):
-            raise RuntimeError("a spiking layer is called more often in one step than in T steps")
-        if len(current_seq) != 1:
-            raise RuntimeError(f"one step has become {len(current_seq)} before a spiking layer")
-        record, gain = self.records[len(self.errors)], self.gains[len(self.errors)]
-        self.errors.append(relative_error(current_seq[0].detach(), record.mean_current, floor=self.params.threshold))
-        return _Recall.apply(current_seq, record.rate, gain * self.params.c)
-
-
 def replay(network: SequenceModel, x_seq: Tensor, rule: RateRule, recording: Recording) -> Replay:
-    """Build the one-step graph of a rate rule, and check that it stands for the T steps that were recorded.
-
-    Two checks, since either alone is blind somewhere. In every call, the input current of each spiking layer must be
-    its recorded mean; the logits alone would not show it, for a replayed neuron returns its recorded rate. Once for a
-    network, it must be affine on other numbers than spikes, on which a ReLU changes the gradient but no value.
-
-    Args:
-        network: The network.
-        x_seq: Encoded input with its graph, shape (T, N, ...).
-        rule: The rule.
-        recording: What a record pass on the same ``x_seq`` returned.
-    """
-    gains = {
-        name: [rule.gain(record) if record.mean_slope is None else record.mean_slope for record in records]
-        for name, records in recording.layers.items()
+    """Build the one-step graph of a rate rule, and check that it stands for the T steps that were recorded."""
+    # Two checks, since either alone is blind somewhere. In every call, the input current of each spiking layer must be
+    # its recorded mean; the logits alone would not show it, for a replayed neuron returns its recorded rate. Once for a
+    # network, it must be affine on other numbers than spikes, on which a ReLU changes the gradient but no value.
+    left = {
+        name: [(call, rule.gain(call) if call.mean_slope is None else call.mean_slope) for call in calls]
+        for name, calls in recording.layers.items()
     }
-    taps: dict[str, _ReplayTap] = {}
+    errors: dict[str, list[Tensor]] = {name: [] for name in left}
 
-    def make_tap(name: str, params: NeuronParams) -> _ReplayTap:
-        taps[name] = _ReplayTap(params, recording.layers[name], gains[name])
-        return taps[name]
+    def make_tap(name: str, params: NeuronParams) -> Forward:
+        def tap(current_seq: Tensor) -> Tensor:
+            if not left[name]:
+                raise RuntimeError("a spiking layer is called more often in one step than in T steps")
+            if len(current_seq) != 1:
+                raise RuntimeError(f"one step has become {len(current_seq)} before a spiking layer")
+            call, gain = left[name].pop(0)
+            errors[name].append(relative_error(current_seq[0].detach(), call.mean_current, floor=params.threshold))
+            return _Recall.apply(current_seq, call.rate, gain * params.c)
 
-    if len(x_seq) > 1:
-        places = obstacles(network, x_seq, 10 * tolerance(x_seq))
-        if places:
-            return Replay(None, places)
+        return tap
+
+    if len(x_seq) > 1 and (places := obstacles(network, x_seq, 10 * tolerance(x_seq))):
+        return Replay(None, places)
     try:
         with tapped(network, make_tap):
             replayed = network.readout(network.body(x_seq.mean(0, keepdim=True)))
     except Exception as error:  # the T steps went through, so this is about running one alone
         return Replay(None, (f"one step alone fails with {type(error).__name__}: {error}",))
-    if any(len(tap.errors) != len(tap.records) for tap in taps.values()):
+    if any(left.values()):
         return Replay(None, ("a spiking layer is called less often in one step than in T steps",))
-    inexact = _inexact_currents(
-        taps, relative_error(replayed.detach(), recording.logits, floor=1.0), tolerance(replayed)
-    )
-    return Replay(replayed, tuple(inexact))
-
-
-def _inexact_currents(taps: Mapping[str, _ReplayTap], logits_error: Tensor, limit: float) -> list[str]:
-    """Return the layers whose input current is off by more than ``limit``; one transfer from the device for all."""
-    errors = {f"the layer {name}": torch.stack(tap.errors).max() for name, tap in taps.items() if tap.errors}
-    errors["the logits"] = logits_error
-    values = torch.stack(list(errors.values())).tolist()
-    return [f"{name} (off by {value:.1e})" for name, value in zip(errors, values, strict=True) if not value <= limit]
+    worst = {f"the layer {name}": torch.stack(calls).max() for name, calls in errors.items() if calls}
+    worst["the logits"] = relative_error(replayed.detach(), recording.logits, floor=1.0)
+    values = torch.stack(list(worst.values())).tolist()  # one transfer from the device for all
+    limit = tolerance(replayed)
+    off = [f"{name} (off by {value:.1e})" for name, value in zip(worst, values, strict=True) if not value <= limit]
+    return Replay(replayed, tuple(off))
 
 
 def relative_error(value: Tensor, expected: Tensor, *, floor: float | Tensor) -> Tensor:
@@ -170,18 +136,15 @@ def _rounds_to_tf32() -> bool:
         return True
 
 
-class _WithValue(torch.autograd.Function):
-    """Return a value with another tensor's graph."""
+class WithValue(torch.autograd.Function):
+    """Return a value that is differentiated as another tensor, the graph, is."""
 
     @staticmethod
     def forward(ctx: Any, graph: Tensor, value: Tensor) -> Tensor:
+        """Return ``value``."""
         return value.clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
+        """Hand the gradient on to the graph."""
         return grads[0], None
-
-
-def with_value(graph: Tensor, value: Tensor) -> Tensor:
-    """Return ``value``, to be differentiated as ``graph`` is."""
-    return _WithValue.apply(graph, value)

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 from torch import nn
+from torch.nn.modules import padding, pooling
 
 from art_snn.snn.network import Normalize, Residual, SpikingSequential
 from art_snn.snn.readers import neuron_params
 
 # Layers that treat every row of a flat batch alike in evaluation mode, and so cannot know which step a row belongs to.
-_TIME_BLIND = (
-    nn.modules.conv._ConvNd,
-    nn.Linear,
-    nn.GroupNorm,
-    nn.LayerNorm,
-    nn.modules.pooling._AvgPoolNd,
-    nn.modules.pooling._MaxPoolNd,
-    nn.modules.pooling._AdaptiveAvgPoolNd,
-    nn.modules.pooling._AdaptiveMaxPoolNd,
-    nn.modules.dropout._DropoutNd,
-    nn.Flatten,
-    nn.Unflatten,
-    nn.Identity,
-    nn.Upsample,
-    nn.modules.padding._ConstantPadNd,
-    nn.modules.padding._ReflectionPadNd,
-    nn.modules.padding._ReplicationPadNd,
-    nn.ReLU,
-    nn.LeakyReLU,
-    nn.PReLU,
-    nn.GELU,
-    nn.SiLU,
-    nn.Sigmoid,
-    nn.Tanh,
-    nn.Hardtanh,
-)
-
-
-def _is_settled(norm: nn.modules.batchnorm._BatchNorm) -> bool:
-    """Say whether a batch norm uses its running statistics, and not those of the rows that it is given."""
-    return type(norm).__module__.startswith("torch.nn.modules.") and not norm.training and norm.running_mean is not None
+_WEIGHTS = (nn.modules.conv._ConvNd, nn.Linear, nn.GroupNorm, nn.LayerNorm)
+_POOLS = (pooling._AvgPoolNd, pooling._MaxPoolNd, pooling._AdaptiveAvgPoolNd, pooling._AdaptiveMaxPoolNd)
+_SHAPES = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Upsample)
+_PADS = (padding._ConstantPadNd, padding._ReflectionPadNd, padding._ReplicationPadNd)
+_CURVES = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Hardtanh)
+_TIME_BLIND = (*_WEIGHTS, *_POOLS, *_SHAPES, *_PADS, *_CURVES, nn.modules.dropout._DropoutNd)
 
 
 def is_time_blind(body: nn.Module) -> bool:
@@ -49,8 +25,13 @@ def is_time_blind(body: nn.Module) -> bool:
     """
     return all(
         type(module) in (SpikingSequential, Residual, Normalize, nn.Sequential)
-        or (isinstance(module, _TIME_BLIND) and type(module).__module__.startswith("torch.nn.modules."))
-        or (isinstance(module, nn.modules.batchnorm._BatchNorm) and _is_settled(module))
+        or (type(module).__module__.startswith("torch.nn.modules.") and _is_blind_layer(module))
         or neuron_params(module) is not None
         for module in body.modules()
     )
+
+
+def _is_blind_layer(layer: nn.Module) -> bool:
+    if isinstance(layer, nn.modules.batchnorm._BatchNorm):  # with its running statistics, not those of the rows
+        return not layer.training and layer.running_mean is not None
+    return isinstance(layer, _TIME_BLIND)

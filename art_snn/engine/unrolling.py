@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from art_snn.engine.recording import Recorder
+from art_snn.engine.recording import DistanceRecorder, Recorder
 from art_snn.rules.base import RateRule, TemporalRule
 from art_snn.snn.bptt import fire_through_time
 from art_snn.snn.dynamics import NeuronParams
@@ -15,26 +15,19 @@ from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import Forward, tapped
 
 
-class _SlopeKeeper(Recorder):
-    """Neurons that keep the slope of every step."""
-
-    def __init__(self, params: NeuronParams, rule: RateRule) -> None:
-        super().__init__(params, rule.slope)
-        self.slopes: list[Tensor] = []
-
-    def watch(self, membrane: Tensor) -> None:
-        if self.slope is not None:
-            self.slopes.append(self.slope(membrane - self.params.threshold))
-
-
 class _Merge(torch.autograd.Function):
     """Run a layer; give every step's current the gradient ``mean_t(k(t) * grad(t))``, itself differentiable."""
 
     @staticmethod
     def forward(ctx: Any, current_seq: Tensor, params: NeuronParams, rule: RateRule) -> Tensor:
-        neurons = _SlopeKeeper(params, rule)
-        spikes_seq = neurons(current_seq)
-        factor = torch.stack(neurons.slopes) if neurons.slopes else rule.gain(neurons.record())
+        if rule.slope is None:
+            recorder = Recorder(params, None)
+            spikes_seq = recorder(current_seq)
+            factor = rule.gain(recorder.record())
+        else:
+            keeper = DistanceRecorder(params)
+            spikes_seq = keeper(current_seq)
+            factor = torch.stack([rule.slope(distance) for distance in keeper.distances])
         ctx.save_for_backward(factor * params.c)
         return spikes_seq
 
@@ -49,11 +42,7 @@ def unroll_rate(network: SequenceModel, x_seq: Tensor, rule: RateRule) -> Tensor
 
     Takes T times the memory of `art_snn.engine.replaying`, and does not ask for affine layers.
     """
-
-    def make_tap(name: str, params: NeuronParams) -> Forward:
-        return lambda current_seq: _Merge.apply(current_seq, params, rule)
-
-    with tapped(network, make_tap):
+    with tapped(network, lambda name, params: lambda current_seq: _Merge.apply(current_seq, params, rule)):
         return network.readout(network.body(x_seq))
 
 

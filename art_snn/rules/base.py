@@ -50,10 +50,9 @@ class GradientRule(ABC):  # noqa: B024  (its families have the abstract methods)
 class RateRule(GradientRule):
     """A rule that gives every spiking layer one gain, constant over time.
 
-    The gradient with respect to the input current is ``dL/dx(t) = mean_t'[k(t') dL/ds(t')]``, the same for every
-    ``t``, where ``k(t)`` is `slope` where the rule has one and `gain` elsewhere. Where only affine layers join the
-    neurons, ``dL/ds(t)`` does not depend on ``t``: this is ``gain * dL/ds`` then, and one step of back-propagation
-    serves all T.
+    The gradient with respect to the input current is ``dL/dx(t) = mean_t'[k(t') dL/ds(t')]`` for every ``t``, where
+    ``k(t)`` is the rule's `slope`, or its `gain` if it has none. Where only affine layers join the neurons, this is
+    ``gain * dL/ds``, and one step of back-propagation serves all T.
     """
 
     slope: Callable[[Tensor], Tensor] | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -23,7 +22,7 @@ class BPTR(RateRule):
     (NeurIPS 2022).
     """
 
-    name: ClassVar[str] = "bptr"
+    name = "bptr"
 
     def gain(self, record: LayerRecord) -> Tensor:
         """Return 1 where the neuron fired at least once, 0 elsewhere."""

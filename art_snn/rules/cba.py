@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from art_snn.checks import check_choice, check_count
 from art_snn.rules.base import ConversionRule
 from art_snn.rules.registry import register_rule
 from art_snn.snn.dynamics import NeuronParams
@@ -32,22 +33,18 @@ class CBA(ConversionRule):
         levels: L, the number of quantisation levels, >= 1.
     """
 
-    name: ClassVar[str] = "cba"
+    name = "cba"
     activation: Literal["qcfs", "relu"] = "qcfs"
     levels: int = 8
 
     def __post_init__(self) -> None:
-        if self.activation not in ("qcfs", "relu"):
-            raise ValueError(f"activation must be 'qcfs' or 'relu', got {self.activation!r}")
-        if isinstance(self.levels, bool) or not isinstance(self.levels, int) or self.levels < 1:
-            raise ValueError(f"levels must be a whole number >= 1, got {self.levels!r}")
+        check_choice("activation", self.activation, ("qcfs", "relu"))
+        check_count("levels", self.levels)
 
     def activate(self, current: Tensor, params: NeuronParams) -> Tensor:
         """Return the firing rate that the ANN's activation gives for a mean input current."""
         scaled = current / params.threshold
-        if self.activation == "relu":
-            return scaled.relu()
-        return _QCFS.apply(scaled, self.levels)
+        return scaled.relu() if self.activation == "relu" else _QCFS.apply(scaled, self.levels)
 
 
 class _QCFS(torch.autograd.Function):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,7 +27,7 @@ class HART(RateRule):
             success rate over gamma is about unimodal.
     """
 
-    name: ClassVar[str] = "hart"
+    name = "hart"
     gamma: float = 1.0
 
     def __post_init__(self) -> None:

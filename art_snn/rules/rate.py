@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -24,8 +23,8 @@ class RateGradient(RateRule):
     Source: Hao et al., "Threaten Spiking Neural Networks through Combining Rate and Temporal Information" (ICLR 2024).
     """
 
-    name: ClassVar[str] = "rate"
-    title: ClassVar[str] = "rate gradient"
+    name = "rate"
+    title = "rate gradient"
 
     def gain(self, record: LayerRecord) -> Tensor:
         """Return the sample's mean ratio where the mean current is positive, 0 elsewhere."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 from art_snn.rules.base import ConversionRule, GradientRule, RateRule, TemporalRule
 
 _RULES: dict[str, type[GradientRule]] = {}
-
+_FAMILIES = (RateRule, TemporalRule, ConversionRule)
 _Rule = TypeVar("_Rule", bound=type[GradientRule])
 
 
@@ -26,22 +26,10 @@ def register_rule(rule: _Rule) -> _Rule:
     Raises:
         TypeError: The class is no such rule.
         ValueError: The name is missing, not in lower case, or another rule's.
-
-    Example:
-        >>> from dataclasses import dataclass
-        >>> @dataclass(frozen=True, kw_only=True)
-        ... class PassThrough(RateRule):
-        ...     name = "pass_through"
-        ...     def gain(self, record):
-        ...         return record.rate.new_ones(())
-        >>> get_rule(register_rule(PassThrough).name)
-        PassThrough()
     """
-    families = (RateRule, TemporalRule, ConversionRule)
-    if not (isinstance(rule, type) and issubclass(rule, families) and is_dataclass(rule)):
-        raise TypeError(
-            f"a rule must be a dataclass derived from RateRule, TemporalRule or ConversionRule, got {rule!r}"
-        )
+    if not (isinstance(rule, type) and issubclass(rule, _FAMILIES) and is_dataclass(rule)):
+        families = "RateRule, TemporalRule or ConversionRule"
+        raise TypeError(f"a rule must be a dataclass derived from {families}, got {rule!r}")
     if not rule.name or rule.name != rule.name.lower():
         raise ValueError(f"{rule.__name__}.name must be a non-empty name in lower case, got {rule.name!r}")
     known = _RULES.get(rule.name)
@@ -52,23 +40,15 @@ def register_rule(rule: _Rule) -> _Rule:
 
 
 def rule_names() -> tuple[str, ...]:
-    """Return the names of all registered rules, in the order of registration.
-
-    Example:
-        >>> rule_names()[:6]
-        ('hart', 'stbp', 'rga', 'bptr', 'rate', 'cba')
-    """
+    """Return the names of all registered rules, in the order of registration."""
     return tuple(_RULES)
 
 
 def get_rule(rule: str | GradientRule) -> GradientRule:
-    """Return a rule by its name, with default hyperparameters, or the rule itself.
-
-    Args:
-        rule: A registered name, upper or lower case, or a rule.
+    """Return a rule by its name, in upper or lower case, with default hyperparameters, or the rule itself.
 
     Raises:
-        TypeError: Neither a name nor a rule (a rule's class, say).
+        TypeError: ``rule`` is neither a name nor a rule (a rule's class, say).
         ValueError: No rule has this name.
 
     Example:
@@ -76,7 +56,7 @@ def get_rule(rule: str | GradientRule) -> GradientRule:
         >>> get_rule("hart"), get_rule(HART(gamma=0.7))
         (HART(gamma=1.0), HART(gamma=0.7))
     """
-    if isinstance(rule, (RateRule, TemporalRule, ConversionRule)):
+    if isinstance(rule, _FAMILIES):
         return rule
     if not isinstance(rule, str):
         raise TypeError(f"gradient_rule must be a name or a rule such as HART(gamma=0.7), got {rule!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -29,7 +28,7 @@ class RGA(RateRule):
         slope_below: g, the slope below the current that makes a neuron fire at all, in [0, 1].
     """
 
-    name: ClassVar[str] = "rga"
+    name = "rga"
     slope_below: float = 0.2
 
     def __post_init__(self) -> None:

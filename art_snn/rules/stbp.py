@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -26,7 +25,7 @@ class STBP(TemporalRule):
         detach_reset: Keep the gradient from flowing through the reset.
     """
 
-    name: ClassVar[str] = "stbp"
+    name = "stbp"
     gamma: float = 1.0
     detach_reset: bool = False
 

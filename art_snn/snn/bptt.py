@@ -8,26 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from art_snn.snn.dynamics import NeuronParams, empty_sequence, integrate, is_plain
+from art_snn.snn.dynamics import NeuronParams, empty_sequence, integrate, is_plain, reset_plain
 from art_snn.snn.surrogates import Triangle, spike, triangle_
 
 
 def fire_through_time(
     current_seq: Tensor, params: NeuronParams, slope: Callable[[Tensor], Tensor], *, detach_reset: bool = False
 ) -> Tensor:
-    """Step a layer of neurons through a sequence, and differentiate it by back-propagation through time.
+    """Step a layer through currents (T, N, *F) to spikes: `integrate` with `spike`, differentiable twice.
 
-    This is `integrate` with `art_snn.snn.surrogates.spike`; for plain LIF and IF neurons it is one node of the graph,
-    with fewer passes over memory.
-
-    Args:
-        current_seq: Input currents, shape (T, N, *F).
-        params: The neuron.
-        slope: Surrogate slope: membrane distance ``m - threshold`` to ``ds/dm``, same shape.
-        detach_reset: Keep the gradient from flowing through the reset.
-
-    Returns:
-        Spikes ``s(t)``, shape (T, N, *F); differentiable twice.
+    For plain LIF and IF neurons it is one node of the graph, with fewer passes over memory.
     """
     if is_plain(params):
         return _FireThroughTime.apply(current_seq, params, slope, detach_reset)
@@ -50,19 +40,14 @@ class _FireThroughTime(torch.autograd.Function):
         ctx: Any, current_seq: Tensor, params: NeuronParams, slope: Callable[[Tensor], Tensor], detach_reset: bool
     ) -> Tensor:
         spikes_seq, membrane_seq = empty_sequence(current_seq), empty_sequence(current_seq)
-        decay, threshold = float(params.decay), float(params.threshold)
         potential: Tensor | None = None
         for current, membrane, spikes in zip(current_seq, membrane_seq, spikes_seq, strict=True):
             if potential is None:
                 membrane.copy_(current)
-                potential = torch.empty_like(membrane)
             else:
-                torch.add(current, potential, alpha=decay, out=membrane)
-            torch.ge(membrane, threshold, out=spikes)
-            if params.reset == "hard":
-                torch.addcmul(membrane, membrane, spikes, value=-1, out=potential)
-            else:
-                torch.sub(membrane, spikes, alpha=threshold, out=potential)
+                torch.add(current, potential, alpha=float(params.decay), out=membrane)
+            torch.ge(membrane, float(params.threshold), out=spikes)
+            potential = reset_plain(membrane, spikes, params, out=potential)
         ctx.save_for_backward(current_seq, membrane_seq)
         ctx.params, ctx.slope, ctx.detach_reset = params, slope, detach_reset
         return spikes_seq
@@ -82,7 +67,8 @@ class _FireThroughTime(torch.autograd.Function):
         for t in reversed(range(len(membrane_seq))):
             membrane, grad = membrane_seq[t], grad_seq[t]
             distance = membrane - threshold
-            slopes = _slopes(ctx.slope, distance)
+            in_place = isinstance(ctx.slope, Triangle)
+            slopes = triangle_(distance, ctx.slope.width) if in_place else ctx.slope(distance)
             if later is None or ctx.detach_reset:
                 torch.mul(grads[0][t], slopes, out=grad)
             elif hard:
@@ -95,8 +81,3 @@ class _FireThroughTime(torch.autograd.Function):
                 grad.add_(later, alpha=decay)
             later = grad
         return grad_seq, None, None, None
-
-
-def _slopes(slope: Callable[[Tensor], Tensor], distance: Tensor) -> Tensor:
-    """Return the slopes, in the memory of ``distance`` where that is known to be right."""
-    return triangle_(distance, slope.width) if isinstance(slope, Triangle) else slope(distance)

@@ -62,11 +62,6 @@ class NeuronState(NamedTuple):
     synapse: Tensor | None
 
 
-def initial_state(params: NeuronParams) -> NeuronState:
-    """Return the state before the first step."""
-    return NeuronState(params.v0, None)
-
-
 def is_plain(params: NeuronParams) -> bool:
     """Say whether nothing but decay, threshold and kind of reset is set, and these are numbers."""
     plain = NeuronParams(decay=params.decay, threshold=params.threshold, reset=params.reset)
@@ -74,15 +69,9 @@ def is_plain(params: NeuronParams) -> bool:
 
 
 def charge(current: Tensor, state: NeuronState, params: NeuronParams) -> tuple[Tensor, Tensor | None]:
-    """Compute the potential before firing, ``m(t) = decay * v(t-1) + c * i(t) + d``.
+    """Compute the potential before firing, ``m(t) = decay * v(t-1) + c * i(t) + d``, from ``x(t)`` (N, *F).
 
-    Args:
-        current: Input current ``x(t)``, shape (N, *F).
-        state: State after the step before.
-        params: The neuron.
-
-    Returns:
-        ``m(t)`` (N, *F), and the synaptic current ``i(t)`` (None without synaptic memory).
+    Returned with it is the synaptic current ``i(t)``, None without synaptic memory.
     """
     synapse = None
     drive = current
@@ -100,43 +89,34 @@ def charge(current: Tensor, state: NeuronState, params: NeuronParams) -> tuple[T
 
 
 def reset(membrane: Tensor, spikes: Tensor, params: NeuronParams) -> Tensor:
-    """Compute the potential after firing, ``v(t)``, differentiably in both ``membrane`` and ``spikes``.
-
-    Args:
-        membrane: ``m(t)``, shape (N, *F).
-        spikes: ``s(t)``, 0 or 1, same shape.
-        params: The neuron.
-    """
+    """Compute the potential after firing, ``v(t)``, differentiably in both ``m(t)`` and ``s(t)``, shape (N, *F)."""
     if params.reset == "soft":
         return membrane - (params.threshold if params.rho is None else params.rho) * spikes
     kept = membrane * (1 - spikes)
     return kept if _equals(params.v_reset, 0.0) else kept + params.v_reset * spikes
 
 
+def reset_plain(membrane: Tensor, spikes: Tensor, params: NeuronParams, out: Tensor | None) -> Tensor:
+    """Compute `reset` for a plain neuron, without a graph and into the memory ``out``, if there is some."""
+    if params.reset == "soft":
+        return torch.sub(membrane, spikes, alpha=float(params.threshold), out=out)
+    return torch.addcmul(membrane, membrane, spikes, value=-1, out=out)
+
+
 def integrate(
-    current_seq: Tensor,
-    params: NeuronParams,
-    fire: Callable[[Tensor], Tensor],
-    *,
-    detach_reset: bool = False,
+    current_seq: Tensor, params: NeuronParams, fire: Callable[[Tensor], Tensor], *, detach_reset: bool = False
 ) -> Tensor:
-    """Step a layer of neurons through a sequence.
+    """Step a layer of neurons through currents (T, N, *F), and return its spikes.
 
-    Args:
-        current_seq: Input currents, shape (T, N, *F).
-        params: The neuron.
-        fire: Membrane distance ``m - threshold`` to spikes; where it is differentiable, so is the sequence.
-        detach_reset: Keep the gradient from flowing through the reset.
-
-    Returns:
-        Spikes ``s(t)``, shape (T, N, *F).
+    ``fire`` makes spikes of the membrane distance ``m - threshold``; where it is differentiable, so is the sequence.
+    With ``detach_reset`` no gradient flows through the reset.
 
     Example:
         >>> p = NeuronParams(decay=0.5)
         >>> integrate(torch.full((4, 1, 1), 0.75), p, lambda u: (u >= 0).to(u.dtype)).flatten()
         tensor([0., 1., 0., 1.])
     """
-    state = initial_state(params)
+    state = NeuronState(params.v0, None)
     spikes_seq = []
     for current in current_seq:
         membrane, synapse = charge(current, state, params)

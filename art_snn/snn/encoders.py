@@ -7,7 +7,7 @@ random, on inputs without time.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +29,8 @@ class DirectEncoder(nn.Module):
         torch.Size([4, 2, 1, 8, 8])
     """
 
-    random: ClassVar[bool] = False
-    frames: ClassVar[bool] = False
+    random = False
+    frames = False
 
     def __init__(self, *, time_steps: int) -> None:
         super().__init__()
@@ -70,8 +70,8 @@ class PoissonEncoder(nn.Module):
             device. None makes a CPU generator with seed 0; torch's global generator is never used.
     """
 
-    random: ClassVar[bool] = True
-    frames: ClassVar[bool] = False
+    random = True
+    frames = False
 
     def __init__(self, *, time_steps: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -113,8 +113,8 @@ class PoissonEncoder(nn.Module):
 class EventFrameEncoder(nn.Module):
     """Take event frames (N, T, ...) as the sequence (T, N, ...) that they are; T is read off the input."""
 
-    random: ClassVar[bool] = False
-    frames: ClassVar[bool] = True
+    random = False
+    frames = True
 
     def forward(self, x: Tensor) -> Tensor:
         """Return frames ``x`` (N, T, ...) as (T, N, ...)."""

@@ -18,16 +18,9 @@ from art_snn.snn.readers import is_spiking
 
 
 def over_time(layer: nn.Module, x_seq: Tensor) -> Tensor:
-    """Apply a stateless layer to every step of a sequence.
+    """Apply a stateless layer, a module on (B, ...), to every step of a sequence (T, N, ...).
 
     A sequence that repeats one step (stride 0 over time, as direct encoding gives) is put through once per call.
-
-    Args:
-        layer: Module on (B, ...), without memory of time.
-        x_seq: Sequence (T, N, ...).
-
-    Returns:
-        Sequence (T, N, ...).
     """
     time_steps, batch = x_seq.shape[:2]
     if time_steps > 1 and x_seq.stride(0) == 0 and not _differs_between_steps(layer):
@@ -42,12 +35,9 @@ def over_time(layer: nn.Module, x_seq: Tensor) -> Tensor:
 
 
 def _with_laid_out_gradient(out: Tensor) -> Tensor:
-    """Let a layer's gradient come in with the strides that its output has.
-
-    Where a dimension has size 1, the stride there is of no meaning, and elementwise operations choose one. From such a
-    gradient torch's batch norm in evaluation mode cannot tell whether channels come first or last, and mixes them up
-    (seen in torch 2.13 and 2.14, on the CPU, with one row).
-    """
+    """Let a layer's gradient come in with the strides that its output has."""
+    # Where a dimension has size 1, elementwise operations choose its stride. From such a gradient torch's batch norm in
+    # evaluation mode cannot tell whether channels come first or last (seen in 2.13 and 2.14, on the CPU, with one row).
     if out.requires_grad and out.ndim == 4 and 1 in out.shape:
         last = out.is_contiguous(memory_format=torch.channels_last) and not out.is_contiguous()
         memory_format = torch.channels_last if last else torch.contiguous_format
@@ -116,10 +106,9 @@ class Residual(nn.Module):
 
 
 def as_sequence(module: nn.Module) -> nn.Module:
-    """Make a module on sequences (T, N, ...) of ordinary layers: plain `nn.Sequential` containers are rebuilt.
+    """Make a module on sequences (T, N, ...) of ordinary layers, which are shared: plain `nn.Sequential` are rebuilt.
 
-    The layers themselves are shared, not copied. Other modules are taken to handle sequences if they hold a spiking
-    layer, and to be stateless if not.
+    Other modules are taken to handle sequences if they hold a spiking layer, and to be stateless if not.
     """
     if type(module) is nn.Sequential:
         return SpikingSequential(

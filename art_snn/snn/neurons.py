@@ -65,14 +65,7 @@ class LIF(nn.Module):
 
 
 class IF(LIF):
-    """Integrate-and-fire neurons without leak: `LIF` with ``decay=1``.
-
-    Args:
-        threshold: Firing threshold theta, > 0.
-        reset: "hard" (to 0) or "soft" (by the threshold).
-        surrogate: Slope for training.
-        detach_reset: In training, keep the gradient from flowing through the reset.
-    """
+    """Integrate-and-fire neurons without leak: `LIF` with ``decay=1``."""
 
     def __init__(
         self,

@@ -31,12 +31,11 @@ def _read_own(module: nn.Module) -> NeuronParams | None:
     if not isinstance(module, LIF):
         return None
     if type(module).forward is not LIF.forward:
-        raise UnsupportedModelError(
-            [
-                f"{type(module).__name__} overrides LIF.forward, and the engine cannot know what it computes; derive "
-                "from nn.Module and register a reader with art_snn.snn.readers.register_reader"
-            ]
+        reason = (
+            f"{type(module).__name__} overrides LIF.forward, and the engine cannot know what it computes; derive "
+            "from nn.Module and register a reader with art_snn.snn.readers.register_reader"
         )
+        raise UnsupportedModelError([reason])
     return module.params
 
 
@@ -85,9 +84,7 @@ def is_spiking(module: nn.Module) -> bool:
 def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward]) -> Iterator[None]:
     """Shadow ``forward`` of every spiking layer for the time of a ``with`` block.
 
-    Args:
-        network: Any module that holds spiking layers.
-        make_tap: Name and parameters of a layer to the forward that stands in, sequence (T, N, *F) to sequence.
+    ``make_tap`` gives, for a layer's name and parameters, what stands in: sequence (T, N, *F) to sequence.
     """
     shadowed: list[tuple[nn.Module, Forward | None]] = []
     with _LOCK:

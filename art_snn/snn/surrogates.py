@@ -109,13 +109,5 @@ class _Spike(torch.autograd.Function):
 
 
 def spike(distance: Tensor, slope: Callable[[Tensor], Tensor]) -> Tensor:
-    """Fire where ``distance >= 0``; differentiate with ``slope``.
-
-    Args:
-        distance: ``m - threshold``, any shape.
-        slope: Membrane distance to slope, same shape.
-
-    Returns:
-        1 where the neuron fires, 0 elsewhere, in the dtype of ``distance``.
-    """
+    """Return 1 where ``distance = m - threshold`` is >= 0, 0 elsewhere; differentiate with ``slope``."""
     return _Spike.apply(distance, slope)
