@@ -32,11 +32,10 @@ def check_input(x: Array, input_shape: tuple[int, ...] | None, *, frames: bool =
             raise ValueError(f"x has shape {shape}, expected ({expected})")
     finite = torch.isfinite(x) if isinstance(x, Tensor) else np.isfinite(x)
     if not finite.all():
-        bad = finite.reshape(len(x), -1).all(1)
-        first = int((~bad).nonzero()[0][0])
-        count = int((~bad).sum())
+        bad = ~finite.reshape(len(x), -1).all(1)
+        first = int(bad.nonzero()[0][0])
         raise ValueError(
-            f"x holds NaN or inf in {count} of {len(x)} samples, the first is sample {first}; clean the data"
+            f"x holds NaN or inf in {int(bad.sum())} of {len(x)} samples, the first is sample {first}; clean the data"
         )
     return x
 

@@ -69,6 +69,4 @@ class Persistence(PyTorchClassifier):
 def _move_optimizer(optimizer: torch.optim.Optimizer | None, device: torch.device) -> None:
     """Move an optimizer's state to a device; its parameters move with their module."""
     for state in () if optimizer is None else optimizer.state.values():
-        for name, value in state.items():
-            if isinstance(value, Tensor):
-                state[name] = value.to(device)
+        state.update({name: value.to(device) for name, value in state.items() if isinstance(value, Tensor)})

@@ -47,13 +47,11 @@ class Preprocessed(PyTorchClassifier):
         return torch.tensor(inputs, dtype=torch.float32)  # a copy: a layer may work in place
 
     def _framework_inputs(self, x: Tensor, y: Array | None) -> tuple[Tensor, Tensor | None]:
-        """Return what the preprocessing defences make of a tensor, with its graph, and of labels.
-
-        Defences on arrays have no graph. They get one whose backward is the estimate that each gives of its gradient
-        (BPDA: Athalye et al. 2018), so that autograd through here has the values of `loss_gradient`.
-        """
+        """Return what the preprocessing defences make of a tensor, with its graph, and of labels."""
         if self.all_framework_preprocessing:
             return self._apply_preprocessing(x, y=y, fit=False, no_grad=False)
+        # Defences on arrays have no graph. They get one whose backward is the estimate that each gives of its gradient
+        # (BPDA: Athalye et al. 2018), so that autograd through here has the values of `loss_gradient`.
         rows = None if y is None else to_numpy(y)
         values, labels = self._apply_preprocessing(to_numpy(x), y=rows, fit=False, no_grad=True)
         labels = None if labels is None else torch.as_tensor(labels, device=self._device)
@@ -114,11 +112,10 @@ class Preprocessed(PyTorchClassifier):
         shape = (2, *self.input_shape)
         numbers = np.random.default_rng(0).uniform(np.min(low), np.max(high), shape).astype(np.float32)
         try:
-            x, _ = self._apply_preprocessing(numbers, y=None, fit=False)
+            return self._preprocessed(numbers).to(self._device)
         except Exception as error:  # a defence may want more than random inputs
             logger.info("the model is not tried out, since a preprocessing defence fails on random inputs: %s", error)
             return None
-        return torch.from_numpy(np.asarray(x, dtype=np.float32)).to(self._device)
 
 
 class _Estimated(torch.autograd.Function):

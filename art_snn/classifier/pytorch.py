@@ -274,8 +274,7 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
     ) -> Array:
         """Return the output of a layer, an index or name of `layer_names`, batch first and averaged over time.
 
-        With ``framework``, it is a tensor, with the rule's graph where ``x`` requires grad. Raises ValueError if there
-        is no such layer.
+        With ``framework``, it is a tensor, with the rule's graph where ``x`` requires grad. ValueError: no such layer.
         """
         name = find_layer(self.layer_names, layer)
         checked = self._check_input(x)
