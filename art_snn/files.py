@@ -22,19 +22,17 @@ def cache_folder() -> Path:
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then rename it; on an error nothing is left behind.
 
-    When this returns, the file is on the disk. A process that is killed may leave a hidden file, ``.<name>.*``.
-
-    Args:
-        path: The file to be. Folders that are missing are made.
-        write: Called with the temporary path.
+    The file is on the disk then, in folders made for it. A process that is killed may leave a hidden ``.<name>.*``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
+    mask = os.umask(0)  # which cannot be read without setting it
+    os.umask(mask)
     try:
         write(temporary)
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~mask)
         _sync(temporary)
         temporary.replace(path)
     finally:
@@ -44,24 +42,17 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 def _sync(path: Path) -> None:
     """Wait until a file, or the entries of a folder, are on the disk, where the system can."""
-    if os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    if os.name == "posix":
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
@@ -73,20 +64,24 @@ def save_weights(network: nn.Module, path: Path) -> None:
 def load_weights(network: nn.Module, path: Path) -> None:
     """Load a network's state from safetensors, or from a file that ``torch.save`` wrote.
 
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, or belongs to another network. The network is unchanged then.
+    Raises FileNotFoundError, or as `set_weights` does if the file is damaged or belongs to another network.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}")
-    set_weights(network, _read(path), path)
+    try:
+        is_safe = path.suffix == ".safetensors"
+        state = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the errors of pickle, zip and safetensors have no common base
+        raise ValueError(f"{path} is no readable file of weights: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise ValueError(f"{path} is no readable file of weights: it holds a {type(state).__name__}, not named tensors")
+    set_weights(network, state, path)
 
 
 def set_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Set a network's state to what was read from a file.
 
-    Raises:
-        ValueError: It is that of another network; the message names the file. The network is unchanged then.
+    Raises ValueError, which names the file, if it is another network's state; the network is unchanged then.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
@@ -96,15 +91,3 @@ def set_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise ValueError(f"{path} holds the weights of another network: {'; '.join(texts)}{more}")
     network.load_state_dict(state)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the errors of pickle, zip and safetensors have no common base
-        raise ValueError(f"{path} is no readable file of weights: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise ValueError(f"{path} is no readable file of weights: it holds a {type(state).__name__}, not named tensors")
-    return state

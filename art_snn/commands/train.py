@@ -9,7 +9,7 @@ from typing import Any
 
 from art_snn.attacks import PGD
 from art_snn.commands.options import add_command, add_device, check_folder, number, usage, whole
-from art_snn.data import Split, source, stratified_part
+from art_snn.data import source, stratified_part
 from art_snn.data.frames import SPLIT_BY
 from art_snn.data.sources import absolute
 from art_snn.evaluation.metrics import accuracy
@@ -38,13 +38,8 @@ def add_parser(commands: Any) -> None:
     add, recipe = parser.add_argument, Recipe()
     add("--out", type=Path, required=True, metavar="FOLDER", help="folder for the checkpoints")
     add("--defence", default=recipe.defence, choices=DEFENCES, help="what the network is trained on")
-    add(
-        "--data",
-        default=recipe.data,
-        metavar="DATA",
-        help="'digits', 'cifar10', 'cifar100', a folder with train/<class>/* and test/<class>/*, an .npz of event "
-        "recordings, or N-MNIST's folder",
-    )
+    data = "'digits', 'cifar10', 'cifar100', a folder with train/<class>/* and test/<class>/*"
+    add("--data", default=recipe.data, metavar="DATA", help=f"{data}, an .npz of event recordings, or N-MNIST's folder")
     add("--split-by", default=recipe.split_by, choices=SPLIT_BY, help="how event recordings are cut into frames")
     add("--test-share", type=number, help="share of event recordings to test on; their own split if left out")
     add("--architecture", choices=architecture_names(), help="digits_net, vgg_small or vgg_dvs if left out")
@@ -75,47 +70,36 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    verbose = not options.quiet
-    recipe = _checked(options)
-    start = resume_point(options.out, recipe)
-    if start is not None and start.epoch >= recipe.epochs:
-        print(f"{options.out} is trained already: {start.epoch} of {recipe.epochs} epochs")
-        print(_next(options))
-        return 0
-    if start is not None:
-        print(f"resuming after epoch {start.epoch} of {recipe.epochs}", flush=True)
-    data = load_data(recipe, verbose=verbose)
-    try:
-        classifier, _ = train(recipe, data, options.out, device_type=options.device, verbose=verbose)
-    except KeyboardInterrupt:
-        print(f"\nstopped; the same command resumes after the last epoch in {options.out}")
-        raise
-    _report(recipe, classifier, data)
-    print(_next(options))
-    return 0
-
-
-def _checked(options: argparse.Namespace) -> Recipe:
-    """Return the recipe; raise UsageError before any work is done."""
     check_folder("--out", options.out)
     with usage("--data "):
         options.data = absolute(options.data)
     with usage():
-        recipe = Recipe(**{name.name: getattr(options, name.name) for name in fields(Recipe) if name.name != "events"})
+        recipe = Recipe(
+            **{field.name: getattr(options, field.name) for field in fields(Recipe) if field.name != "events"}
+        )
         recipe.check_inputs(source(recipe.data).shape(recipe.framing))
-    return recipe
+    start = resume_point(options.out, recipe)
+    if start is not None and start.epoch >= recipe.epochs:
+        print(f"{options.out} is trained already: {start.epoch} of {recipe.epochs} epochs")
+    else:
+        if start is not None:
+            print(f"resuming after epoch {start.epoch} of {recipe.epochs}", flush=True)
+        _train(recipe, options)
+    print(f"next: art-snn evaluate --checkpoint {options.out}")
+    return 0
 
 
-def _report(recipe: Recipe, classifier: Any, data: Split) -> None:
+def _train(recipe: Recipe, options: argparse.Namespace) -> None:
+    """Train, and print the accuracies that come of it."""
+    data = load_data(recipe, verbose=not options.quiet)
+    try:
+        classifier, _ = train(recipe, data, options.out, device_type=options.device, verbose=not options.quiet)
+    except KeyboardInterrupt:
+        print(f"\nstopped; the same command resumes after the last epoch in {options.out}")
+        raise
     part = stratified_part(data.y_test, REPORTED)
     x, y = data.x_test[part], data.y_test[part]
-    attack = PGD(eps=recipe.eps, steps=STEPS).make(classifier)
+    examples = PGD(eps=recipe.eps, steps=STEPS).make(classifier).generate(x, y)
+    attack = f"PGD, {STEPS} steps, eps {recipe.eps:g}, {recipe.gradient_rule!r}, {len(x)} test images"
     print(f"clean accuracy  {accuracy(classifier.predict(x), y)}")
-    print(
-        f"robust accuracy {accuracy(classifier.predict(attack.generate(x, y)), y)}  (PGD, {STEPS} steps, "
-        f"eps {recipe.eps:g}, {recipe.gradient_rule!r}, {len(x)} test images)"
-    )
-
-
-def _next(options: argparse.Namespace) -> str:
-    return f"next: art-snn evaluate --checkpoint {options.out}"
+    print(f"robust accuracy {accuracy(classifier.predict(examples), y)}  ({attack})")

@@ -4,47 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 
-PADDING = 4
-HOLE = 16
+PADDING = 4  # rows and columns of zeros on each side, before a crop of the input's own size
+HOLE = 16  # side of cutout's square of zeros, which may reach over the edge
 AUGMENTATIONS = ("none", "crop", "crop-flip", "crop-flip-cutout")
 
 
 def augment(x: np.ndarray, names: str) -> np.ndarray:
-    """Change inputs at random; draws from numpy's global generator, as ART does.
-
-    Crops are of the input's own size, from an input padded with four rows and columns of zeros on each side. Flips are
-    from left to right, of every other sample on average. Cutout sets a square of 16x16 to zero, which may reach over
-    the edge.
+    """Return inputs (N, ..., H, W), changed at random as one of `AUGMENTATIONS` says; draws from numpy's generator.
 
     Source: DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout" (2017).
-
-    Args:
-        x: Inputs (N, ..., H, W); unchanged.
-        names: One of `AUGMENTATIONS`.
-
-    Returns:
-        Changed inputs, same shape and dtype.
-
-    Raises:
-        ValueError: The name is unknown.
     """
     if names not in AUGMENTATIONS:
         raise ValueError(f"unknown augmentation {names!r}; known: {', '.join(AUGMENTATIONS)}")
-    chosen = names.split("-")
-    if "crop" in chosen:
+    if "crop" in names:
         x = _crop(x)
-    if "flip" in chosen:
+    if "flip" in names:
         flipped = np.random.rand(len(x)) < 0.5  # noqa: NPY002
         x = np.where(flipped.reshape(-1, *[1] * (x.ndim - 1)), x[..., ::-1], x)
-    if "cutout" in chosen:
-        x = _cut_out(x)
-    return x
+    return _cut_out(x) if "cutout" in names else x
 
 
 def _crop(x: np.ndarray) -> np.ndarray:
     height, width = x.shape[-2:]
-    edges = [(0, 0)] * (x.ndim - 2) + [(PADDING, PADDING)] * 2
-    padded = np.pad(x, edges)
+    padded = np.pad(x, [(0, 0)] * (x.ndim - 2) + [(PADDING, PADDING)] * 2)
     out = np.empty_like(x)
     places = np.random.randint(0, 2 * PADDING + 1, size=(len(x), 2))  # noqa: NPY002
     for i, (top, left) in enumerate(places):

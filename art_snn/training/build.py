@@ -9,30 +9,24 @@ from torch import nn
 
 from art_snn.classifier.pytorch import PyTorchSNNClassifier
 from art_snn.data import source
-from art_snn.snn.network import SpikingNetwork
-from art_snn.training.recipe import MOMENTUM, SURROGATES, Recipe
+from art_snn.training.recipe import OPTIMIZERS, SURROGATES, Recipe
 
 
-def build_network(recipe: Recipe, input_shape: tuple[int, ...], nb_classes: int) -> SpikingNetwork:
-    """Return an untrained network; the global torch generator decides on its weights.
+def make_classifier(
+    recipe: Recipe,
+    input_shape: tuple[int, ...],
+    nb_classes: int,
+    device_type: str,
+    clip_values: tuple[float, float] = (0.0, 1.0),
+) -> PyTorchSNNClassifier:
+    """Return an untrained classifier, whose weights the global torch generator decides on, with its optimizer.
 
-    Args:
-        recipe: The recipe.
-        input_shape: (C, H, W) or (T, C, H, W).
-        nb_classes: K, >= 2.
-
-    Raises:
-        TrainingError: The architecture does not take such inputs.
-        ValueError: It cannot be built for them.
+    Raises TrainingError if the architecture does not take inputs (C, H, W) or (T, C, H, W) of that shape.
     """
     recipe.check_inputs(input_shape)
-    channels = input_shape[-3]
-    options: dict[str, Any] = {
-        "time_steps": recipe.time_steps,
-        "in_channels": channels,
-        "image_size": input_shape[-1],
-        **source(recipe.data).statistics,
-    }
+    *_, channels, _, side = input_shape
+    options: dict[str, Any] = {"time_steps": recipe.time_steps, "in_channels": channels, "image_size": side}
+    options |= source(recipe.data).statistics
     if channels != 3:
         options |= {"mean": [0.5] * channels, "std": [0.25] * channels}  # as vgg_small
     if recipe.width is not None:
@@ -46,44 +40,13 @@ def build_network(recipe: Recipe, input_shape: tuple[int, ...], nb_classes: int)
     )
     # Convolutions, norms and pools are faster with the channels last. It is not so in the builders, since some of ART's
     # classes look at activations inside a network in ways that need the ordinary layout.
-    return network.to(memory_format=torch.channels_last)
-
-
-def make_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimizer of a network's parameters."""
-    settings: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(network.parameters(), momentum=MOMENTUM, **settings)
-    return torch.optim.Adam(network.parameters(), **settings)
-
-
-def make_classifier(
-    recipe: Recipe,
-    input_shape: tuple[int, ...],
-    nb_classes: int,
-    device_type: str,
-    clip_values: tuple[float, float] = (0.0, 1.0),
-) -> PyTorchSNNClassifier:
-    """Return an untrained classifier, with `build_network`'s network and an optimizer.
-
-    Args:
-        recipe: The recipe.
-        input_shape: (C, H, W) or (T, C, H, W).
-        nb_classes: K, >= 2.
-        device_type: "gpu" or "cpu".
-        clip_values: Range of the inputs.
-
-    Raises:
-        TrainingError: The architecture does not take such inputs.
-        ValueError: It cannot be built for them.
-    """
-    network = build_network(recipe, input_shape, nb_classes)
+    network.to(memory_format=torch.channels_last)
     return PyTorchSNNClassifier(
         network,
         nn.CrossEntropyLoss(),
         input_shape,
         nb_classes,
-        optimizer=make_optimizer(recipe, network),
+        optimizer=OPTIMIZERS[recipe.optimizer](network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay),
         clip_values=clip_values,
         device_type=device_type,
         gradient_rule=recipe.gradient_rule,
@@ -91,11 +54,7 @@ def make_classifier(
 
 
 def has_fast_bfloat16(device_type: str) -> bool:
-    """Say whether a device computes in bfloat16 itself, so that mixed precision saves time there.
-
-    Args:
-        device_type: "gpu" (falls back to the CPU) or "cpu".
-    """
+    """Say whether "gpu" (falls back to the CPU) or "cpu" computes in bfloat16 itself, so that it saves time there."""
     if device_type == "gpu" and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch has no public name for it

@@ -43,7 +43,8 @@ def train_cached(
         classifier = _cached(recipe, run, device_type)
         cached = classifier is not None
         if classifier is None:
-            _mention_old_files(folder)
+            if old := [file.name for file in folder.glob("digits-*.safetensors")]:
+                logger.warning("networks of art_snn 0.1.0 in %s are no longer used; delete %s", folder, ", ".join(old))
             classifier, _ = train(recipe, data, run, device_type=device_type, verbose=verbose, wait=True)
     except OSError as error:
         logger.warning("the trained network is not kept (ART_SNN_CACHE names another folder): %s", error)
@@ -56,18 +57,12 @@ def train_cached(
 def _cached(recipe: Recipe, run: Path, device_type: str) -> PyTorchSNNClassifier | None:
     """Return the classifier of a whole training; None, and no checkpoint is left, if there is a damaged one."""
     try:
-        found = resume_point(run, recipe)
-        if found is None or found.epoch < recipe.epochs:
+        checkpoint = resume_point(run, recipe)
+        if checkpoint is None or checkpoint.epoch < recipe.epochs:
             return None
-        return load_trained(found, device_type=device_type)[1]
+        return load_trained(checkpoint, device_type=device_type)[1]
     except CheckpointError as error:
         logger.warning("training anew: %s", error)
     with checkpoints.locked(run, wait=True):
         checkpoints.clean(run, everything=True)
     return None
-
-
-def _mention_old_files(folder: Path) -> None:
-    old = [file.name for file in folder.glob("digits-*.safetensors")]
-    if old:
-        logger.warning("networks of art_snn 0.1.0 in %s are no longer used; delete %s", folder, ", ".join(old))

@@ -6,8 +6,7 @@ import copy
 import hashlib
 import re
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -26,36 +25,23 @@ from art_snn.training.recipe import Recipe
 
 FORMAT = 2
 LOCK = ".lock"
-KEPT = 2
+History = list[dict[str, float]]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read.
-
-    Attributes:
-        path: Its file.
-        epoch: Number of epochs that were trained.
-        recipe: What is trained, and how.
-        history: One entry per epoch: loss, accuracies, seconds.
-        input_shape: Shape of an input, (C, H, W) or (T, C, H, W).
-        nb_classes: Number of classes.
-        clip_values: Range of the inputs.
-        weights: The network's state.
-        optimizer: The optimizer's state.
-        generators: States of torch's and NumPy's global random generators.
-    """
+    """A checkpoint that was read."""
 
     path: Path
-    epoch: int
+    epoch: int  # number of epochs that were trained
     recipe: Recipe
-    history: list[dict[str, float]]
+    history: History  # as `train` returns it
     input_shape: tuple[int, ...]
     nb_classes: int
     clip_values: tuple[float, float]
     weights: dict[str, Tensor]
     optimizer: dict[str, Any]
-    generators: dict[str, Any]
+    generators: dict[str, Any]  # states of torch's and numpy's global random generators
 
     @cached_property
     def sha256(self) -> str:
@@ -67,11 +53,7 @@ class Checkpoint:
         return digest.hexdigest()
 
     def restore(self, classifier: PyTorchSNNClassifier) -> None:
-        """Put weights, optimizer and the global random generators back to where this checkpoint left them.
-
-        Raises:
-            CheckpointError: The weights are those of another network.
-        """
+        """Put weights, optimizer and the global random generators back to where this checkpoint left them."""
         self.restore_weights(classifier)
         classifier.optimizer.load_state_dict(copy.deepcopy(self.optimizer))  # which training would change else
         torch.set_rng_state(self.generators["torch"])
@@ -79,31 +61,15 @@ class Checkpoint:
         np.random.set_state(("MT19937", key.numpy().astype(np.uint32), *rest))  # noqa: NPY002
 
     def restore_weights(self, classifier: PyTorchSNNClassifier) -> None:
-        """Put the weights into a classifier's network.
-
-        Raises:
-            CheckpointError: They are those of another network.
-        """
+        """Put the weights into a classifier's network; raise CheckpointError if they are those of another network."""
         try:
             set_weights(classifier.model.network, self.weights, self.path)
         except ValueError as error:
             raise CheckpointError(str(error)) from None
 
 
-def write_checkpoint(
-    run: Path, classifier: PyTorchSNNClassifier, recipe: Recipe, history: list[dict[str, float]]
-) -> Path:
-    """Write a checkpoint with the state of the global random generators; keep the newest two.
-
-    Args:
-        run: Folder of the training.
-        classifier: The classifier, with its optimizer.
-        recipe: What is trained, and how.
-        history: One entry per epoch that was trained.
-
-    Returns:
-        The checkpoint's file.
-    """
+def write_checkpoint(run: Path, classifier: PyTorchSNNClassifier, recipe: Recipe, history: History) -> None:
+    """Write a checkpoint with the state of the global random generators; keep the newest two."""
     _, key, *rest = np.random.get_state()  # noqa: NPY002  (ART draws from it)
     numpy_state = [torch.from_numpy(np.asarray(key, dtype=np.int64)), *rest]
     content = {
@@ -119,11 +85,9 @@ def write_checkpoint(
         "generators": {"torch": torch.get_rng_state(), "numpy": numpy_state},
         "versions": {name: version(name) for name in ("adversarial-robustness-toolbox", "torch")},
     }
-    file = run / f"epoch-{len(history):04d}.pt"
-    write_atomic(file, partial(torch.save, content))
-    for old in _files(run)[:-KEPT]:
+    write_atomic(run / f"epoch-{len(history):04d}.pt", partial(torch.save, content))
+    for old in _files(run)[:-2]:
         old.unlink()
-    return file
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -159,11 +123,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def newest(run: Path) -> Path | None:
-    """Return the file of a run's newest checkpoint; None if it has none.
-
-    Raises:
-        CheckpointError: The run is one of art_snn 0.1.0.
-    """
+    """Return the file of a run's newest checkpoint; None if it has none. Those of art_snn 0.1.0 are refused."""
     files = _files(run)
     if not files and next(run.glob("epoch-*/checkpoint.json"), run / "checkpoint.json").is_file():
         raise CheckpointError(f"{run} has checkpoints of art_snn 0.1.0, which cannot be read; train again elsewhere")
@@ -176,26 +136,16 @@ def clean(run: Path, *, everything: bool = False) -> None:
         path.unlink(missing_ok=True)
 
 
-@contextmanager
-def locked(run: Path, *, wait: bool = False) -> Iterator[None]:
-    """Keep a run's folder to this process inside the block; the lock goes with the process, also when it is killed.
+def locked(run: Path, *, wait: bool = False) -> AbstractContextManager[object]:
+    """Keep a run's folder, made if missing, to this process in a block; the lock goes with the process if it is killed.
 
-    Args:
-        run: Folder of the training; it has to exist.
-        wait: Wait for another process that has it.
-
-    Raises:
-        BusyError: Another process has it.
+    Raises BusyError if another process has it, unless that is to be waited for.
     """
-    lock = FileLock(run / LOCK)
+    run.mkdir(parents=True, exist_ok=True)
     try:
-        lock.acquire(blocking=wait)
+        return FileLock(run / LOCK).acquire(blocking=wait)
     except Timeout:
         raise BusyError(f"another process trains in {run}; wait for it, or give another folder") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _files(run: Path) -> list[Path]:

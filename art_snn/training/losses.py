@@ -21,15 +21,7 @@ from art_snn.classifier.pytorch import PyTorchSNNClassifier
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    """What the attacks of a training may do, and how exactly its losses are computed.
-
-    Attributes:
-        eps: Largest change of a pixel (L-infinity), in units of the input, > 0.
-        eps_step: Step of PGD, > 0; None for eps / 2.
-        max_iter: Steps of PGD, >= 1.
-        beta: Weight of TRADES' second term, > 0.
-        mixed_precision: Take the loss's passes in bfloat16 where that is safe; the attacks stay in float32.
-    """
+    """What the attacks of a training may do, and how exactly its losses are computed, as `Recipe` says."""
 
     eps: float
     eps_step: float | None = None
@@ -50,34 +42,30 @@ Loss = tuple[Tensor, Tensor]  # with the logits that it is of
 Defence = Callable[[PyTorchSNNClassifier, np.ndarray, np.ndarray, LossSettings], Loss]
 
 
-def clean(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
-    """Return loss and logits of the clean inputs: no defence."""
-    return _cross_entropy(classifier, x, y, settings)
+def plain(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
+    """Return loss and logits of inputs as they are: of clean ones, no defence."""
+    logits = _logits(classifier, x, settings)
+    return nn.functional.cross_entropy(logits, torch.from_numpy(y).to(logits.device)), logits
 
 
 def fgsm(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
     """Return loss and logits of FGSM's examples alone (Goodfellow et al., ICLR 2015)."""
     examples = FGSM(eps=settings.eps).make(classifier, batch_size=32).generate(x, y)
-    return _cross_entropy(classifier, examples, y, settings)
+    return plain(classifier, examples, y, settings)
 
 
 def madry_pgd(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
     """Return loss and logits of PGD's examples alone, from one random start (Madry et al., ICLR 2018)."""
-    return _cross_entropy(classifier, _pgd(classifier, x, y, settings), y, settings)
+    return plain(classifier, _pgd(classifier, x, y, settings), y, settings)
 
 
 def trades(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
-    """Return TRADES' loss and the logits of PGD's examples (Zhang et al., ICML 2019).
-
-    The loss is ``CE(clean) + beta * KL(clean || adversarial)``. The examples are PGD's on the cross-entropy, as in
-    ART's trainer.
-    """
+    """Return TRADES' loss, ``CE(clean) + beta * KL(clean || PGD's)``, and PGD's logits (Zhang et al., ICML 2019)."""
     examples = _pgd(classifier, x, y, settings)
-    loss, clean_logits = _cross_entropy(classifier, x, y, settings)
+    loss, clean_logits = plain(classifier, x, y, settings)
     logits = _logits(classifier, examples, settings)
-    divergence = nn.functional.kl_div(
-        logits.log_softmax(1), clean_logits.log_softmax(1), reduction="batchmean", log_target=True
-    )
+    predicted, target = logits.log_softmax(1), clean_logits.log_softmax(1)
+    divergence = nn.functional.kl_div(predicted, target, reduction="batchmean", log_target=True)
     return loss + settings.beta * divergence, logits
 
 
@@ -89,24 +77,20 @@ def fbf(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings
     delta = np.random.uniform(-settings.eps, settings.eps, x.shape).astype(np.float32)  # noqa: NPY002  (as ART draws)
     gradient = classifier.loss_gradient(_clip(classifier, x + delta), y)
     delta = np.clip(delta + 1.25 * settings.eps * np.sign(gradient), -settings.eps, settings.eps).astype(np.float32)
-    return _cross_entropy(classifier, _clip(classifier, x + delta), y, settings)
+    return plain(classifier, _clip(classifier, x + delta), y, settings)
 
 
-DEFENCES: dict[str, Defence] = {"none": clean, "fgsm": fgsm, "madry-pgd": madry_pgd, "trades": trades, "fbf": fbf}
+DEFENCES: dict[str, Defence] = {"none": plain, "fgsm": fgsm, "madry-pgd": madry_pgd, "trades": trades, "fbf": fbf}
 
 
 def _pgd(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> np.ndarray:
+    """Return PGD's examples on the cross-entropy, as in ART's trainers."""
     attack = PGD(eps=settings.eps, eps_step=settings.eps_step, steps=settings.max_iter, restarts=1)
     return attack.make(classifier, batch_size=len(x)).generate(x, y)
 
 
 def _clip(classifier: PyTorchSNNClassifier, x: np.ndarray) -> np.ndarray:
     return x if classifier.clip_values is None else np.clip(x, *classifier.clip_values)
-
-
-def _cross_entropy(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
-    logits = _logits(classifier, x, settings)
-    return nn.functional.cross_entropy(logits, torch.from_numpy(y).to(logits.device)), logits
 
 
 def _logits(classifier: PyTorchSNNClassifier, x: np.ndarray, settings: LossSettings) -> Tensor:

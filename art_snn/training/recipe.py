@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 
 import numpy as np
-from torch import Tensor
+from torch.optim import SGD, Adam, Optimizer
 
 from art_snn.checks import (
     check_choice,
@@ -29,16 +30,11 @@ from art_snn.snn.surrogates import ATan, Sigmoid, Triangle
 from art_snn.training.augmentation import AUGMENTATIONS
 from art_snn.training.losses import DEFENCES, LossSettings
 
-SURROGATES: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
-    "triangle": Triangle,
-    "atan": ATan,
-    "sigmoid": Sigmoid,
-}
-OPTIMIZERS = ("adam", "sgd")
-SCHEDULES = ("cosine", "cosine-epochs")
+SURROGATES: dict[str, Callable[[], object]] = {"triangle": Triangle, "atan": ATan, "sigmoid": Sigmoid}
 MOMENTUM = 0.9
-# Rises when equal recipes would be trained to other weights than before.
-_VERSION = 2
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": Adam, "sgd": partial(SGD, momentum=MOMENTUM)}
+SCHEDULES = ("cosine", "cosine-epochs")
+_VERSION = 2  # rises when equal recipes would be trained to other weights than before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +46,9 @@ class Recipe:
         events: Whether the data are event recordings; None to look, once.
         split_by: "number" or "time": how event recordings are cut into frames.
         test_share: Share of event recordings to test on, in (0, 1); None for the source's own split.
-        architecture: A registered name of a network; None for "digits_net" on digits, "vgg_small" on other images
-            and "vgg_dvs" on event frames.
+        architecture: A registered name; None for "digits_net" on digits, "vgg_small" on images, "vgg_dvs" on events.
         width: Channels of the first layer of "vgg_small" and "vgg_dvs", >= 1; None for their own.
-        image_size: Height and width that inputs are brought to; None for 32, and 48 for event recordings. Digits and
-            CIFAR keep theirs.
+        image_size: Height and width of inputs, but of digits and CIFAR; None for 32, and 48 for event recordings.
         time_steps: T, >= 1.
         decay: Membrane retention lambda, in (0, 1].
         reset: "hard" or "soft".
@@ -70,11 +64,10 @@ class Recipe:
         batch_size: Images per step, >= 1.
         optimizer: "adam", or "sgd" with momentum 0.9.
         lr: Learning rate at the start, > 0.
-        schedule: "cosine": the learning rate falls to 0 along a cosine, from batch to batch; "cosine-epochs": from
-            epoch to epoch.
+        schedule: It falls to 0 along a cosine, from batch to batch ("cosine") or epoch to epoch ("cosine-epochs").
         weight_decay: Weight decay of the optimizer, >= 0.
         augmentation: A name of `art_snn.training.augmentation.AUGMENTATIONS`.
-        mixed_precision: Compute the losses in bfloat16 where that is safe.
+        mixed_precision: Take the losses' passes in bfloat16 where that is safe; the attacks stay in float32.
         seed: Seed of weights, batches and random starts, in 0 to 2**32 - 1.
     """
 
@@ -116,16 +109,11 @@ class Recipe:
             value = getattr(self, field.name)
             if isinstance(value, np.generic):  # which no checkpoint may hold
                 object.__setattr__(self, field.name, value.item())
-        for name, choices in (
-            ("defence", DEFENCES),
-            ("architecture", architecture_names()),
-            ("reset", RESETS),
-            ("surrogate", SURROGATES),
-            ("optimizer", OPTIMIZERS),
-            ("schedule", SCHEDULES),
-            ("augmentation", AUGMENTATIONS),
-        ):
-            check_choice(name, getattr(self, name), choices)
+        choices: dict[str, Iterable[str]] = {"defence": DEFENCES, "architecture": architecture_names(), "reset": RESETS}
+        choices |= {"surrogate": SURROGATES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+        choices["augmentation"] = AUGMENTATIONS
+        for name, known in choices.items():
+            check_choice(name, getattr(self, name), known)
         if self.width is not None:
             if "width" not in self.network.options:
                 raise ValueError(f"{self.architecture} has no width to choose, got width={self.width!r}")
@@ -177,26 +165,18 @@ class Recipe:
         return input_shape[0] if len(input_shape) == 4 else self.time_steps
 
     def check_inputs(self, input_shape: tuple[int, ...], samples: int | None = None) -> None:
-        """Raise TrainingError unless the network, and batch norm in it, can be trained on inputs.
-
-        Args:
-            input_shape: (C, H, W) or (T, C, H, W).
-            samples: Number of training samples, if it is known.
-        """
-        name, network = self.architecture, self.network
+        """Raise TrainingError unless the network can be trained on inputs, (C, H, W) or (T, C, H, W), and so many."""
+        name, network, advice = self.architecture, self.network, "leave the architecture out"
         frames = len(input_shape) == 4
         if frames and not network.events:
-            raise TrainingError(f"{name} takes images, not event frames (T, C, H, W); leave the architecture out")
+            raise TrainingError(f"{name} takes images, not event frames (T, C, H, W); {advice}")
         if network.events and not frames:
-            raise TrainingError(f"{name} takes event frames, not images {input_shape}; leave the architecture out")
+            raise TrainingError(f"{name} takes event frames, not images {input_shape}; {advice}")
         if network.fixed_shape not in (None, input_shape):
-            raise TrainingError(
-                f"{name} takes images {network.fixed_shape}, not {input_shape}; leave the architecture out"
-            )
+            raise TrainingError(f"{name} takes images {network.fixed_shape}, not {input_shape}; {advice}")
         if any(side % network.multiple for side in input_shape[-2:]):
-            raise TrainingError(
-                f"{name} takes inputs whose height and width are multiples of {network.multiple}, got {input_shape}"
-            )
+            sizes = f"inputs whose height and width are multiples of {network.multiple}"
+            raise TrainingError(f"{name} takes {sizes}, got {input_shape}")
         if self.steps(input_shape) == 1 and 1 in (self.batch_size, samples):
             few = "batch_size=1" if self.batch_size == 1 else "1 training sample"
             raise TrainingError(f"batch norm needs two samples at T=1, got {few}; raise it, or time_steps")

@@ -24,7 +24,7 @@ from art_snn.errors import CheckpointError, DataError, GradientWarning, InexactR
 from art_snn.training import checkpoints
 from art_snn.training.augmentation import augment
 from art_snn.training.build import make_classifier
-from art_snn.training.checkpoints import Checkpoint
+from art_snn.training.checkpoints import Checkpoint, History
 from art_snn.training.losses import DEFENCES
 from art_snn.training.recipe import Recipe
 
@@ -48,21 +48,15 @@ def load_trained(checkpoint: Checkpoint, *, device_type: str = "gpu") -> tuple[R
     Raises:
         CheckpointError: Its weights are not those of the recipe's network.
     """
-    recipe = checkpoint.recipe
+    settings = checkpoint.input_shape, checkpoint.nb_classes, device_type, checkpoint.clip_values
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        classifier = make_classifier(
-            recipe, checkpoint.input_shape, checkpoint.nb_classes, device_type, checkpoint.clip_values
-        )
+        classifier = make_classifier(checkpoint.recipe, *settings)
     checkpoint.restore_weights(classifier)
-    return recipe, classifier
+    return checkpoint.recipe, classifier
 
 
 def resume_point(run: Path, recipe: Recipe) -> Checkpoint | None:
-    """Return the newest checkpoint in a run's folder, or None if it has none.
-
-    Raises:
-        CheckpointError: It is damaged, or of a training with other settings, which are named.
-    """
+    """Return a run's newest checkpoint, or None; raise CheckpointError if it is damaged, or of another training."""
     if not run.is_dir() or checkpoints.newest(run) is None:
         return None
     checkpoint = checkpoints.read_checkpoint(run)
@@ -81,7 +75,7 @@ def train(
     device_type: str = "gpu",
     verbose: bool = False,
     wait: bool = False,
-) -> tuple[PyTorchSNNClassifier, list[dict[str, float]]]:
+) -> tuple[PyTorchSNNClassifier, History]:
     """Train a network, or resume a stopped training; a checkpoint is written after every epoch.
 
     The global random generators of torch and numpy are seeded for the training, and put back afterwards.
@@ -101,13 +95,10 @@ def train(
     Raises:
         CheckpointError: The folder holds another training, or a damaged checkpoint.
         BusyError: Another process trains in the folder.
-        TrainingError: Inputs or labels do not fit the recipe, and nothing is written then; or the loss or the weights
-            became NaN or inf, and the checkpoints of the epochs before are left as they are.
+        TrainingError: Inputs or labels do not fit the recipe, or loss or weights became NaN or inf; checkpoints stay.
     """
     with _own_generators(recipe.seed):
         classifier = _untrained(recipe, data, device_type)
-        if run is not None:
-            run.mkdir(parents=True, exist_ok=True)
         with nullcontext() if run is None else checkpoints.locked(run, wait=wait):
             history = _train(classifier, recipe, data, run, verbose)
     classifier.model.eval()
@@ -116,29 +107,23 @@ def train(
 
 def _untrained(recipe: Recipe, data: Split, device_type: str) -> PyTorchSNNClassifier:
     """Return the classifier to train; raise TrainingError if the data do not fit the recipe."""
-    shape = tuple(data.x_train.shape[1:])
+    shape = data.x_train.shape[1:]
     nb_classes = int(np.concatenate([data.y_train, data.y_test]).max()) + 1
     # Images are in [0, 1]; counts of events have no such limit, and clipping them below what they are is an attack.
-    clip_values = (0.0, 1.0)
-    if recipe.events:
-        clip_values = (0.0, max(float(part.max()) for part in (data.x_train, data.x_test)))
+    most = max(float(x.max()) for x in (data.x_train, data.x_test)) if recipe.events else 1.0
     recipe.check_inputs(shape, len(data.x_train))
     try:
         check_labels(data.y_train, len(data.x_train), nb_classes)
         check_labels(data.y_test, len(data.x_test), nb_classes)
-        return make_classifier(recipe, shape, nb_classes, device_type, clip_values)
-    except TrainingError:
-        raise
+        return make_classifier(recipe, shape, nb_classes, device_type, clip_values=(0.0, most))
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise TrainingError(f"{recipe.architecture} cannot be trained on inputs {shape}: {reason}") from None
 
 
-def _train(
-    classifier: PyTorchSNNClassifier, recipe: Recipe, data: Split, run: Path | None, verbose: bool
-) -> list[dict[str, float]]:
+def _train(classifier: PyTorchSNNClassifier, recipe: Recipe, data: Split, run: Path | None, verbose: bool) -> History:
     """Train for the epochs that are left, in a folder that is locked; return the history."""
-    history: list[dict[str, float]] = []
+    history: History = []
     if run is not None:
         start = resume_point(run, recipe)
         checkpoints.clean(run)
@@ -146,14 +131,8 @@ def _train(
             history = list(start.history)
             start.restore(classifier)
     first = len(history)
-    with tqdm(
-        range(first, recipe.epochs),
-        initial=first,
-        total=recipe.epochs,
-        disable=not verbose,
-        desc=f"Training ({recipe.defence})",
-        unit="epoch",
-    ) as epochs:
+    bar: dict[str, Any] = {"initial": first, "total": recipe.epochs, "unit": "epoch", "disable": not verbose}
+    with tqdm(range(first, recipe.epochs), f"Training ({recipe.defence})", **bar) as epochs:
         for epoch in epochs:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", GradientWarning)  # early on, some gradients are zero
@@ -210,11 +189,9 @@ def _learning_rate(recipe: Recipe, epoch: int, progress: float) -> float:
 
 
 def _batches(recipe: Recipe, data: Split) -> list[Tensor]:
-    """Draw the indices of an epoch's batches.
-
-    At T=1, a last sample alone joins the batch before it: batch norm has no variance of one row.
-    """
+    """Draw the indices of an epoch's batches."""
     batches = list(torch.randperm(len(data.x_train)).split(recipe.batch_size))
+    # At T=1, a last sample alone joins the batch before it: batch norm has no variance of one row.
     if len(batches) > 1 and len(batches[-1]) == 1 and recipe.steps(data.x_train.shape[1:]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches

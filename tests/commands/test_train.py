@@ -11,7 +11,7 @@ from art_snn.__main__ import main
 from art_snn.data import Split, sources
 from art_snn.training import checkpoints
 from art_snn.training import run as robust_training
-from art_snn.training.losses import DEFENCES, clean
+from art_snn.training.losses import DEFENCES, plain
 from tests.conftest import train_command
 
 
@@ -134,7 +134,7 @@ def test_data_that_cannot_be_trained_on_leave_no_folder(tmp_path, few, monkeypat
 
 
 def losing(classifier, *args):
-    loss, logits = clean(classifier, *args)
+    loss, logits = plain(classifier, *args)
     return loss * float("nan"), logits
 
 

@@ -135,7 +135,7 @@ def test_trades_is_cross_entropy_and_divergence(network, batch, seen):
 def test_plain_loss_is_cross_entropy(network, batch):
     x, y = batch
     state = {name: tensor.clone() for name, tensor in network.model.state_dict().items()}
-    loss, _ = defences.clean(network, x, y, SETTINGS)
+    loss, _ = defences.plain(network, x, y, SETTINGS)
     network.model.load_state_dict(state)
     expected = nn.functional.cross_entropy(network.model.train()(torch.from_numpy(x)), torch.from_numpy(y))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)

@@ -18,7 +18,7 @@ from art_snn.data import Split, sources
 from art_snn.errors import DataError, TrainingError
 from art_snn.training import checkpoints, train
 from art_snn.training import run as training
-from art_snn.training.losses import DEFENCES, clean
+from art_snn.training.losses import DEFENCES, plain
 from art_snn.training.recipe import Recipe
 from tests.conftest import IMAGES, train_command
 from tests.data.archives import write_nmnist
@@ -257,7 +257,7 @@ def test_checkpoints_before_a_divergence_stay(tmp_path, few, monkeypatch):
     calls = []
 
     def breaking(classifier, *args):
-        loss, logits = clean(classifier, *args)
+        loss, logits = plain(classifier, *args)
         calls.append(loss)
         if len(calls) == 4:  # the first of the second epoch
             classifier.model.network.body[0].weight.data[0] = float("nan")
