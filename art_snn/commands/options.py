@@ -13,8 +13,6 @@ import torch
 
 from art_snn.errors import UsageError
 
-DEVICES = ("gpu", "cpu")
-
 
 class OneLineParser(argparse.ArgumentParser):
     """Say what is wrong in one line, without the usage before it."""
@@ -38,7 +36,7 @@ def add_command(
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add ``--device``."""
     default = "gpu" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", default=default, choices=DEVICES, help="'gpu' falls back to the CPU")
+    parser.add_argument("--device", default=default, choices=("gpu", "cpu"), help="'gpu' falls back to the CPU")
 
 
 @contextmanager

@@ -15,8 +15,6 @@ from art_snn.paper.reproduction import RESULTS
 from art_snn.paper.retention import read_retention
 from art_snn.paper.wording import renamed
 
-FIGURES = ("gamma", "retention", "epsilon")
-
 
 def add_parsers(commands: Any) -> None:
     """Add the two commands' options."""
@@ -37,7 +35,7 @@ def add_parsers(commands: Any) -> None:
         description="Draw attack success over gamma or over eps, or temporal retention, from the results of art-snn "
         "paper, as PNG and SVG.",
     )
-    figure.add_argument("name", choices=FIGURES, help="name of the figure")
+    figure.add_argument("name", choices=("gamma", "retention", "epsilon"), help="name of the figure")
     for parser in (table, figure):
         add = parser.add_argument
         add("--results", type=Path, required=True, metavar="FOLDER", help="the --out of art-snn paper")

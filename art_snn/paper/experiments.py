@@ -123,8 +123,8 @@ def _on_images(images: str, common: dict[str, Any], small: bool, robust: bool) -
 
 def _on_events(events: str, common: dict[str, Any], small: bool) -> list[Experiment]:
     base = Recipe(**common, data=events, time_steps=10, width=4 if small else None, augmentation="crop")
-    lengths = (10,) if small else (10, 5)
-    return [_experiment(base, EVENT_EPS, time_steps=t, decay=d) for t in lengths for d in (0.5, 1.0)]
+    steps = (10,) if small else (10, 5)
+    return [_experiment(base, EVENT_EPS, time_steps=t, decay=d) for t in steps for d in (0.5, 1.0)]
 
 
 def _experiment(base: Recipe, sizes: tuple[float, ...] = EPS, **changes: Any) -> Experiment:

@@ -43,7 +43,7 @@ def reproduce(
     say: Callable[[str], object] = lambda step: None,
     verbose: bool = False,
 ) -> list[GridRow]:
-    """Train the experiments' networks, attack them, and write tables and figures.
+    """Train the experiments' networks, attack them, write tables and figures, and return one row per attack.
 
     Stopped or killed, the same call resumes; several processes may share a folder.
 
@@ -57,9 +57,6 @@ def reproduce(
         device_type: "gpu" or "cpu".
         say: Called with a line of text at each step, such as ``print``.
         verbose: Show progress bars.
-
-    Returns:
-        One row per attack.
 
     Raises:
         DataError: The data are missing or damaged.
