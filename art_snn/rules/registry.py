@@ -17,14 +17,10 @@ _Rule = TypeVar("_Rule", bound=type[GradientRule])
 
 
 def register_rule(rule: _Rule) -> _Rule:
-    """Make a rule available by its ``name``; usable as a class decorator.
-
-    Args:
-        rule: A dataclass derived from `RateRule`, `TemporalRule` or `ConversionRule`, with a class attribute ``name``
-            in lower case and a default for every field.
+    """Make a class of rules available by its ``name``; usable as a decorator.
 
     Raises:
-        TypeError: The class is no such rule.
+        TypeError: The class is no dataclass derived from `RateRule`, `TemporalRule` or `ConversionRule`.
         ValueError: The name is missing, not in lower case, or another rule's.
     """
     if not (isinstance(rule, type) and issubclass(rule, _FAMILIES) and is_dataclass(rule)):
@@ -63,6 +59,6 @@ def get_rule(rule: str | GradientRule) -> GradientRule:
     known = _RULES.get(rule.lower())
     if known is None:
         near = difflib.get_close_matches(rule.lower(), _RULES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ValueError(f"unknown gradient rule {rule!r}{hint} Known rules: {', '.join(_RULES)}")
     return known()
