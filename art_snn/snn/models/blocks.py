@@ -20,12 +20,9 @@ _LIF = partial(LIF, decay=0.9)
 
 
 def make_neuron(neuron: Callable[..., nn.Module] = _LIF, **options: Any) -> Callable[[], nn.Module]:
-    """Return a maker of neurons.
+    """Return a maker of neurons of a class, with its keyword arguments.
 
-    Args:
-        neuron: Class of the neurons.
-        **options: Its keyword arguments: those of `LIF` are ``decay`` (0.9 here), ``threshold``, ``reset`` and
-            ``surrogate``.
+    Those of `LIF` are ``decay`` (0.9 here), ``threshold``, ``reset`` and ``surrogate``.
     """
     return partial(neuron, **options)
 
