@@ -75,7 +75,7 @@ class Trainable(PyTorchClassifier):
         try:
             super().fit_generator(generator, nb_epochs=nb_epochs, verbose=verbose, **kwargs)
         finally:
-            self.model.eval()
+            self._model.eval()
         if not_finite(self.model) - before and self.optimizer is not None:
             raise diverged("weights", nb_epochs - 1, self.optimizer.param_groups[0]["lr"])
 
