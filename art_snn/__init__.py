@@ -22,9 +22,32 @@ from art_snn.snn.neurons import IF, LIF
 
 __version__ = "0.1.0"
 
-__all__ = ["IF", "LIF", "Normalize", "Residual", "SpikingNetwork", "SpikingSequential"]
-__all__ += ["DirectEncoder", "EventFrameEncoder", "PoissonEncoder"]
-__all__ += ["BPTR", "CBA", "HART", "RGA", "STBP", "RateGradient", "get_rule", "register_rule", "rule_names"]
-__all__ += ["GradientRuleModule", "PyTorchSNNClassifier", "for_event_frames"]
-__all__ += ["ArtSnnError", "GradientWarning", "InexactReplayWarning", "RandomnessWarning"]
-__all__ += ["UnsupportedInputError", "UnsupportedModelError"]
+__all__ = [
+    "BPTR",
+    "CBA",
+    "HART",
+    "IF",
+    "LIF",
+    "RGA",
+    "STBP",
+    "ArtSnnError",
+    "DirectEncoder",
+    "EventFrameEncoder",
+    "GradientRuleModule",
+    "GradientWarning",
+    "InexactReplayWarning",
+    "Normalize",
+    "PoissonEncoder",
+    "PyTorchSNNClassifier",
+    "RandomnessWarning",
+    "RateGradient",
+    "Residual",
+    "SpikingNetwork",
+    "SpikingSequential",
+    "UnsupportedInputError",
+    "UnsupportedModelError",
+    "for_event_frames",
+    "get_rule",
+    "register_rule",
+    "rule_names",
+]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import is_dataclass
 from numbers import Integral, Real
+from typing import Any
 
 
 def check_count(name: str, value: int, least: int = 1) -> int:
@@ -63,6 +65,31 @@ def check_choice(name: str, value: object, known: Iterable[object]) -> None:
         *first, last = map(repr, choices)
         said = f"{', '.join(first)} or {last}" if first else last
         raise ValueError(f"{name} must be {said}, got {value!r}")
+
+
+def check_entry(what: str, entry: Any, bases: tuple[type, ...], known: Mapping[str, type]) -> None:
+    """Raise unless a class may be registered: a frozen dataclass with a name of its own in lower case.
+
+    Args:
+        what: What the class is to be, such as "a rule".
+        entry: The class.
+        bases: What it has to derive from, one of them.
+        known: Names to the classes that are registered.
+
+    Raises:
+        TypeError: It is no such class.
+        ValueError: Its name is missing, not in lower case, or another class's.
+    """
+    frozen = is_dataclass(entry) and getattr(entry, "__dataclass_params__").frozen  # noqa: B009  (unknown to mypy)
+    if not (isinstance(entry, type) and issubclass(entry, bases) and frozen):
+        families = " or ".join(base.__name__ for base in bases)
+        raise TypeError(f"{what} must be a frozen dataclass derived from {families}, got {entry!r}")
+    name: str = getattr(entry, "name")  # noqa: B009
+    if not name or name != name.lower():
+        raise ValueError(f"{entry.__name__}.name must be a non-empty name in lower case, got {name!r}")
+    taken = known.get(name)
+    if taken is not None and taken.__qualname__ != entry.__qualname__:
+        raise ValueError(f"the name {name!r} is taken by {taken.__name__}; choose another")
 
 
 def _is_number(value: object) -> bool:

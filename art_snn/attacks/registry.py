@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from art_snn.attacks.base import Attack
-from art_snn.checks import check_choice
+from art_snn.checks import check_choice, check_entry
 
 _ATTACKS: dict[str, type[Attack]] = {}
 _Attack = TypeVar("_Attack", bound=type[Attack])
 
 
 def register_attack(attack: _Attack) -> _Attack:
-    """Make an attack, a dataclass derived from `Attack`, available by its ``name``; usable as a class decorator.
+    """Make an attack, a frozen dataclass derived from `Attack`, available by its ``name``; usable as a class decorator.
 
     Raises:
         TypeError: The class is no such attack.
         ValueError: The name is missing, not in lower case, or another attack's.
     """
-    if not (isinstance(attack, type) and issubclass(attack, Attack) and is_dataclass(attack)):
-        raise TypeError(f"an attack must be a dataclass derived from Attack, got {attack!r}")
-    if not attack.name or attack.name != attack.name.lower():
-        raise ValueError(f"{attack.__name__}.name must be a non-empty name in lower case, got {attack.name!r}")
-    known = _ATTACKS.get(attack.name)
-    if known is not None and known.__qualname__ != attack.__qualname__:
-        raise ValueError(f"the name {attack.name!r} is taken by {known.__name__}; choose another")
+    check_entry("an attack", attack, (Attack,), _ATTACKS)
     _ATTACKS[attack.name] = attack
     return attack
 

@@ -25,6 +25,14 @@ def evaluate_rules(
 ) -> Iterator[Row]:
     """Attack a classifier through each rule, as `attack_through` does, and yield a row when each attack is over.
 
+    Args:
+        classifier: A trained classifier. Neither it nor its rule is changed.
+        x: Inputs (N, *input_shape), N >= 1.
+        y: Labels, class indices (N,) or one-hot rows (N, K).
+        rules: Names of rules, or rules.
+        attacks: The attacks, such as ``[FGSM(eps=0.1), PGD(eps=0.1)]``.
+        batch_size: Samples to attack at the same time, >= 1.
+
     Raises:
         TypeError: A rule is no rule, or an attack no `Attack`. Nothing has run then.
         ValueError: There are no samples, or a name or number is out of its range. Nothing has run then.

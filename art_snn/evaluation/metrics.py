@@ -12,7 +12,15 @@ from art_snn.checks import check_share
 
 
 class Proportion(NamedTuple):
-    """A share in [0, 1], NaN where ``total`` is 0; the ends of its confidence interval; and what was counted."""
+    """A share with its confidence interval.
+
+    Attributes:
+        value: The share, in [0, 1]; NaN where ``total`` is 0.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        hits: Number of hits.
+        total: Number of trials.
+    """
 
     value: float
     low: float
@@ -25,9 +33,14 @@ class Proportion(NamedTuple):
 
 
 def wilson_interval(count: int, total: int, confidence: float = 0.95) -> Proportion:
-    """Compute the share of ``count`` hits in ``total`` trials and its Wilson score interval, of a coverage in (0, 1).
+    """Compute a share and its Wilson score interval.
 
     Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference" (JASA 1927).
+
+    Args:
+        count: Hits, 0 to ``total``.
+        total: Trials, >= 0.
+        confidence: Coverage of the interval, in (0, 1).
 
     Example:
         >>> print(wilson_interval(9, 10))
@@ -50,7 +63,13 @@ def accuracy(predictions: np.ndarray, labels: np.ndarray) -> Proportion:
 def attack_success_rate(clean: np.ndarray, attacked: np.ndarray, labels: np.ndarray) -> Proportion:
     """Compute the share of correctly classified samples that an attack flips (ASR, as the papers count it).
 
-    Logits before and after the attack are (N, K), labels as in `accuracy`.
+    Args:
+        clean: Logits before the attack (N, K).
+        attacked: Logits after the attack (N, K).
+        labels: Class indices (N,) or one-hot rows (N, K).
+
+    Raises:
+        ValueError: The arrays are not of one length.
 
     Example:
         >>> logits = np.eye(3)

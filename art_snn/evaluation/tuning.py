@@ -73,9 +73,19 @@ def tune(
     The success is about unimodal in HART's gamma (Hao et al., ICLR 2024): Fibonacci search finds it in 8 of 48 values.
     Give samples that the result is not reported on; tuned on those, an attack looks stronger than it is.
 
-    The rule's other fields stay as they are. ``field``, such as "gamma", is a float; it takes values from ``bounds[0]``
-    to ``bounds[1]`` in steps of ``step`` > 0. ``sweep`` measures all of these values, as the papers do; ``verbose``
-    shows progress. The other arguments are those of `attack_through`.
+    Args:
+        rule: Name of a rule, or a rule, whose other fields stay as they are.
+        field: The field to tune, such as "gamma"; it is a float.
+        classifier: Where the gradient comes from. Neither it nor its rule is changed.
+        attack: The attack.
+        x: Samples to tune on (N, *input_shape), N >= 1.
+        y: Their labels, class indices (N,) or one-hot rows (N, K).
+        target: The classifier that is attacked, where it is another one (black box).
+        bounds: Smallest and largest value.
+        step: Distance of neighbours on the lattice, > 0.
+        sweep: Measure the whole lattice, as the papers do, instead of searching.
+        batch_size: Samples to attack at the same time, >= 1.
+        verbose: Show progress.
 
     Raises:
         ValueError: The rule has no such field, a value is out of its range, or there are no samples. Nothing has run.

@@ -15,5 +15,19 @@ from art_snn.rules.bptr import BPTR  # isort: skip
 from art_snn.rules.rate import RateGradient  # isort: skip
 from art_snn.rules.cba import CBA  # isort: skip
 
-__all__ = ["BPTR", "CBA", "HART", "RGA", "STBP", "RateGradient", "get_rule", "register_rule", "rule_names"]
-__all__ += ["ConversionRule", "GradientRule", "LayerRecord", "RateRule", "TemporalRule"]
+__all__ = [
+    "BPTR",
+    "CBA",
+    "HART",
+    "RGA",
+    "STBP",
+    "ConversionRule",
+    "GradientRule",
+    "LayerRecord",
+    "RateGradient",
+    "RateRule",
+    "TemporalRule",
+    "get_rule",
+    "register_rule",
+    "rule_names",
+]

@@ -6,9 +6,9 @@ A rule registers itself, where it is defined. A new one is one file, and one lin
 from __future__ import annotations
 
 import difflib
-from dataclasses import is_dataclass
 from typing import TypeVar
 
+from art_snn.checks import check_entry
 from art_snn.rules.base import ConversionRule, GradientRule, RateRule, TemporalRule
 
 _RULES: dict[str, type[GradientRule]] = {}
@@ -20,17 +20,10 @@ def register_rule(rule: _Rule) -> _Rule:
     """Make a class of rules available by its ``name``; usable as a decorator.
 
     Raises:
-        TypeError: The class is no dataclass derived from `RateRule`, `TemporalRule` or `ConversionRule`.
+        TypeError: The class is no frozen dataclass derived from `RateRule`, `TemporalRule` or `ConversionRule`.
         ValueError: The name is missing, not in lower case, or another rule's.
     """
-    if not (isinstance(rule, type) and issubclass(rule, _FAMILIES) and is_dataclass(rule)):
-        families = "RateRule, TemporalRule or ConversionRule"
-        raise TypeError(f"a rule must be a dataclass derived from {families}, got {rule!r}")
-    if not rule.name or rule.name != rule.name.lower():
-        raise ValueError(f"{rule.__name__}.name must be a non-empty name in lower case, got {rule.name!r}")
-    known = _RULES.get(rule.name)
-    if known is not None and known.__qualname__ != rule.__qualname__:
-        raise ValueError(f"the name {rule.name!r} is taken by {known.__name__}; choose another")
+    check_entry("a rule", rule, _FAMILIES, _RULES)
     _RULES[rule.name] = rule
     return rule
 

@@ -6,6 +6,19 @@ from art_snn.snn.network import Normalize, Residual, SequenceModel, SpikingNetwo
 from art_snn.snn.neurons import IF, LIF
 from art_snn.snn.surrogates import ATan, Sigmoid, Triangle
 
-__all__ = ["IF", "LIF", "ATan", "NeuronParams", "Sigmoid", "Triangle"]
-__all__ += ["DirectEncoder", "EventFrameEncoder", "PoissonEncoder"]
-__all__ += ["Normalize", "Residual", "SequenceModel", "SpikingNetwork", "SpikingSequential"]
+__all__ = [
+    "IF",
+    "LIF",
+    "ATan",
+    "DirectEncoder",
+    "EventFrameEncoder",
+    "NeuronParams",
+    "Normalize",
+    "PoissonEncoder",
+    "Residual",
+    "SequenceModel",
+    "Sigmoid",
+    "SpikingNetwork",
+    "SpikingSequential",
+    "Triangle",
+]

@@ -38,10 +38,12 @@ def test_unknown_names_and_bad_settings_are_refused():
 
 
 def test_only_named_attacks_are_registered():
-    with pytest.raises(TypeError, match="an attack must be a dataclass derived from Attack, got"):
+    with pytest.raises(TypeError, match="an attack must be a frozen dataclass derived from Attack, got"):
         register_attack(Nothing())
-    with pytest.raises(TypeError, match="an attack must be a dataclass derived from Attack"):
+    with pytest.raises(TypeError, match="an attack must be a frozen dataclass derived from Attack"):
         register_attack(dataclass(type("Other", (), {})))
+    with pytest.raises(TypeError, match="must be a frozen dataclass"):  # others have no hash, and grids need one
+        register_attack(dataclass(type("Thawed", (Attack,), {"name": "thawed"})))
     for name, message in (("", "non-empty name in lower case"), ("Nothing", "in lower case"), ("pgd", "taken by PGD")):
         kind = dataclass(frozen=True)(type("Named", (Nothing,), {"name": name}))
         with pytest.raises(ValueError, match=message):
