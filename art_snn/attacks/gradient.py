@@ -31,6 +31,7 @@ class FGSM(Attack):
 
     def __post_init__(self) -> None:
         check_positive("eps", self.eps)
+        object.__setattr__(self, "eps", float(self.eps))  # ART refuses the numbers of numpy
 
     def make(self, classifier: BaseEstimator, *, batch_size: int = 128) -> EvasionAttack:
         """Return ART's FastGradientMethod."""
@@ -57,9 +58,10 @@ class PGD(Attack):
 
     def __post_init__(self) -> None:
         check_positive("eps", self.eps)
-        if self.eps_step is None:
-            object.__setattr__(self, "eps_step", self.eps / 4)
-        check_positive("eps_step", self.eps_step)  # type: ignore[arg-type]
+        step = self.eps / 4 if self.eps_step is None else self.eps_step
+        check_positive("eps_step", step)
+        for name, size in (("eps", self.eps), ("eps_step", step)):  # ART refuses the numbers of numpy
+            object.__setattr__(self, name, float(size))
         check_count("steps", self.steps)
         check_count("restarts", self.restarts, least=0)
 

@@ -74,7 +74,8 @@ def run(options: argparse.Namespace) -> int:
         classifier, cached = train_cached(recipe, data, device_type=options.device, verbose=verbose)
         source = "from the cache" if cached else "trained now"
     if gamma is None:
-        rules = [replace(rule, gamma=recipe.gamma) if isinstance(rule, HART) else rule for rule in rules]
+        trained = recipe.gradient_rule  # with the gamma of the training
+        rules = [trained if rule.name == trained.name else rule for rule in rules]
     shape, eps = f"T={recipe.time_steps}, lambda={recipe.decay:g}, {recipe.reset} reset", f"{options.eps:g}"
     about = f"{shape}, seed {recipe.seed}; {len(data.x_test)} test images, eps={eps}"
     print(f"{recipe.title} SNN ({source}): {about}", flush=True)

@@ -66,6 +66,8 @@ def _rows(options: argparse.Namespace) -> list[GridRow]:
         raise UsageError(f"no results in {str(options.results)!r}; art-snn paper makes some")
     inner = options.results / RESULTS
     rows = read_rows(inner if inner.is_dir() else options.results)
+    if not rows:
+        raise UsageError(f"no results in {str(options.results)!r}; art-snn paper makes some")
     return renamed(rows, options.dataset, options.events_name)
 
 

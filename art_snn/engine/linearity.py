@@ -85,6 +85,8 @@ def _trial(network: SequenceModel, x_seq: Tensor, constant: bool, limit: float) 
         return (f"a trial on random numbers fails with {type(error).__name__}: {error}",)
     weights = [_random_like(current, generator) for calls in first.currents.values() for current in calls]
     slopes, again = first.slopes(weights), second.slopes(weights)
+    if slopes.keys() != again.keys():
+        return ("a layer that has a gradient in some numbers of time-steps only",)
     behind = [
         f"the layers behind {place}"
         for place in slopes

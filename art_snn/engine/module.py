@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,9 +93,8 @@ class GradientRuleModule(nn.Module):
 
     def with_rule(self, rule: str | GradientRule) -> GradientRuleModule:
         """Return a module around the same network with another rule, in the same mode."""
-        view = GradientRuleModule(self.network, rule)
-        view._eot_samples, view._restarts = self._eot_samples, self._restarts
-        view.training = self.training
+        view = copy.copy(self)  # shares the network, hooks, and common random numbers
+        view.rule = get_rule(rule)
         return view
 
     @property
@@ -152,7 +152,7 @@ class GradientRuleModule(nn.Module):
         Warns:
             RandomnessWarning: There is none, and the encoder may be random.
         """
-        outer = self._restarts
+        outer = list(self._restarts)
         self.restart_noise()
         restarts = noise_states(self.network)
         if not restarts and is_random(self.network):
@@ -164,12 +164,12 @@ class GradientRuleModule(nn.Module):
                 RandomnessWarning,
                 stacklevel=3,
             )
-        self._restarts = restarts
+        self._restarts[:] = restarts  # in place: views share it
         try:
             yield
         finally:
             self.restart_noise()
-            self._restarts = outer
+            self._restarts[:] = outer
 
     def restart_noise(self) -> None:
         """Let the next run draw the noise that is common to a block of `common_random_numbers`; nothing outside one."""

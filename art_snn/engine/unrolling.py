@@ -27,7 +27,9 @@ class _Merge(torch.autograd.Function):
         else:
             keeper = DistanceRecorder(params)
             spikes_seq = keeper(current_seq)
-            factor = torch.stack([rule.slope(distance) for distance in keeper.distances])
+            distances = keeper.distances[::-1]
+            keeper.distances.clear()  # so that a step's distance is gone when its slope is there
+            factor = torch.stack([rule.slope(distances.pop()) for _ in range(len(distances))])
         ctx.save_for_backward(factor * params.c)
         return spikes_seq
 

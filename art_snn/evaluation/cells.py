@@ -17,13 +17,13 @@ from art_snn.attacks import Attack
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.data import stratified_part
 from art_snn.errors import CheckpointError, DataError
-from art_snn.evaluation.outcomes import attack_through, correct_samples, zero_gradients
+from art_snn.evaluation.outcomes import correct_samples, run_attack, zero_gradients
 from art_snn.evaluation.rows import GridRow, described, measured, package_versions
 from art_snn.evaluation.tuning import tune
 from art_snn.rules import GradientRule
 from art_snn.training.checkpoints import read_checkpoint
 from art_snn.training.recipe import Recipe
-from art_snn.training.run import load_trained
+from art_snn.training.run import load_trained, seeded
 
 # Rises when a row of the same cell would have another number.
 PROTOCOL = 4
@@ -94,11 +94,13 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
     if rule is not None and cell.parameter:
         part = "" if cell.choice is Choice.TUNED_ON_TEST else "_tune"
         x, y = arrays[f"x{part}"], arrays[f"y{part}"]
-        curve = tune(rule, cell.parameter, source, cell.attack, x, y, sweep=cell.sweep, **common)
+        with seeded(int(cell.key[:8], 16)):
+            curve = tune(rule, cell.parameter, source, cell.attack, x, y, sweep=cell.sweep, **common)
         rule = curve.rule
     zeros = None if rule is None else _zero_gradients(cell.source, cell.samples, rule, device_type, batch_size)
     correct = _correct(cell.target, cell.samples, device_type, batch_size)
-    outcome = attack_through(source, rule, cell.attack, arrays["x"], arrays["y"], correct=correct, **common)
+    with seeded(int(cell.key[:8], 16)):  # an attack with random starts gives equal cells equal rows, too
+        outcome = run_attack(source, rule, cell.attack, arrays["x"], arrays["y"], correct=correct, **common)
     return GridRow(
         **{**measured(rule, cell.attack, outcome), "zero_gradients": zeros},
         key=cell.key,

@@ -9,7 +9,7 @@ import numpy as np
 
 from art_snn.attacks import Attack
 from art_snn.classifier import PyTorchSNNClassifier
-from art_snn.evaluation.outcomes import attack_through, check_samples, correct_samples, zero_gradients
+from art_snn.evaluation.outcomes import attack_through, check_attacks, check_samples, correct_samples, zero_gradients
 from art_snn.evaluation.rows import Row, measured
 from art_snn.rules import GradientRule, get_rule
 
@@ -50,10 +50,3 @@ def evaluate_rules(
                 yield Row(**measured(rule, attack, outcome))
 
     return attacked()
-
-
-def check_attacks(attacks: Sequence[Attack]) -> None:
-    """Raise TypeError unless all are attacks."""
-    for attack in attacks:
-        if not isinstance(attack, Attack):
-            raise TypeError(f"an attack must be an Attack such as FGSM(eps=0.1), got {attack!r}")

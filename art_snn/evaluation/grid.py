@@ -46,6 +46,7 @@ def run_grid(
         ResultsError: A file of results is damaged or of another version.
     """
     store = ResultStore(results)
+    read_rows(results)  # damaged ones are named before any work
     by_key = {cell.key: cell for cell in cells}
     keys = list(by_key)
     options: dict[str, Any] = {"device_type": device_type, "batch_size": batch_size}

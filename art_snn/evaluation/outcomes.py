@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import logsumexp
@@ -70,18 +71,38 @@ def attack_through(
         y: Labels, class indices (N,) or one-hot rows (N, K).
         target: The classifier that is attacked, where it is another one (black box).
         correct: `Outcome.correct`, if it is known; computed otherwise.
-        zero_gradient: `Outcome.zero_gradient`, if it is known.
+        zero_gradient: `Outcome.zero_gradient`, if it is known; computed otherwise, where there is a rule.
         batch_size: Samples to attack at the same time, >= 1.
 
     Raises:
+        TypeError: The attack is no `Attack`. Nothing has run then.
         ValueError: There are no samples, or a name or number is out of its range. Nothing has run then.
     """
+    check_attacks([attack])
     check_samples(classifier, x, y, batch_size)
-    # Zero gradients are counted by zero_gradients, not warned of.
+    if correct is None:
+        correct = correct_samples(classifier if target is None else target, x, y, batch_size)
+    if zero_gradient is None and rule is not None:
+        zero_gradient = zero_gradients(classifier, rule, x, y, batch_size=batch_size)
+    outcome = run_attack(classifier, rule, attack, x, y, target=target, correct=correct, batch_size=batch_size)
+    return replace(outcome, zero_gradient=zero_gradient)
+
+
+def run_attack(
+    classifier: PyTorchSNNClassifier,
+    rule: str | GradientRule | None,
+    attack: Attack,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    target: PyTorchSNNClassifier | None,
+    correct: np.ndarray,
+    batch_size: int,
+) -> Outcome:
+    """Attack as `attack_through` does, without checks, and without looking for zero gradients."""
+    # They are counted by zero_gradients, not warned of.
     source = classifier.with_rule(classifier.gradient_rule if rule is None else rule, warn=False)
     victim = classifier if target is None else target
-    if correct is None:
-        correct = correct_samples(victim, x, y, batch_size)
     start = time.perf_counter()
     examples = attack.make(source, batch_size=batch_size).generate(x, y)
     logits = victim.predict(examples, batch_size=batch_size)
@@ -90,11 +111,18 @@ def attack_through(
     return Outcome(
         correct=correct,
         robust=logits.argmax(1) == labels,
-        zero_gradient=zero_gradient,
-        changed=(np.asarray(examples) != x).reshape(len(x), -1).any(1),
+        zero_gradient=None,
+        changed=(np.asarray(examples) != x.astype(np.float32, copy=False)).reshape(len(x), -1).any(1),
         losses=logsumexp(logits, axis=1) - logits[np.arange(len(x)), labels],
         seconds=seconds,
     )
+
+
+def check_attacks(attacks: Iterable[object]) -> None:
+    """Raise TypeError unless all are attacks."""
+    for attack in attacks:
+        if not isinstance(attack, Attack):
+            raise TypeError(f"an attack must be an Attack such as FGSM(eps=0.1), got {attack!r}")
 
 
 def check_samples(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, batch_size: int) -> None:

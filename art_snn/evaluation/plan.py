@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from art_snn.checks import check_count
 from art_snn.data import Split, stratified_part
 from art_snn.errors import CheckpointError
 from art_snn.evaluation.cells import Cell, Choice, PinnedFile, read_samples
-from art_snn.evaluation.evaluate import check_attacks
+from art_snn.evaluation.outcomes import check_attacks
 from art_snn.evaluation.tuning import candidates
 from art_snn.files import write_atomic
 from art_snn.rules import GradientRule, get_rule
@@ -49,8 +49,9 @@ class GridPlan(GridSettings):
     sources: Sequence[Path | None] = ()  #: For each target a run for black-box gradients, or None.
     rules: Sequence[str | GradientRule]  #: Names of rules, or rules.
     attacks: Sequence[Attack] = (FGSM(), PGD())  #: The attacks.
-    #: From the name of a rule to its field that is tuned for each cell. Other rules are taken as they are.
-    tune: Mapping[str, str] = field(default_factory=lambda: dict(TUNED))
+    #: From the name of a rule to its field that is tuned for each cell; other rules are taken as they are. None tunes
+    #: the gamma of HART where ``rules`` has its name, and leaves rules that are given as values.
+    tune: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,8 +62,10 @@ class GridPlan(GridSettings):
         for rule in self.rules:
             get_rule(rule)
         check_attacks(self.attacks)
-        for name, parameter in self.tune.items():
-            candidates(name, parameter)
+        if self.tune is not None:
+            for name, parameter in self.tune.items():
+                candidates(name, parameter)
+            object.__setattr__(self, "tune", {get_rule(name).name: field for name, field in self.tune.items()})
 
 
 def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[Cell]:
@@ -134,8 +137,9 @@ def choose_samples(data: Split, samples: int, tuning_samples: int) -> dict[str, 
 def _tuning(given: str | GradientRule, plan: GridPlan, apart: Choice) -> dict[str, Any]:
     """Return a cell's rule and how its hyperparameter is chosen."""
     rule = get_rule(given)
-    if rule.name in plan.tune:
+    tuned = plan.tune if plan.tune is not None else TUNED if isinstance(given, str) else {}
+    if rule.name in tuned:
         choice = Choice.TUNED_ON_TEST if plan.tune_on_test else apart
-        return {"rule": rule, "parameter": plan.tune[rule.name], "choice": choice, "sweep": plan.sweep}
+        return {"rule": rule, "parameter": tuned[rule.name], "choice": choice, "sweep": plan.sweep}
     is_given = hasattr(rule, "gamma") and (rule is given or rule.name in TUNED)
     return {"rule": rule, "choice": Choice.GIVEN if is_given else Choice.NOTHING}

@@ -19,11 +19,12 @@ from art_snn.files import write_atomic, write_text
 
 def text_table(rows: Sequence[Row]) -> str:
     """Format rows as a Markdown table, with 95 % confidence intervals in brackets."""
+    attacks = _labels((row.attack_title, f"{row.attack_title}, ε={row.eps:g}", row.attack_repr) for row in rows)
     lines = [
         {
             "rule": row.rule_title,
             "gamma": "" if row.gamma is None else f"{row.gamma:g}",
-            "attack": row.attack_title,
+            "attack": attacks[row.attack_repr],
             "clean accuracy": row.clean_accuracy,
             "ASR [95 % CI]": row.attack_success_rate,
             "robust accuracy": row.robust_accuracy,
@@ -48,13 +49,13 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 def plot(rows: Sequence[Row], title: str, path: Path) -> None:
     """Draw attack success rates with their intervals as bars; the file's ending says the format (.png, .svg, .pdf)."""
     rules = _labels((row.rule_title, row.rule_repr) for row in rows)
-    attacks = _labels((row.attack_title, f"{row.attack_title}, ε={row.eps:g}") for row in rows)
+    attacks = _labels((row.attack_title, f"{row.attack_title}, ε={row.eps:g}", row.attack_repr) for row in rows)
     width = 0.8 / len(attacks)
     with mpl.rc_context({"svg.hashsalt": "art_snn", "font.size": 10}):
         figure = Figure(figsize=(7.0, 3.2), layout="constrained")
         axes = figure.subplots()
         for i, (attack, label) in enumerate(attacks.items()):
-            drawn = [row for row in rows if f"{row.attack_title}, ε={row.eps:g}" == attack]
+            drawn = [row for row in rows if row.attack_repr == attack]
             places = [list(rules).index(row.rule_repr) + (i - (len(attacks) - 1) / 2) * width for row in drawn]
             values, low, high = np.array([row.attack_success_rate[:3] for row in drawn]).T
             errors = np.array([values - low, high - values]).clip(min=0)
@@ -68,8 +69,11 @@ def plot(rows: Sequence[Row], title: str, path: Path) -> None:
         write_atomic(path, lambda file: figure.savefig(file, dpi=150))
 
 
-def _labels(names: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return from each long name the short one, or itself where several long names share the short one."""
-    short = {name: title for title, name in names}
-    titles = list(short.values())
-    return {name: title if titles.count(title) == 1 else name for name, title in short.items()}
+def _labels(names: Iterable[tuple[str, ...]]) -> dict[str, str]:
+    """Return for each last name the first of its names, which are given from short to long, that is no other's."""
+    distinct = list(dict.fromkeys(names))
+    labels = {}
+    for several in distinct:
+        free = [name for i, name in enumerate(several) if sum(other[i] == name for other in distinct) == 1]
+        labels[several[-1]] = free[0] if free else several[-1]
+    return labels

@@ -31,6 +31,7 @@ class Row:
     gamma: float | None  #: The rule's gamma; None for rules without one.
     attack: str  #: Name of the attack.
     attack_title: str  #: What tables call the attack.
+    attack_repr: str  #: The attack with its settings, such as "FGSM(eps=0.1)".
     eps: float  #: Largest change of an entry (L-infinity), in units of the input.
     eps_step: float | None  #: Change in a step; None for attacks of one step.
     max_iter: int | None  #: Number of steps; None for attacks of one step.
@@ -75,6 +76,7 @@ def measured(rule: GradientRule | None, attack: Attack, outcome: Outcome) -> dic
         "gamma": getattr(rule, "gamma", None),
         "attack": attack.name,
         "attack_title": attack.title,
+        "attack_repr": repr(attack),
         "eps": attack.eps,
         "eps_step": getattr(attack, "eps_step", None),
         "max_iter": getattr(attack, "steps", None),

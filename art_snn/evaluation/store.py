@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -59,7 +61,8 @@ class ResultStore:
             text = json.dumps({"format": FORMAT, "written": time.time(), "row": row.to_json()}, indent=1)
             write_text(self._file(key), text + "\n")
         if key in self._held:
-            (self.folder / _LOCKS / key).unlink(missing_ok=True)
+            with suppress(OSError):  # some systems keep files that are open
+                (self.folder / _LOCKS / key).unlink()
             self._held.pop(key).release()
         return is_new
 
@@ -79,7 +82,7 @@ def read_rows(folder: Path) -> list[GridRow]:
         ResultsError: It is a file, or holds results of art-snn 0.1.0, or a file that is damaged or of another format.
     """
     check_results(folder)
-    files = [path for path in folder.iterdir() if path.suffix == ".json" and not path.name.startswith(".")]
+    files = [path for path in folder.iterdir() if re.fullmatch(r"[0-9a-f]+\.json", path.name)]
     landed = sorted(((*_read(path), path) for path in files), key=lambda entry: (entry[0], entry[2]))
     return [row for _, row, _ in landed]
 
@@ -89,7 +92,12 @@ def _read(file: Path) -> tuple[float, GridRow]:
         content = json.loads(file.read_text(encoding="utf-8"))
         version = content["format"]
         if version == FORMAT:
-            return content["written"], GridRow.from_json(content["row"])
+            row = GridRow.from_json(content["row"])
+            if row.key != file.stem:
+                raise ValueError(f"it holds the row {row.key[:12]}")
+            return content["written"], row
+    except ResultsError as error:
+        raise ResultsError(f"{file} cannot be read: {error}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise ResultsError(f"{file} is damaged ({error}); delete it, and art-snn paper makes it again") from None
     raise ResultsError(f"{file} has format {version!r}, and this art_snn reads format {FORMAT}; {_AGAIN}")
@@ -97,7 +105,8 @@ def _read(file: Path) -> tuple[float, GridRow]:
 
 def check_results(folder: Path) -> None:
     """Raise ResultsError where a file is in the place of a folder of results, or results of art-snn 0.1.0 are in it."""
-    for path in (folder, folder / "results.sqlite", folder.parent / "results.sqlite"):
+    beside = [folder.parent / "results.sqlite"] if folder.name == "results" else []  # as art-snn paper has it
+    for path in (folder, folder / "results.sqlite", *beside):
         if path.is_file():
             reason = "results are kept in a folder; those of art-snn 0.1.0 cannot be read"
             raise ResultsError(f"{path} is a file, and {reason}: {_AGAIN}")

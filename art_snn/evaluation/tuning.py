@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from art_snn.attacks import Attack
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.evaluation.metrics import Proportion
-from art_snn.evaluation.outcomes import attack_through, check_samples, correct_samples
+from art_snn.evaluation.outcomes import check_attacks, check_samples, correct_samples, run_attack
 from art_snn.rules import GradientRule, get_rule
 
 # The papers' sweep of gamma: 0.10, 0.15, ..., 2.45, which is 48 values.
@@ -92,6 +92,7 @@ def tune(
     """
     rules = candidates(rule, field, bounds=bounds, step=step)
     lattice = list(rules)
+    check_attacks([attack])
     check_samples(classifier, x, y, batch_size)
     correct = correct_samples(classifier if target is None else target, x, y, batch_size)
     known: dict[str, Any] = {"correct": correct, "target": target, "batch_size": batch_size}
@@ -99,7 +100,7 @@ def tune(
 
     def score(index: int) -> tuple[int, float]:
         if index not in measured:
-            outcome = attack_through(classifier, rules[lattice[index]], attack, x, y, **known)
+            outcome = run_attack(classifier, rules[lattice[index]], attack, x, y, **known)
             measured[index] = outcome.attack_success_rate, float(outcome.losses.mean())
             bar.update()
         success, loss = measured[index]

@@ -21,22 +21,24 @@ EVENT_EPS = (8 / 255, 0.1, 0.25)
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A network of the evaluation, and the sizes of its attacks."""
+    """A network of the evaluation, and its attacks."""
 
     name: str  #: Name of its folder.
     recipe: Recipe  #: How it is trained.
-    eps: tuple[float, ...] = EPS  #: Sizes of the attacks.
+    eps: tuple[float, ...] = EPS  #: Sizes of the attacks, where these are left out.
+    #: The attacks; None for FGSM and PGD, whose step is the paper's 2/255 on images, and eps / 4 on counts of events.
+    attacks: tuple[Attack, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.attacks is None:
+            step = None if self.recipe.events else PAPER_STEP
+            attacks = [attack for eps in self.eps for attack in (FGSM(eps=eps), PGD(eps=eps, eps_step=step))]
+            object.__setattr__(self, "attacks", tuple(attacks))
 
     @property
     def twin(self) -> Experiment:
         """The same experiment with the next seed: the network that black-box attacks take their gradient from."""
         return replace(self, name=f"{self.name}-twin", recipe=replace(self.recipe, seed=self.recipe.seed + 1))
-
-    @property
-    def attacks(self) -> list[Attack]:
-        """FGSM and PGD; PGD's step is the paper's 2/255 on images, and eps / 4 on event frames, which are counts."""
-        step = None if self.recipe.events else PAPER_STEP
-        return [attack for eps in self.eps for attack in (FGSM(eps=eps), PGD(eps=eps, eps_step=step))]
 
 
 def paper_experiments(

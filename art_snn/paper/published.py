@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from art_snn.attacks import PAPER_STEP, PAPER_STEPS
+from art_snn.attacks import PAPER_STEP, PGD
 from art_snn.evaluation.rows import GridRow
 
 TABLES = (1, 2, 3, 4, 5)
@@ -53,9 +53,10 @@ def published_number(table: int, row: GridRow) -> Published | None:
     """Return the number of a table for a row's data, network, T, lambda, reset, target and attack; None for none."""
     if row.width is not None or row.reset != "hard" or row.defence not in ("none", "fgsm"):
         return None
-    is_papers_step = row.eps_step is not None and isclose(row.eps_step, PAPER_STEP, rel_tol=1e-4)
-    if row.attack == "pgd" and not (is_papers_step and row.max_iter == PAPER_STEPS):
-        return None
+    if row.attack == "pgd":
+        is_papers_step = row.eps_step is not None and isclose(row.eps_step, PAPER_STEP, rel_tol=1e-4)
+        if not is_papers_step or row.attack_repr != repr(PGD(eps=row.eps, eps_step=row.eps_step)):
+            return None
     network = (row.architecture, row.time_steps, row.decay, row.defence == "fgsm")
     attack = (row.setting, row.attack, round(255 * row.eps, 4), row.rule)
     return _by_setting().get((table, _letters(row.dataset), *network, *attack))

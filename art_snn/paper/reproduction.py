@@ -22,6 +22,7 @@ from art_snn.paper.published import TABLES
 from art_snn.paper.retention import RetentionRecord, retention_figure, retention_records, write_retention
 from art_snn.paper.tables import RULES, write_rows, write_table
 from art_snn.paper.wording import renamed
+from art_snn.rules import GradientRule
 from art_snn.training.build import make_classifier
 from art_snn.training.checkpoints import locked
 from art_snn.training.recipe import Recipe
@@ -35,6 +36,7 @@ def reproduce(
     experiments: Sequence[Experiment],
     out: Path,
     *,
+    rules: Sequence[str | GradientRule] | None = None,
     settings: GridSettings | None = None,
     dataset: str = "",
     events_dataset: str = "",
@@ -50,6 +52,7 @@ def reproduce(
     Args:
         experiments: The experiments (`art_snn.paper.paper_experiments`).
         out: Folder to write to: networks, samples, rows, tables and figures.
+        rules: Names of rules, or rules; None for the paper's six.
         settings: Numbers of samples, and how gamma is tuned; None for the defaults.
         dataset: Name of the images in tables; "" for that of their folder.
         events_dataset: Name of the event recordings in tables; "" for that of their file.
@@ -75,7 +78,7 @@ def reproduce(
     cells, inputs = [], []
     for e in experiments:
         target, twin = runs / e.name, runs / e.twin.name
-        plan = GridPlan(targets=[target], sources=[twin], rules=RULES, attacks=e.attacks, **options)
+        plan = GridPlan(targets=[target], sources=[twin], rules=rules or RULES, attacks=e.attacks or (), **options)
         grid = make_cells(plan, out / SAMPLES, verbose=verbose)
         cells += grid
         with np.load(grid[0].samples.path) as samples:  # which lie class by class

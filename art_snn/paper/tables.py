@@ -165,11 +165,11 @@ def _note(number: int, rows: Sequence[GridRow]) -> str:
     note += "* target trained on adversarial examples."
     if any(published_number(number, row) for row in belonging):
         note += " Published: Hao et al. (ICLR 2024), where the setting is the paper's, with the difference of ours."
-    chosen = sorted({(row.rule_title, row.dataset, gamma_policy(row)) for row in belonging if gamma_policy(row)})
-    if len({(rule, policy) for rule, _, policy in chosen}) == 1:
-        note += f" Gamma of {chosen[0][0]}: {chosen[0][2]}."
-    else:
-        note += "".join(f" Gamma of {rule} on {dataset}: {policy}." for rule, dataset, policy in chosen)
+    policies = ((row, gamma_policy(row)) for row in belonging)
+    tuned = {(row.parameter or "gamma", row.rule_title, row.dataset, policy) for row, policy in policies if policy}
+    is_one = len({(name, rule, policy) for name, rule, _, policy in tuned}) == 1
+    for name, rule, dataset, policy in sorted(tuned)[: 1 if is_one else None]:
+        note += f" {name.capitalize()} of {rule}{'' if is_one else f' on {dataset}'}: {policy}."
     for row in rows:
         if row.attack == "clip-only" and number in (1, 2) and row.attack_success_rate.total:
             note += f" Control for {row.dataset}, T={row.time_steps}, lambda {row.decay:g}: clipping counts to [0, 1]"

@@ -21,6 +21,7 @@ _HIDDEN = {
     "defence": "the target's defence",
     "eps_step": "the attack's step",
     "max_iter": "the attack's number of steps",
+    "attack_repr": "the attack",
     "reset": "the reset",
     "seed": "the seed",
     "samples_sha256": "the digest of the samples",
@@ -60,16 +61,17 @@ def gamma_policy(row: GridRow) -> str:
 def check_comparable(rows: Sequence[GridRow]) -> None:
     """Raise ResultsError where rows of one line of a table or figure differ in something that it does not show.
 
-    That is also how gamma was chosen, for all rows of a rule and a data set.
+    That is also how gamma was chosen, for all rows of a rule and a data set where it was tuned.
     """
     seen: dict[tuple[Any, ...], object] = {}
     for row in rows:
         line = f"{row.dataset}, {network(row)}{star(row)}, T={row.time_steps}, lambda {row.decay:g}, {row.setting}"
         line += f" {row.attack_title}, {eps_text(row)}"
         place = (*(getattr(row, name) for name in _SHOWN), star(row))
+        policy_of = (*(place if row.gamma_chosen == Choice.GIVEN.value else (row.dataset,)), row.rule)
         for where, key, what, value in (
             *((line, place, text, getattr(row, name)) for name, text in _HIDDEN.items()),
-            (f"{row.rule_title} on {row.dataset}", (row.rule, row.dataset), "the choice of gamma", gamma_policy(row)),
+            (f"{row.rule_title} on {row.dataset}", policy_of, "the choice of gamma", gamma_policy(row)),
             (f"{row.rule_title}, {line}", (*place, row.rule), "the rule", row.rule_repr),
         ):
             other = seen.setdefault((*key, what), value)

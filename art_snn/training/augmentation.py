@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from art_snn.checks import check_choice
+
 PADDING = 4  # rows and columns of zeros on each side, before a crop of the input's own size
 HOLE = 16  # side of cutout's square of zeros, which may reach over the edge
 AUGMENTATIONS = ("none", "crop", "crop-flip", "crop-flip-cutout")
@@ -14,8 +16,7 @@ def augment(x: np.ndarray, names: str) -> np.ndarray:
 
     Source: DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout" (2017).
     """
-    if names not in AUGMENTATIONS:
-        raise ValueError(f"unknown augmentation {names!r}; known: {', '.join(AUGMENTATIONS)}")
+    check_choice("augmentation", names, AUGMENTATIONS)
     if "crop" in names:
         x = _crop(x)
     if "flip" in names:

@@ -64,5 +64,8 @@ def _cached(recipe: Recipe, run: Path, device_type: str) -> PyTorchSNNClassifier
     except CheckpointError as error:
         logger.warning("training anew: %s", error)
     with checkpoints.locked(run, wait=True):
-        checkpoints.clean(run, everything=True)
+        try:
+            resume_point(run, recipe)  # another process may have trained it in the meantime
+        except CheckpointError:
+            checkpoints.clean(run, everything=True)
     return None

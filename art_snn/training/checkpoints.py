@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
+import shutil
 import zipfile
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -87,7 +88,8 @@ def write_checkpoint(run: Path, classifier: PyTorchSNNClassifier, recipe: Recipe
     }
     write_atomic(run / f"epoch-{len(history):04d}.pt", partial(torch.save, content))
     for old in _files(run)[:-2]:
-        old.unlink()
+        with suppress(OSError):  # some systems keep files that are mapped
+            old.unlink()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -133,7 +135,10 @@ def newest(run: Path) -> Path | None:
 def clean(run: Path, *, everything: bool = False) -> None:
     """Remove what a killed process left behind; with ``everything``, a run's checkpoints, too."""
     for path in (*run.glob(".epoch-*"), *(_files(run) if everything else ())):
-        path.unlink(missing_ok=True)
+        if path.is_dir():  # of 0.1.0
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def locked(run: Path, *, wait: bool = False) -> AbstractContextManager[object]:

@@ -101,6 +101,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         # Once, at birth: the disk that is asked here may be another one when the run is loaded.
+        object.__setattr__(self, "data", str(self.data))
         data = source(self.data)
         for name in ("events", "architecture", "image_size"):
             if getattr(self, name) is None:

@@ -97,7 +97,7 @@ def train(
         BusyError: Another process trains in the folder.
         TrainingError: Inputs or labels do not fit the recipe, or loss or weights became NaN or inf; checkpoints stay.
     """
-    with _own_generators(recipe.seed):
+    with seeded(recipe.seed):
         classifier = _untrained(recipe, data, device_type)
         with nullcontext() if run is None else checkpoints.locked(run, wait=wait):
             history = _train(classifier, recipe, data, run, verbose)
@@ -180,7 +180,7 @@ def _epoch(
 def _learning_rate(recipe: Recipe, epoch: int, progress: float) -> float:
     """Return the learning rate after ``progress``, in [0, 1), of an epoch that is counted from 0."""
     if recipe.schedule == "cosine":
-        return recipe.lr * (1 + math.cos(math.pi * (epoch + progress) / recipe.epochs)) / 2
+        return recipe.lr * (1 + math.cos(math.pi * ((epoch + progress) / recipe.epochs))) / 2
     rate = recipe.lr
     for past in range(epoch):  # one epoch after another, as torch's CosineAnnealingLR does, to the last bit
         before, after = (1 + math.cos(math.pi * i / recipe.epochs) for i in (past, past + 1))
@@ -198,7 +198,7 @@ def _batches(recipe: Recipe, data: Split) -> list[Tensor]:
 
 
 @contextmanager
-def _own_generators(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Seed the global generators of torch and numpy for a block, and put them back."""
     state = np.random.get_state()  # noqa: NPY002  (ART draws from it)
     try:

@@ -236,3 +236,33 @@ def test_attack_through_averaged_gradients_is_repeatable_from_a_seed():
         attack = ProjectedGradientDescent(classifier, eps=0.2, eps_step=0.05, max_iter=3, verbose=False)
         results.append(attack.generate(x.numpy(), Y))
     np.testing.assert_array_equal(*results)
+
+
+def test_views_share_common_noise_and_leave_none_behind():
+    classifier, x = noisy_classifier()
+    older = classifier.with_rule("stbp")
+    with classifier.common_random_numbers():
+        inside = classifier.with_rule("cba")
+        expected = classifier.predict(x)
+        for view in (older, inside):
+            np.testing.assert_array_equal(view.predict(x), expected)
+    for view in (older, inside):
+        assert np.abs(view.predict(x) - view.predict(x)).max() > 0
+        assert np.abs(view.predict(x) - classifier.predict(x)).max() > 0
+
+
+def test_views_keep_hooks_and_kinds_of_the_module():
+    class Own(GradientRuleModule):
+        pass
+
+    network, x = make_network("poisson")
+    classifier = PyTorchSNNClassifier(network, nn.CrossEntropyLoss(), tuple(x.shape[1:]), 5, device_type="cpu")
+    module = Own(network, "hart").eval()
+    seen = []
+    module.register_forward_hook(lambda *_: seen.append(1))
+    classifier.model = module
+    view = classifier.with_rule("stbp")
+    view.predict(x.numpy())
+    assert type(view.model) is Own
+    assert seen == [1]
+    assert (view.gradient_rule.name, classifier.gradient_rule.name) == ("stbp", "hart")

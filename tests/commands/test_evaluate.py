@@ -27,6 +27,14 @@ def test_evaluation_takes_the_gamma_of_the_training(tmp_path, few):
         assert document["rows"][0]["gamma"] == gamma
 
 
+def test_gamma_of_the_training_is_that_of_its_own_rule(tmp_path, few):
+    out, table = tmp_path / "run", tmp_path / "rows.json"
+    assert main(train_command(out, "--gamma", "1.5", "--rule", "stbp", epochs=1)) == 0
+    evaluate = ["evaluate", "--checkpoint", str(out), "--rules", "hart,stbp", "--attacks", "fgsm", "--quiet"]
+    assert main([*evaluate, "--device", "cpu", "--json", str(table)]) == 0
+    assert [row["gamma"] for row in json.loads(table.read_text())["rows"]] == [1.0, 1.5]
+
+
 def test_evaluating_nothing_or_with_contradictions(tmp_path, few, capsys):
     assert main(["evaluate", "--checkpoint", str(tmp_path / "none"), "--device", "cpu"]) == 2
     assert "no checkpoint in" in capsys.readouterr().err

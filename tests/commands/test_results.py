@@ -68,10 +68,10 @@ def test_rows_of_two_experiments_are_one_line(results, capsys):
         (["table", "1", "--results", "text"], "text is a file, and results are kept in a folder"),
         (["table", "1", "--results", "old"], "those of art-snn 0.1.0 cannot be read"),
         (["table", "1", "--results", "old/results.sqlite"], "those of art-snn 0.1.0 cannot be read"),
-        (["table", "1", "--results", "damaged"], "rows.json is damaged"),
+        (["table", "1", "--results", "damaged"], "ab.json is damaged"),
         (["table", "1", "--results", "out", "--out", "text"], "--out 'text' is a file"),
         (["figure", "retention", "--results", "out", "--out", "text"], "--out 'text' is a file"),
-        (["figure", "gamma", "--results", "empty"], "no row has a curve of gamma"),
+        (["figure", "gamma", "--results", "empty"], "no results in 'empty'"),
         (["figure", "retention", "--results", "empty"], "art-snn paper writes it"),
         (["figure", "retention", "--results", "damaged"], "retention.json is damaged, or of another version"),
     ],
@@ -84,7 +84,14 @@ def test_bad_input_is_one_line_and_writes_nothing(results, monkeypatch, capsys, 
         Path(folder).mkdir(parents=True)
     Path("old/results.sqlite").touch()
     Path("damaged/retention.json").write_text("{")
-    Path("damaged/results/rows.json").write_text("{")
+    Path("damaged/results/ab.json").write_text("{")
     before = {file: file.is_file() and file.read_bytes() for file in home.rglob("*")}
     assert message in one_line_error(words, capsys)
     assert {file: file.is_file() and file.read_bytes() for file in home.rglob("*")} == before
+
+
+def test_folders_without_results_are_named_and_left_alone(tmp_path, capsys):
+    (tmp_path / "package.json").write_text("{}")
+    for words in (["table", "2"], ["figure", "epsilon"]):
+        assert "no results in" in one_line_error([*words, "--results", str(tmp_path)], capsys)
+    assert [file.name for file in tmp_path.iterdir()] == ["package.json"]

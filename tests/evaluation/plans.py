@@ -25,6 +25,7 @@ def grid_row(**changes: Any) -> GridRow:
         "gamma": 0.5,
         "attack": "fgsm",
         "attack_title": "FGSM",
+        "attack_repr": "FGSM(eps=8/255)",
         "eps": 8 / 255,
         "eps_step": None,
         "max_iter": None,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from art_snn.attacks import FGSM
+from art_snn.attacks import FGSM, PGD
 from art_snn.data import load_digits
 from art_snn.data.split import Split
 from art_snn.errors import CheckpointError, DataError
@@ -113,3 +113,15 @@ def test_stopped_trainings_are_refused_and_rows_say_how_long_they_were(runs, tmp
     weights = PinnedFile(str(stopped), read_checkpoint(stopped).sha256)
     assert run_cell(cell).epochs == 2
     assert run_cell(replace(cell, target=weights, source=weights)).epochs == 1
+
+
+def test_equal_cells_have_equal_rows_with_random_starts_too(runs, tmp_path):
+    attack = PGD(eps=0.2, restarts=1)
+    (cell, *_) = make_cells(plan(runs, rules=("rate",), attacks=[attack]), tmp_path)
+    rows = []
+    for seed in (0, 1):
+        np.random.seed(seed)
+        rows.append(run_cell(cell).to_json())
+        assert np.random.rand() == np.random.RandomState(seed).rand()
+    assert {**rows[0], "seconds": 0} == {**rows[1], "seconds": 0}
+    assert rows[0]["attack_repr"] == repr(attack)

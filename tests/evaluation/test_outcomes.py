@@ -10,7 +10,7 @@ from torch import nn
 
 from art_snn import HART
 from art_snn.attacks import FGSM, PGD, ClipOnly
-from art_snn.evaluation import accuracy, attack_success_rate, attack_through, zero_gradients
+from art_snn.evaluation import accuracy, attack_success_rate, attack_through, tune, zero_gradients
 
 
 def test_outcome_is_what_the_attack_does_to_each_sample(classifier, digits):
@@ -26,8 +26,8 @@ def test_outcome_is_what_the_attack_does_to_each_sample(classifier, digits):
     np.testing.assert_array_equal(outcome.changed, [not np.array_equal(a, b) for a, b in zip(x, examples, strict=True)])
     expected = nn.functional.cross_entropy(torch.from_numpy(attacked), torch.from_numpy(y), reduction="none")
     np.testing.assert_allclose(outcome.losses, expected, rtol=1e-4, atol=1e-6)
-    assert outcome.zero_gradient is None
-    assert outcome.zero_gradients is None
+    np.testing.assert_array_equal(outcome.zero_gradient, zero_gradients(classifier, HART(gamma=0.7), x, y))
+    assert attack_through(classifier, None, ClipOnly(), x, y).zero_gradients is None
     assert outcome.clean_accuracy == accuracy(clean, y)
     assert outcome.robust_accuracy == accuracy(attacked, y)
     assert outcome.attack_success_rate == attack_success_rate(clean, attacked, y)
@@ -76,3 +76,19 @@ def test_bad_arguments_are_refused_before_any_work(classifier, digits):
     ):
         with pytest.raises(ValueError, match=message):
             attack_through(classifier, rule, FGSM(eps=0.1), samples, labels, batch_size=batch_size)
+
+
+def test_inputs_in_double_are_not_changed_by_their_rounding(classifier, digits):
+    x = digits.x_test[:4].astype(np.float64) + 1e-12
+    outcome = attack_through(classifier, HART(gamma=1e-6), FGSM(eps=0.1), x, digits.y_test[:4])
+    assert outcome.zero_gradient.all()
+    assert not outcome.changed.any()
+
+
+def test_what_is_no_attack_is_refused_before_any_work(classifier, digits, monkeypatch):
+    monkeypatch.setattr(type(classifier), "predict", None)
+    for wrong in ("pgd", PGD):
+        with pytest.raises(TypeError, match=r"an attack must be an Attack such as FGSM\(eps=0.1\), got"):
+            attack_through(classifier, "hart", wrong, digits.x_test[:2], digits.y_test[:2])
+        with pytest.raises(TypeError, match="an attack must be an Attack"):
+            tune("hart", "gamma", classifier, wrong, digits.x_test[:2], digits.y_test[:2])

@@ -139,3 +139,15 @@ def test_samples_are_stratified_and_apart():
     assert whole["tuned"] == "tuned on training samples"
     training = {image.tobytes() for image in data.x_train}
     assert all(image.tobytes() in training for image in whole["x_tune"])
+
+
+def test_rules_that_are_given_as_values_are_tuned_only_where_the_plan_asks_for_it(runs, tmp_path):
+    rules, attacks = ("hart", HART(gamma=0.7)), [FGSM(eps=0.1)]
+    cells = make_cells(plan(runs, rules=rules, attacks=attacks), tmp_path)[:2]
+    assert [(cell.parameter, cell.choice.value) for cell in cells] == [
+        ("gamma", "tuned on a split of its own"),
+        ("", "given"),
+    ]
+    assert cells[1].rule == HART(gamma=0.7)
+    asked = make_cells(plan(runs, rules=rules, attacks=attacks, tune={"HART": "gamma"}), tmp_path)[:2]
+    assert [cell.parameter for cell in asked] == ["gamma", "gamma"]

@@ -81,7 +81,7 @@ def test_bad_results_are_named(tmp_path):
         (file.read_text()[:100], "is damaged"),
         ("[]", "is damaged"),
         ("{}", r"is damaged \('format'\)"),
-        (changed(file, row=short), r"is damaged \(a row lacks 'decay'"),
+        (changed(file, row=short), "cannot be read: a row lacks 'decay'"),
         (changed(file, row=3), "is damaged"),
         (changed(file, format=7), "has format 7, and this art_snn reads format 1; run art-snn paper again, into"),
     ):
@@ -122,3 +122,18 @@ def test_rows_are_read_where_nothing_can_be_written(tmp_path):
         assert read_rows(store.folder) == [grid_row(key="a")]
     finally:
         store.folder.chmod(0o700)
+
+
+def test_files_of_others_are_left_alone(tmp_path):
+    store = ResultStore(tmp_path)
+    (tmp_path / "package.json").write_text("{}")
+    assert store.finish("a", grid_row(key="a"))
+    assert read_rows(tmp_path) == [grid_row(key="a")]
+    (tmp_path / "a.json").rename(tmp_path / "b.json")
+    with pytest.raises(ResultsError, match=r"b\.json is damaged \(it holds the row a\)"):
+        read_rows(tmp_path)
+
+
+def test_old_results_beside_another_folder_are_no_hindrance(tmp_path):
+    (tmp_path / "results.sqlite").touch()
+    assert ResultStore(tmp_path / "new").missing(["a"]) == ["a"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
-from art_snn.attacks import PAPER_STEP, PAPER_STEPS
+from art_snn.attacks import PAPER_STEP, PAPER_STEPS, PGD
 from art_snn.evaluation import GridRow, wilson_interval
 from art_snn.paper import RetentionRecord
 from art_snn.rules import get_rule, rule_names
@@ -31,6 +31,9 @@ def row(hits: int = 150, **changes) -> GridRow:
         "attack_success_rate": wilson_interval(hits, 200),
     }
     tuning = {} if rule == "hart" else untuned
+    if attack == "pgd":
+        sizes = {"eps": changes.get("eps", 8 / 255), "eps_step": changes.get("eps_step", PAPER_STEP)}
+        fields["attack_repr"] = repr(PGD(**sizes, steps=changes.get("max_iter", PAPER_STEPS)))
     return grid_row(**{**fields, **tuning, **(steps if attack == "pgd" else {}), **changes})
 
 

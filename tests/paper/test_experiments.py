@@ -45,7 +45,7 @@ def test_twin_has_the_next_seed():
 
 def test_steps_of_pgd_are_the_papers_on_images_and_parts_of_eps_on_events(events):
     images, *_ = paper_experiments("small", images="cifar10")
-    assert images.attacks[:2] == [FGSM(eps=2 / 255), PGD(eps=2 / 255, eps_step=2 / 255, steps=7)]
+    assert images.attacks[:2] == (FGSM(eps=2 / 255), PGD(eps=2 / 255, eps_step=2 / 255, steps=7))
     frames, *_ = paper_experiments("small", events=events)
     assert frames.attacks[-1] == PGD(eps=0.25, eps_step=0.0625, steps=7)
 

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from art_snn.errors import ResultsError
 from art_snn.evaluation.metrics import wilson_interval
+from art_snn.paper.published import published_number
 from art_snn.paper.tables import long_table, wide_table, write_rows, write_table
 from tests.paper.rows import row
 
@@ -96,3 +98,11 @@ def test_rules_from_outside_the_package_follow_those_of_the_paper():
     assert header[-1] == "Toy"
     assert [line[5] for line in lines] == ["Toy attack"]
     assert lines[0][-1] == "75.0 [68.6, 80.5]"
+
+
+def test_attacks_with_other_settings_are_not_mixed_nor_compared_with_the_papers():
+    several = [row(attack="pgd"), row(attack="pgd", attack_repr="PGD(eps=0.03, restarts=5)")]
+    with pytest.raises(ResultsError, match=r"the attack is .* and 'PGD"):
+        wide_table(2, several)
+    assert published_number(2, several[0]) is not None
+    assert published_number(2, several[1]) is None

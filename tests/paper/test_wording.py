@@ -42,7 +42,7 @@ def test_rows_that_differ_in_what_is_not_shown_are_refused(tmp_path, changes, sa
     ("changes", "said"),
     [
         ({"gamma_chosen": Choice.TUNED_ON_TEST.value}, "and 'tuned on the evaluation set'"),
-        ({"gamma_chosen": "given", "gamma_curve": None, "gamma": 0.3}, "and 'given, 0.3'"),
+        ({"gamma_chosen": "given", "gamma_curve": None, "gamma": 0.3}, "the rule is 'hart(0.5)' and 'hart(0.3)'"),
         ({"gamma_curve": [[0.5, 1, 2]] * 48}, "and 'tuned on a split of its own, all 48 values'"),
         ({"gamma": 0.7, "rule_repr": "HART(gamma=0.7)"}, "the rule is 'hart(0.5)' and 'HART(gamma=0.7)'"),
     ],

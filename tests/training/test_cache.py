@@ -78,3 +78,19 @@ def test_networks_of_an_older_version_are_mentioned(digits, cache, caplog):
 def test_default_network_reaches_its_accuracy(digits, cache):
     classifier, _ = train_cached(DIGITS_RECIPE, digits, device_type="cpu")
     assert accuracy(classifier.predict(digits.x_test), digits.y_test).value >= 0.95
+
+
+def test_what_another_process_repaired_in_the_meantime_is_kept(digits, cache, monkeypatch):
+    train_cached(QUICK, digits, device_type="cpu")
+    file = cache / f"digits-{QUICK.digest}" / "epoch-0001.pt"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    locked = checkpoints.locked
+
+    def repaired(run: Path, *, wait: bool = False) -> object:
+        file.write_bytes(whole)
+        return locked(run, wait=wait)
+
+    monkeypatch.setattr(checkpoints, "locked", repaired)
+    train_cached(QUICK, digits, device_type="cpu")
+    assert file.read_bytes() == whole

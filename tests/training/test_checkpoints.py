@@ -110,3 +110,11 @@ def test_checkpoint_of_another_network_is_refused(tmp_path, few):
     other = make_classifier(Recipe(architecture="vgg_small"), (1, 8, 8), 10, "cpu")
     with pytest.raises(CheckpointError, match=r"epoch-0001\.pt holds the weights of another network"):
         found.restore(other)
+
+
+def test_what_older_versions_left_half_written_is_removed(tmp_path):
+    (tmp_path / ".epoch-abc").mkdir()
+    (tmp_path / ".epoch-abc" / "weights.safetensors").touch()
+    (tmp_path / ".epoch-0001.pt.xyz.pt").touch()
+    checkpoints.clean(tmp_path)
+    assert not list(tmp_path.iterdir())

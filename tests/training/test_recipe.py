@@ -83,3 +83,8 @@ def test_papers_networks_take_other_numbers_of_channels(architecture):
 def test_bad_recipes_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Recipe(**options)
+
+
+def test_paths_and_numbers_of_numpy_are_kept_as_plain_ones(tmp_path):
+    recipe = Recipe(data=tmp_path, epochs=np.int64(2), lr=np.float32(0.5))
+    assert (recipe.data, type(recipe.epochs), type(recipe.lr)) == (str(tmp_path), int, float)
