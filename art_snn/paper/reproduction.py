@@ -150,7 +150,6 @@ def _train(experiment: Experiment, runs: Path, device_type: str, verbose: bool, 
     checkpoint = resume_point(run, experiment.recipe)
     if checkpoint is not None and checkpoint.epoch >= experiment.recipe.epochs:
         return True
-    run.mkdir(parents=True, exist_ok=True)
     try:
         if not wait:
             with locked(run):
