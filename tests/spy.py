@@ -36,9 +36,10 @@ class Spy:
         self.bypassed = 0
         self.inner: Callable[..., Tensor] = engine.rule_logits
 
-    def logits(self, network: Any, rule: Any, x: Tensor) -> Tensor:
+    def logits(self, network: Any, rule: Any, x: Tensor, **options: Any) -> Tensor:
         inner = x.view_as(x)  # a node of this call's own, for the hook
-        return self._watch(network, inner, self.inner(network, rule, inner), lambda leaf: _unrolled(network, leaf))
+        output = self.inner(network, rule, inner, **options)
+        return self._watch(network, inner, output, lambda leaf: _unrolled(network, leaf))
 
     def layer(self, model: GradientRuleModule, name: str, x: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and x.requires_grad):
@@ -90,11 +91,11 @@ def _unrolled(network: Any, leaf: Tensor, layer: nn.Module | None = None) -> Ten
     return output.unflatten(0, (steps, -1)).mean(0) if flat else output.mean(0)
 
 
-def unrolled_logits(network: Any, rule: Any, x: Tensor) -> Tensor:
+def unrolled_logits(network: Any, rule: Any, x: Tensor, **_: Any) -> Tensor:
     return unroll_rate(network, network.encode(x), rule)
 
 
-def surrogate_logits(network: Any, rule: Any, x: Tensor) -> Tensor:
+def surrogate_logits(network: Any, rule: Any, x: Tensor, **_: Any) -> Tensor:
     """Run the network without a rule."""
     return network(x)
 
@@ -104,10 +105,10 @@ def input_gradients(run: Callable[..., Tensor]) -> Iterator[list[Tensor]]:
     """Collect the gradients that leave models through their inputs, while ``run`` runs the networks."""
     found: list[Tensor] = []
 
-    def logits(network: Any, rule: Any, x: Tensor) -> Tensor:
+    def logits(network: Any, rule: Any, x: Tensor, **options: Any) -> Tensor:
         inner = x.view_as(x)  # a node of this call's own, for the hook
         inner.register_hook(lambda gradient: found.append(gradient.detach().clone()))
-        return run(network, rule, inner)
+        return run(network, rule, inner, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "rule_logits", logits)

@@ -14,10 +14,17 @@ from tests.conftest import make_network
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "explanation" / "follow_x.md"
 
-# Checks, flags, allocation and how many steps run at the same time: the page says that they have no line.
+# Checks, flags, allocation, which graph a value has and how many steps run at the same time: no line, as the page says.
 HAND_ON = {
     f"art_snn/{name}.py"
-    for name in ("classifier/inputs", "classifier/model_checks", "engine/steps", "snn/dynamics", "snn/modes")
+    for name in [
+        "classifier/inputs",
+        "classifier/model_checks",
+        "engine/graphs",
+        "engine/steps",
+        "snn/dynamics",
+        "snn/modes",
+    ]
 }
 
 

@@ -221,7 +221,7 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
         x_grad, inputs, labels = self._leaf(x, y)
         mean = torch.zeros_like(x_grad)
         with mode(self.model, training_mode), torch.enable_grad():
-            samples = [self.model(inputs)] if training_mode else self.model.attack_samples(inputs)
+            samples = [self.model(inputs)] if training_mode else self.model.attack_samples(inputs, parameters=False)
             for count, logits in enumerate(samples, start=1):
                 # Where a defence stands between x and the network, its graph serves all samples.
                 (grad,) = torch.autograd.grad(self._loss(logits, labels), x_grad, retain_graph=inputs is not x_grad)
@@ -238,7 +238,8 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
             check_labels(label, len(x), self.nb_classes)
         x_grad, inputs, _ = self._leaf(x, None)
         with mode(self.model, training_mode), torch.enable_grad():
-            logits = self.model(inputs)
+            samples = [self.model(inputs)] if training_mode else list(self.model.samples(inputs, parameters=False))
+            logits = samples[0] if len(samples) == 1 else torch.stack(samples).mean(0)
         if label is None:
             targets = [logits[:, k].sum() for k in range(logits.shape[1])]
         else:

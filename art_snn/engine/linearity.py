@@ -32,14 +32,26 @@ def obstacles(network: SequenceModel, x_seq: Tensor, limit: float) -> tuple[str,
     """
     # All neurons return random numbers, first different ones in every step, then their mean in one step. The mean input
     # current of every neuron, the logits, and the derivatives of these by the numbers have to be the same.
-    constant = x_seq.stride(0) == 0  # then anything may come before the first neuron
-    state = tuple((type(module), module.training) for module in network.modules())
-    key = (state, len(x_seq), constant, x_seq.dtype, x_seq.device)
+    key = _key(network, x_seq)
     trials = _TRIED.setdefault(network, {})
     if key not in trials:
         with torch.enable_grad():
-            trials[key] = _trial(network, x_seq.detach()[:, :_SAMPLES], constant, limit)
+            trials[key] = _trial(network, x_seq.detach()[:, :_SAMPLES], _is_constant(x_seq), limit)
     return trials[key]
+
+
+def tried(network: SequenceModel, x_seq: Tensor) -> tuple[str, ...] | None:
+    """Return what `obstacles` found earlier, None if it was not asked."""
+    return _TRIED.get(network, {}).get(_key(network, x_seq))
+
+
+def _key(network: SequenceModel, x_seq: Tensor) -> tuple[Any, ...]:
+    state = tuple((type(module), module.training) for module in network.modules())
+    return state, len(x_seq), _is_constant(x_seq), x_seq.dtype, x_seq.device
+
+
+def _is_constant(x_seq: Tensor) -> bool:
+    return x_seq.stride(0) == 0  # then anything may come before the first neuron
 
 
 def _random_like(tensor: Tensor, generator: torch.Generator) -> Tensor:
@@ -134,3 +146,35 @@ def _deviation(value: Tensor, expected: Tensor) -> float:
     size = rows.abs().amax((0, 2))
     floor = (1e-6 * size.amax()).clamp(min=torch.finfo(rows.dtype).tiny)  # what cancels to 0 is rounding
     return float((off / size.maximum(floor)).amax())
+
+
+def relative_error(value: Tensor, expected: Tensor, *, floor: float | Tensor) -> Tensor:
+    """Return the largest error, each relative to what is expected there or to ``floor``, whichever is more."""
+    if not expected.numel():
+        return expected.new_zeros(())
+    scale = expected.abs().clamp_(min=floor)
+    return ((value - expected).abs_().div_(scale)).amax()
+
+
+def beyond(errors: dict[str, Tensor], limit: float) -> tuple[str, ...]:
+    """Return what is off by more than a limit, and by how much."""
+    values = zip(
+        errors, torch.stack(list(errors.values())).tolist(), strict=True
+    )  # one transfer from the device for all
+    return tuple(f"{name} (off by {value:.1e})" for name, value in values if not value <= limit)
+
+
+def tolerance(like: Tensor) -> float:
+    """Return how far a replayed current may be off: rounding of sums in another order, far below any real deviation."""
+    if like.dtype == torch.float64:
+        return 1e-9
+    if like.dtype != torch.float32:
+        return 32 * torch.finfo(like.dtype).eps
+    return 5e-3 if like.device.type == "cuda" and _rounds_to_tf32() else 1e-4
+
+
+def _rounds_to_tf32() -> bool:
+    try:
+        return torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
+    except RuntimeError:  # torch refuses the old flags once the new ones are in use
+        return True

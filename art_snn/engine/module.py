@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import cast
 
@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from art_snn.checks import check_count
+from art_snn.engine.graphs import InputsOnly, WithValue
 from art_snn.engine.recording import simulate
-from art_snn.engine.replaying import WithValue, rate_logits
+from art_snn.engine.replaying import rate_logits
 from art_snn.engine.unrolling import unroll_temporal
 from art_snn.errors import RandomnessWarning, UnsupportedModelError
 from art_snn.rules import get_rule
@@ -118,26 +119,29 @@ class GradientRuleModule(nn.Module):
         runs = list(islice(self.samples(x), self._eot_samples if self._is_attacked(x) else 1))
         return runs[0] if len(runs) == 1 else torch.stack(runs).mean(0)
 
-    def samples(self, x: Tensor) -> Iterator[Tensor]:
-        """Yield the logits (N, K) of each of ``eot_samples`` encodings."""
+    def samples(self, x: Tensor, *, parameters: bool = True) -> Iterator[Tensor]:
+        """Yield the logits (N, K) of each of ``eot_samples`` encodings.
+
+        Where they are attacked, ``parameters=False`` gives a graph of ``x`` alone, which costs less.
+        """
         self.restart_noise()
         for _ in range(self._eot_samples):
             inputs = self._cast(x)
             if self._is_attacked(x):
-                yield rule_logits(self.network, self._rule, inputs)
+                yield rule_logits(self.network, self._rule, inputs, parameters=parameters)
             elif self.training or torch.is_grad_enabled():
                 yield self.network(inputs)
             else:
                 yield simulate(self.network, self.network.encode(inputs))
 
-    def attack_samples(self, x: Tensor) -> Iterator[Tensor]:
+    def attack_samples(self, x: Tensor, *, parameters: bool = True) -> Iterator[Tensor]:
         """Yield the logits (N, K) on which an attack takes its loss; only CBA's differ from those of `samples`.
 
         They come one by one, so that the memory is that of one.
         """
         self.restart_noise()
         for _ in range(self._eot_samples):
-            yield attack_logits(self.network, self._rule, self._cast(x))
+            yield attack_logits(self.network, self._rule, self._cast(x), parameters=parameters)
 
     def _is_attacked(self, x: Tensor) -> bool:
         return not self.training and torch.is_grad_enabled() and x.requires_grad
@@ -186,39 +190,44 @@ class GradientRuleModule(nn.Module):
         return f"rule={self._rule!r}" + (f", eot_samples={self._eot_samples}" if self._eot_samples > 1 else "")
 
 
-def rule_logits(network: SequenceModel, rule: GradientRule, x: Tensor) -> Tensor:
+def rule_logits(network: SequenceModel, rule: GradientRule, x: Tensor, *, parameters: bool = True) -> Tensor:
     """Return the network's logits, joined to ``x`` by a graph that holds the rule's gradient.
 
-    Rate rules are recorded over T steps without a graph and replayed in one step with it, rules through time are
-    unrolled, conversion rules run one step of an ANN. Nothing is left on the network afterwards.
+    The graph of a rate rule is that of one step, rules through time are unrolled, conversion rules run one step of an
+    ANN. Nothing is left on the network afterwards.
 
     Args:
         network: The network, in evaluation mode.
         rule: A rule of one of the three families.
         x: Inputs (N, ...) that require grad.
+        parameters: Whether the graph is of the parameters, too. Without them, a rate rule takes T steps forwards and
+            one backwards; with them, one more forwards.
 
     Returns:
-        Logits (N, K). Parameters are in the graph, too.
+        Logits (N, K).
     """
     x_seq = network.encode(x)
     if isinstance(rule, RateRule):
-        return rate_logits(network, rule, x_seq)
+        return rate_logits(network, rule, x_seq, parameters=parameters)
     if isinstance(rule, TemporalRule):
-        return unroll_temporal(network, x_seq, rule)
+        return unroll_temporal(network, x_seq, rule, parameters=parameters)
     if isinstance(rule, ConversionRule):
         value = simulate(network, x_seq.detach())  # first: hooks on layers read the last run, which has the graph
-        return WithValue.apply(converted_logits(network, rule, x_seq), value)
+        return WithValue.apply(converted_logits(network, rule, x_seq, parameters=parameters), value)
     raise TypeError(f"{rule!r} is no RateRule, TemporalRule or ConversionRule")
 
 
-def attack_logits(network: SequenceModel, rule: GradientRule, x: Tensor) -> Tensor:
+def attack_logits(network: SequenceModel, rule: GradientRule, x: Tensor, *, parameters: bool = True) -> Tensor:
     """Return `rule_logits`, or for a conversion rule the ANN's logits, on which the papers take the loss, too."""
     if isinstance(rule, ConversionRule):
-        return converted_logits(network, rule, network.encode(x))
-    return rule_logits(network, rule, x)
+        return converted_logits(network, rule, network.encode(x), parameters=parameters)
+    return rule_logits(network, rule, x, parameters=parameters)
 
 
-def converted_logits(network: SequenceModel, rule: ConversionRule, x_seq: Tensor) -> Tensor:
+def converted_logits(network: SequenceModel, rule: ConversionRule, x_seq: Tensor, *, parameters: bool = True) -> Tensor:
     """Return the logits (N, K) of the ANN made of the network's weights, on the mean of ``x_seq`` over time."""
-    with tapped(network, lambda name, params: lambda current_seq: rule.activate(current_seq, params)):
+    with (
+        nullcontext() if parameters else InputsOnly(),
+        tapped(network, lambda name, params: lambda current_seq: rule.activate(current_seq, params)),
+    ):
         return network.readout(network.body(x_seq.mean(0, keepdim=True)))

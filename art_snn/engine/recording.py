@@ -1,16 +1,21 @@
-"""Record: run the T steps without a graph, and keep of each spiking layer only means over time."""
+"""Record: run the T steps, and keep of each spiking layer only means over time.
+
+No step has a graph, or the first one has: the gain of a layer is read in the backward pass, when all steps are done.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from art_snn.engine.graphs import InputsOnly, WithValue
+from art_snn.engine.linearity import relative_error
 from art_snn.engine.steps import is_time_blind
-from art_snn.rules.base import LayerRecord
+from art_snn.rules.base import LayerRecord, RateRule
 from art_snn.snn.dynamics import NeuronParams, NeuronState, charge, empty_sequence, is_plain, reset, reset_plain
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import Forward, tapped
@@ -20,6 +25,7 @@ ROWS_CPU = 64
 ROWS_ACCELERATOR = 1024
 
 Slope = Callable[[Tensor], Tensor]
+ALL = slice(None)
 
 
 class Recording(NamedTuple):
@@ -45,9 +51,9 @@ class Neurons:
         self.plain = is_plain(params)
         self.state = NeuronState(params.v0, None)
 
-    def __call__(self, current_seq: Tensor) -> Tensor:
-        """Return the spikes (T', N, *F) of the next T' steps."""
-        spikes_seq = empty_sequence(current_seq)
+    def __call__(self, current_seq: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return the spikes (T', N, *F) of the next T' steps, in the memory ``out`` where it is given."""
+        spikes_seq = empty_sequence(current_seq) if out is None else out
         for current, spikes in zip(current_seq, spikes_seq, strict=True):
             potential, synapse = self.state
             if self.plain and isinstance(potential, Tensor):
@@ -69,31 +75,30 @@ class Neurons:
 
 
 class Recorder(Neurons):
-    """Neurons that sum over time what the rules need."""
+    """Neurons that sum over time what the rules need, spikes and currents for the samples ``rows`` alone."""
 
-    def __init__(self, params: NeuronParams, slope: Slope | None) -> None:
+    def __init__(self, params: NeuronParams, slope: Slope | None, rows: slice = ALL) -> None:
         super().__init__(params)
         self.slope = slope
+        self.rows = rows
         self.steps = 0
-        self.scratch: Tensor | None = None
         self.spike_sum: Tensor | None = None
         self.current_sum: Tensor | None = None
         self.slope_sum: Tensor | None = None
 
-    def __call__(self, current_seq: Tensor) -> Tensor:
+    def __call__(self, current_seq: Tensor, out: Tensor | None = None) -> Tensor:
         """Return the spikes (T', N, *F) of the next T' steps."""
-        spikes_seq = super().__call__(current_seq)
-        self.spike_sum = _add_steps(self.spike_sum, spikes_seq)
-        self.current_sum = _add_steps(self.current_sum, current_seq)
+        spikes_seq = super().__call__(current_seq, out)
+        self.spike_sum = _add_steps(self.spike_sum, spikes_seq[:, self.rows])
+        self.current_sum = _add_steps(self.current_sum, current_seq[:, self.rows])
         self.steps += len(current_seq)
         return spikes_seq
 
     def watch(self, membrane: Tensor) -> None:
         """Add the slope of a step."""
         if self.slope is not None:
-            self.scratch = torch.empty_like(membrane) if self.scratch is None else self.scratch
-            slope = self.slope(torch.sub(membrane, self.params.threshold, out=self.scratch))
-            self.slope_sum = slope.clone() if self.slope_sum is None else self.slope_sum.add_(slope)
+            slope = self.slope(membrane - self.params.threshold)
+            self.slope_sum = slope if self.slope_sum is None else self.slope_sum.add_(slope)
 
     def record(self) -> LayerRecord:
         """Return the means over all steps so far."""
@@ -105,6 +110,66 @@ class Recorder(Neurons):
             mean_current=self.current_sum / self.steps,
             mean_slope=None if self.slope_sum is None else self.slope_sum / self.steps,
         )
+
+
+class Tied(Recorder):
+    """Neurons whose first step may carry a graph, in which the gain over all steps multiplies the gradient.
+
+    The last steps come with a row more, the replay of one sample.
+    """
+
+    gain: Tensor  # when all steps are done
+    error: Tensor  # of the replayed sample's current
+
+    def __init__(self, params: NeuronParams, rule: RateRule, sample: int) -> None:
+        # A rule with a gain may look at the rates and currents of all samples.
+        super().__init__(params, rule.slope, ALL if rule.slope is None else slice(sample, sample + 1))
+        self.rule = rule
+        self.sample = sample
+        self.last: tuple[int, int] | None = None  # number of the last steps and of samples, once they come
+
+    def __call__(self, current_seq: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return the spikes (T', N, *F) of the next T' steps; of the last, (1, T' * N + 1, *F)."""
+        if torch.is_grad_enabled():
+            return _Tie.apply(current_seq, self)
+        return super().__call__(current_seq, out) if self.last is None else self._finish(current_seq[0], self.last)
+
+    def _finish(self, currents: Tensor, last: tuple[int, int]) -> Tensor:
+        spikes = torch.empty_like(currents)
+        super().__call__(currents[:-1].unflatten(0, last), spikes[:-1].unflatten(0, last))
+        record = self.record()
+        kept = slice(self.sample, self.sample + 1) if self.rows == ALL else ALL
+        spikes[-1:] = record.rate[kept]
+        threshold = _of_sample(self.params.threshold, self.sample, currents.ndim)
+        self.error = relative_error(currents[-1:], record.mean_current[kept], floor=threshold)
+        self.gain = layer_gain(self.rule, record)
+        self.spike_sum = self.current_sum = self.slope_sum = None
+        self.state = NeuronState(self.params.v0, None)
+        return spikes.unsqueeze(0)
+
+
+class _Tie(torch.autograd.Function):
+    """Run neurons; multiply the gradient by their gain, which may be set later. The backward is differentiable."""
+
+    @staticmethod
+    def forward(ctx: Any, current_seq: Tensor, neurons: Tied) -> Tensor:
+        ctx.neurons = neurons
+        return neurons(current_seq)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return grads[0] * ctx.neurons.gain, None
+
+
+def layer_gain(rule: RateRule, record: LayerRecord) -> Tensor:
+    """Return what a rate rule multiplies the gradient by on its way through a layer, broadcastable to (N, *F)."""
+    return (rule.gain(record) if record.mean_slope is None else record.mean_slope) * record.params.c
+
+
+def _of_sample(value: Any, sample: int, ndim: int) -> Any:
+    """Return a neuron's parameter, or its entry for a sample where each has its own."""
+    per_sample = isinstance(value, Tensor) and value.ndim == ndim and len(value) > 1
+    return value[sample : sample + 1] if per_sample else value
 
 
 class DistanceRecorder(Recorder):
@@ -151,7 +216,72 @@ def record_distances(network: SequenceModel, x_seq: Tensor) -> dict[str, list[tu
     return {name: [(call.record(), torch.stack(call.distances)) for call in calls] for name, calls in layers.items()}
 
 
+def one_pass(network: SequenceModel, x_seq: Tensor, rule: RateRule, sample: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Run a network that `runs_in_chunks` over an encoded input (T, N, ...), T > 1, the first step with a graph.
+
+    The graph is that of the input alone: the activations of one step would give parameters wrong gradients. The last
+    steps run together with the replay of one ``sample``, which checks that one step may stand for all.
+
+    Returns:
+        Logits (N, K) with the rule's gradient; and the sample's relative error in the input current of each spiking
+        layer and in the logits, by what was off.
+    """
+    mean, later = x_seq.mean(0, keepdim=True), x_seq.detach()[1:]
+    layers = Layers(lambda params: Tied(params, rule, sample))
+    with tapped(network, layers.make_tap):
+        with InputsOnly():
+            graph = layers.run(network, WithValue.apply(mean, x_seq[:1]))
+        with torch.no_grad():
+            *chunks, last = later.split(_chunk(network, later))
+            outputs = [graph.detach(), *(layers.run(network, steps) for steps in chunks)]
+            for neurons in layers:
+                neurons.last = (len(last), last.shape[1])
+            rows = layers.run(network, torch.cat([last.flatten(0, 1), mean[0, sample : sample + 1]]).unsqueeze(0))[0]
+            out_seq = torch.cat([*outputs, rows[:-1].unflatten(0, last.shape[:2])])
+            logits, replayed = network.readout(out_seq), network.readout(rows[-1:].unsqueeze(0))
+        with InputsOnly():
+            graph = network.readout(WithValue.apply(graph, out_seq.mean(0, keepdim=True)))
+    errors = {f"the layer {name}": torch.stack([c.error for c in calls]).max() for name, calls in layers.calls.items()}
+    errors["the logits"] = relative_error(replayed, logits[sample : sample + 1], floor=1.0)
+    return WithValue.apply(graph, logits), errors
+
+
 _Layer = TypeVar("_Layer", bound=Neurons)
+
+
+class Layers(Generic[_Layer]):
+    """The neurons of a network that runs a few steps at a time.
+
+    Attributes:
+        calls: Name of each spiking layer to its neurons, one for each call of the layer in a forward pass.
+    """
+
+    def __init__(self, make: Callable[[NeuronParams], _Layer]) -> None:
+        self.calls: dict[str, list[_Layer]] = {}
+        self._make = make
+        self._position: Counter[str] = Counter()  # how often a layer was called in the forward pass that runs
+
+    def make_tap(self, name: str, params: NeuronParams) -> Forward:
+        """Return what stands in for a layer."""
+        calls = self.calls.setdefault(name, [])
+
+        def tap(current_seq: Tensor) -> Tensor:
+            if self._position[name] == len(calls):
+                calls.append(self._make(params))
+            neurons = calls[self._position[name]]
+            self._position[name] += 1
+            return neurons(current_seq)
+
+        return tap
+
+    def __iter__(self) -> Iterator[_Layer]:
+        """Yield all neurons."""
+        return (neurons for calls in self.calls.values() for neurons in calls)
+
+    def run(self, network: SequenceModel, steps: Tensor) -> Tensor:
+        """Return a network's outputs (T', N, K) in the next T' steps."""
+        self._position.clear()
+        return network.body(steps)
 
 
 @torch.no_grad()
@@ -159,34 +289,22 @@ def _run(
     network: SequenceModel, x_seq: Tensor, make: Callable[[NeuronParams], _Layer]
 ) -> tuple[Tensor, dict[str, list[_Layer]]]:
     """Run a network with neurons that ``make`` gives; return the logits and each layer's neurons, one per call."""
-    layers: dict[str, list[_Layer]] = {}
-    position: Counter[str] = Counter()  # how often a layer was called in the forward pass that runs
-
-    def make_tap(name: str, params: NeuronParams) -> Forward:
-        layers[name] = []
-
-        def tap(current_seq: Tensor) -> Tensor:
-            if position[name] == len(layers[name]):
-                layers[name].append(make(params))
-            neurons = layers[name][position[name]]
-            position[name] += 1
-            return neurons(current_seq)
-
-        return tap
-
-    with tapped(network, make_tap):
-        outputs = []
-        for steps in x_seq.split(_chunk(network, x_seq)):
-            position.clear()
-            outputs.append(network.body(steps))
+    layers = Layers(make)
+    with tapped(network, layers.make_tap):
+        outputs = [layers.run(network, steps) for steps in x_seq.split(_chunk(network, x_seq))]
     out_seq = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    return network.readout(out_seq), layers
+    return network.readout(out_seq), layers.calls
+
+
+def runs_in_chunks(network: SequenceModel) -> bool:
+    """Say whether a network may run a few time-steps at a time."""
+    return isinstance(network.body, nn.Module) and is_time_blind(network.body)
 
 
 def _chunk(network: SequenceModel, x_seq: Tensor) -> int:
     """Return the number of steps to run at the same time."""
     time_steps, batch = x_seq.shape[:2]
-    if not (isinstance(network.body, nn.Module) and is_time_blind(network.body)):
+    if not runs_in_chunks(network):
         return time_steps
     rows = ROWS_CPU if x_seq.device.type == "cpu" else ROWS_ACCELERATOR
     return min(time_steps, max(1, rows // max(1, batch)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from art_snn.engine.graphs import InputsOnly
 from art_snn.engine.recording import DistanceRecorder, Recorder
 from art_snn.rules.base import RateRule, TemporalRule
 from art_snn.snn.bptt import fire_through_time
@@ -39,20 +41,28 @@ class _Merge(torch.autograd.Function):
         return (grads[0] * factor).mean(0).expand_as(grads[0]), None, None
 
 
-def unroll_rate(network: SequenceModel, x_seq: Tensor, rule: RateRule) -> Tensor:
+def unroll_rate(network: SequenceModel, x_seq: Tensor, rule: RateRule, *, parameters: bool = True) -> Tensor:
     """Return logits (N, K) with the gradient of a rate rule, by back-propagation over all T steps.
+
+    Without ``parameters``, the graph is of the input alone.
 
     Takes T times the memory of `art_snn.engine.replaying`, and does not ask for affine layers.
     """
-    with tapped(network, lambda name, params: lambda current_seq: _Merge.apply(current_seq, params, rule)):
+    with (
+        nullcontext() if parameters else InputsOnly(),
+        tapped(network, lambda name, params: lambda current_seq: _Merge.apply(current_seq, params, rule)),
+    ):
         return network.readout(network.body(x_seq))
 
 
-def unroll_temporal(network: SequenceModel, x_seq: Tensor, rule: TemporalRule) -> Tensor:
-    """Return logits (N, K) with the gradient of a rule through time (BPTT)."""
+def unroll_temporal(network: SequenceModel, x_seq: Tensor, rule: TemporalRule, *, parameters: bool = True) -> Tensor:
+    """Return logits (N, K) with the gradient of a rule through time (BPTT).
+
+    Without ``parameters``, the graph is of the input alone.
+    """
 
     def make_tap(name: str, params: NeuronParams) -> Forward:
         return lambda current_seq: fire_through_time(current_seq, params, rule.slope, detach_reset=rule.detach_reset)
 
-    with tapped(network, make_tap):
+    with nullcontext() if parameters else InputsOnly(), tapped(network, make_tap):
         return network.readout(network.body(x_seq))

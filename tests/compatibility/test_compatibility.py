@@ -140,7 +140,7 @@ def test_gradients_of_the_row_are_the_rules(item, inputs, make: Make, spy: Spy):
 @pytest.mark.parametrize(("item", "inputs"), rows(WORKS, inputs=("images",), chosen=first_order, first=True))
 def test_spy_notices_if_the_row_gets_another_gradient(item, inputs, make: Make, spy: Spy):
     skip_without_packages(item)
-    spy.inner = lambda network, rule, x: network(x)
+    spy.inner = lambda network, rule, x, **_: network(x)
     case = make("spiking", inputs)
     with seeded(), suppress(AssertionError):
         item.run(case)
