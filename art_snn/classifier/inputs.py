@@ -20,6 +20,8 @@ def check_input(x: Array, input_shape: tuple[int, ...] | None, *, frames: bool =
         x = x.to(torch.float32)
     elif x.dtype.kind in "fiub":
         x = x.astype(np.float32, copy=False)
+        if any(stride < 0 for stride in x.strides):  # torch has none
+            x = np.ascontiguousarray(x)
     else:
         raise TypeError(f"x must hold numbers, got dtype {x.dtype}")
     shape = tuple(x.shape)

@@ -69,7 +69,8 @@ class Preprocessed(PyTorchClassifier):
         rows = None if y is None else one_hot(y, len(x), self.nb_classes)
         with torch.enable_grad():
             if self.all_framework_preprocessing:
-                x_grad = torch.as_tensor(checked).detach().to(self._device, copy=True).requires_grad_()
+                copied = checked.detach().clone() if isinstance(checked, Tensor) else self._as_tensor(checked)
+                x_grad = copied.requires_grad_()
                 rows_t = None if rows is None else torch.as_tensor(rows, device=self._device)
                 inputs, labels = self._apply_preprocessing(x_grad, y=rows_t, fit=False, no_grad=False)
             else:

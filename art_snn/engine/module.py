@@ -20,7 +20,7 @@ from art_snn.engine.unrolling import unroll_temporal
 from art_snn.errors import RandomnessWarning, UnsupportedModelError
 from art_snn.rules import get_rule
 from art_snn.rules.base import ConversionRule, GradientRule, RateRule, TemporalRule
-from art_snn.snn.encoders import is_random
+from art_snn.snn.encoders import is_random, with_own_memory
 from art_snn.snn.modes import noise_states
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import is_spiking, tapped
@@ -183,7 +183,7 @@ class GradientRuleModule(nn.Module):
     def _cast(self, x: Tensor) -> Tensor:
         """ART's attacks hand on float64, also where they build another classifier around this module."""
         weights = next((p for p in self.network.parameters() if p.is_floating_point()), None)
-        return x if weights is None else x.to(weights.dtype)
+        return with_own_memory(x if weights is None else x.to(weights.dtype))
 
     def extra_repr(self) -> str:
         """Return what the module's repr shows."""

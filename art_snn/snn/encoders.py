@@ -125,6 +125,15 @@ class EventFrameEncoder(nn.Module):
         return x.transpose(0, 1)
 
 
+def with_own_memory(x: Tensor) -> Tensor:
+    """Return a batch whose entries each have memory of their own; one that was expanded (stride 0) is copied.
+
+    Stride 0 over time then says that the encoder repeats a step, and never that a caller's frames happen to be equal.
+    """
+    expanded = any(stride == 0 and size > 1 for stride, size in zip(x.stride(), x.shape, strict=True))
+    return x.contiguous() if expanded else x
+
+
 def is_random(network: nn.Module) -> bool:
     """Say whether a network's encoder may draw another sequence in every call."""
     return getattr(getattr(network, "encoder", None), "random", True)

@@ -14,13 +14,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from art_snn.snn.encoders import with_own_memory
 from art_snn.snn.readers import is_spiking
 
 
 def over_time(layer: nn.Module, x_seq: Tensor) -> Tensor:
     """Apply a stateless layer, a module on (B, ...), to every step of a sequence (T, N, ...).
 
-    A sequence that repeats one step (stride 0 over time, as direct encoding gives) is put through once per call.
+    A sequence that repeats one step (stride 0 over time, as direct encoding gives) is put through once per call, and
+    all of its gradient goes to the first step: the encoder, which repeated it, adds up the steps.
     """
     time_steps, batch = x_seq.shape[:2]
     if time_steps > 1 and x_seq.stride(0) == 0 and not _differs_between_steps(layer):
@@ -207,7 +209,7 @@ class SpikingNetwork(SequenceModel):
 
     def encode(self, x: Tensor) -> Tensor:
         """Turn inputs (N, ...) into a sequence (T, N, ...)."""
-        return self.encoder(x)
+        return self.encoder(with_own_memory(x))
 
     def readout(self, out_seq: Tensor) -> Tensor:
         """Average outputs (T, N, K) over time: logits (N, K)."""

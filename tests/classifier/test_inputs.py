@@ -27,6 +27,18 @@ def test_one_hot_of_indices_columns_and_rows():
         assert one_hot(y, 2, 3).dtype == np.float32
 
 
+@pytest.mark.parametrize("method", ["predict", "class_gradient", "loss_gradient", "compute_loss"])
+def test_arrays_may_lie_in_memory_as_they_like(x, method):
+    classifier = small_classifier(gradient_rule="stbp")
+    call = getattr(classifier, method)
+    labels = () if method in ("predict", "class_gradient") else (Y,)
+    locked = x.copy()
+    locked.setflags(write=False)
+    expanded = np.broadcast_to(x[:1], x.shape)
+    for array in (x[::-1], x[..., ::-1], np.asfortranarray(x), np.repeat(x, 2, axis=3)[..., ::2], expanded, locked):
+        np.testing.assert_array_equal(call(array, *labels), call(array.copy(), *labels))
+
+
 # --- bad input -------------------------------------------------------------------------------------------------------
 
 BAD_INPUT = {

@@ -14,6 +14,7 @@ from art_snn import (
     LIF,
     STBP,
     DirectEncoder,
+    EventFrameEncoder,
     GradientRuleModule,
     InexactReplayWarning,
     SpikingNetwork,
@@ -50,6 +51,35 @@ def test_body_of_unknown_make_gets_the_whole_sequence():
     with pytest.warns(InexactReplayWarning):
         logits = GradientRuleModule(network).eval()(x.requires_grad_())
     torch.testing.assert_close(logits, network(x))
+
+
+@pytest.mark.parametrize("rule", ["hart", "stbp", "bptr", "rga", "rate"])
+@pytest.mark.parametrize("middle", [nn.Identity, nn.ReLU], ids=["affine", "unrolled"])
+@pytest.mark.filterwarnings("ignore::art_snn.InexactReplayWarning")
+def test_frames_that_are_one_frame_expanded_have_the_gradient_of_their_copy(rule, middle):
+    class Own(nn.Module):
+        """An encoder that says nothing of frames."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.transpose(0, 1)
+
+    torch.manual_seed(0)
+    body = nn.Sequential(
+        *(nn.Flatten(), nn.Linear(18, 32), LIF(decay=0.9, threshold=0.3), middle()),
+        *(nn.Linear(32, 16), LIF(threshold=0.2), nn.Linear(16, 3)),
+    )
+    wide = {
+        "time": torch.rand(2, 1, 2, 3, 3).expand(2, 4, 2, 3, 3),
+        "samples": torch.rand(1, 4, 2, 3, 3).expand(2, 4, 2, 3, 3),
+        "pixels": torch.rand(2, 1, 2, 3, 1).expand(2, 4, 2, 3, 3),
+    }
+    for encoder in (EventFrameEncoder(), Own()):
+        module = GradientRuleModule(SpikingNetwork(encoder, body), rule).double().eval()
+        for x in wide.values():
+            leaves = [each.double().requires_grad_() for each in (x, x.contiguous())]
+            grads = [torch.autograd.grad(module(leaf)[:, 1].sum(), leaf)[0] for leaf in leaves]
+            assert (grads[1].abs().flatten(2).amax(2) > 0).all()  # every frame has one
+            torch.testing.assert_close(*grads, rtol=1e-12, atol=1e-15)
 
 
 def test_networks_are_not_kept_alive():

@@ -16,7 +16,7 @@ from art_snn import (
     RandomnessWarning,
     SpikingNetwork,
 )
-from art_snn.snn.encoders import is_random, takes_frames
+from art_snn.snn.encoders import is_random, takes_frames, with_own_memory
 
 
 def test_direct_encoding_repeats_without_memory():
@@ -25,6 +25,15 @@ def test_direct_encoding_repeats_without_memory():
     assert x_seq.shape == (5, 2, 3)
     assert x_seq.stride(0) == 0
     assert all(torch.equal(step, x) for step in x_seq)
+
+
+def test_only_expanded_batches_are_copied():
+    x = torch.rand(3, 4, 5)
+    for dense in (x, x.transpose(0, 2), x[::2], x[:1].expand(1, 4, 5)):
+        assert with_own_memory(dense) is dense
+    wide = x[:, :1].expand(3, 4, 5)
+    assert torch.equal(with_own_memory(wide), wide)
+    assert 0 not in with_own_memory(wide).stride()
 
 
 def test_poisson_rate_is_the_intensity():
