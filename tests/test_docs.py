@@ -22,6 +22,7 @@ HAND_ON = {
         "classifier/model_checks",
         "engine/graphs",
         "engine/steps",
+        "labels",
         "snn/dynamics",
         "snn/modes",
     ]

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import torch
+from art.data_generators import DataGenerator, PyTorchDataGenerator
 from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from art_snn.checks import check_count
-from art_snn.classifier.inputs import one_hot, to_numpy
+from art_snn.classifier.inputs import Array, to_numpy
 from art_snn.errors import TrainingError
+from art_snn.labels import Labels
+
+Batches = Iterable[tuple[Tensor, Tensor]]
 
 
-class Trainable(PyTorchClassifier):
-    """Train a classifier. ART's own loop orders samples differently, and goes on where the loss or a weight is NaN."""
+class Trainable:
+    """Train a classifier. ART's own loop orders samples differently, and goes on where the loss or a weight is NaN.
+
+    It does not derive from ART's classifier, which would have ``fit`` call ``np.array`` on labels: that fails for
+    tensors on a GPU.
+    """
 
     def fit(
-        self,
-        x: np.ndarray,
-        y: np.ndarray,
+        self: Any,
+        x: Array,
+        y: Labels,
         batch_size: int = 128,
         nb_epochs: int = 10,
         training_mode: bool = True,
@@ -42,45 +50,75 @@ class Trainable(PyTorchClassifier):
             TrainingError: The loss, or a weight, became NaN or inf.
         """
         check_count("batch_size", batch_size)
-        check_count("nb_epochs", nb_epochs)
-        if self.optimizer is None:
-            raise ValueError("fit needs an optimizer; give PyTorchSNNClassifier(..., optimizer=torch.optim.Adam(...))")
-        checked = to_numpy(self._check_input(x))
-        if len(checked) < (batch_size if drop_last else 1):
-            raise ValueError(f"{len(checked)} samples make no batch of {batch_size}; lower it or leave drop_last False")
-        rows = one_hot(y, len(checked), self.nb_classes)
-        inputs, rows = self._apply_preprocessing(checked, rows, fit=True)
-        inputs = torch.tensor(inputs, dtype=torch.float32)
-        labels = torch.from_numpy(np.asarray(self.reduce_labels(rows)))
-        masks = not_finite(self.model) - dict(self.model.named_parameters()).keys()  # buffers may be -inf
-        self.model.train(training_mode)
-        try:
-            with tqdm(range(nb_epochs), disable=not verbose, desc="Training", unit="epoch") as epochs:
-                for epoch in epochs:
-                    order = torch.randperm(len(inputs))
-                    last = len(order) - len(order) % batch_size if drop_last else len(order)
-                    batches = ((inputs[index], labels[index]) for index in order[:last].split(batch_size))
-                    loss, accuracy = _epoch(self, batches, epoch)
-                    if not_finite(self.model) - masks:
-                        raise diverged("weights", epoch, self.optimizer.param_groups[0]["lr"])
-                    epochs.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
-                    if scheduler is not None:
-                        scheduler.step()
-        finally:
-            self.model.eval()
+        _check_can_train(self, nb_epochs)
+        x = x if isinstance(x, Tensor) else np.asarray(x)
+        if len(x) < (batch_size if drop_last else 1):
+            raise ValueError(f"{len(x)} samples make no batch of {batch_size}; lower it or leave drop_last False")
+        inputs, labels = _prepared(self, x, y)
 
-    def fit_generator(self, generator: Any, nb_epochs: int = 20, verbose: bool = False, **kwargs: Any) -> None:
-        """Train on the batches of an ART data generator; see `fit`. The model is in evaluation mode afterwards."""
-        before = not_finite(self.model)
-        try:
-            super().fit_generator(generator, nb_epochs=nb_epochs, verbose=verbose, **kwargs)
-        finally:
-            self._model.eval()
-        if not_finite(self.model) - before and self.optimizer is not None:
-            raise diverged("weights", nb_epochs - 1, self.optimizer.param_groups[0]["lr"])
+        def batches() -> Batches:
+            order = torch.randperm(len(inputs))
+            last = len(order) - len(order) % batch_size if drop_last else len(order)
+            return ((inputs[index], labels[index]) for index in order[:last].split(batch_size))
+
+        _train(self, batches, nb_epochs, training_mode, scheduler, verbose)
+
+    def fit_generator(
+        self: Any, generator: DataGenerator, nb_epochs: int = 20, verbose: bool = False, **kwargs: Any
+    ) -> None:
+        """Train on the batches of an ART data generator, one pass over them an epoch; see `fit`."""
+        _check_can_train(self, nb_epochs)
+        if not isinstance(generator, DataGenerator):
+            raise TypeError(f"generator must be one of art.data_generators, got {type(generator).__name__}")
+
+        def batches() -> Batches:
+            if isinstance(generator, PyTorchDataGenerator):
+                return (_prepared(self, x, y) for x, y in generator.iterator)
+            steps = range(generator.size // generator.batch_size)
+            return (_prepared(self, *generator.get_batch()) for _ in steps)
+
+        _train(self, batches, nb_epochs, True, None, verbose)
 
 
-def _epoch(classifier: PyTorchClassifier, batches: Iterable[tuple[Tensor, Tensor]], epoch: int) -> tuple[float, float]:
+def _check_can_train(classifier: PyTorchClassifier, nb_epochs: int) -> None:
+    check_count("nb_epochs", nb_epochs)
+    if classifier.optimizer is None:
+        raise ValueError("fit needs an optimizer; give PyTorchSNNClassifier(..., optimizer=torch.optim.Adam(...))")
+
+
+def _prepared(classifier: PyTorchClassifier, x: Array, y: Labels) -> tuple[Tensor, Tensor]:
+    """Return what the preprocessing defences make of inputs, and labels as the loss wants them, on the CPU."""
+    checked = to_numpy(classifier._check_input(x))
+    inputs, rows = classifier._apply_preprocessing(checked, y, fit=True)
+    return torch.tensor(inputs, dtype=torch.float32), torch.from_numpy(np.asarray(classifier.reduce_labels(rows)))
+
+
+def _train(
+    classifier: PyTorchClassifier,
+    batches: Callable[[], Batches],
+    nb_epochs: int,
+    training_mode: bool,
+    scheduler: Any,
+    verbose: bool,
+) -> None:
+    """Train on the ``batches`` of every epoch."""
+    model = classifier.model
+    masks = not_finite(model) - dict(model.named_parameters()).keys()  # buffers may be -inf
+    model.train(training_mode)
+    try:
+        with tqdm(range(nb_epochs), disable=not verbose, desc="Training", unit="epoch") as epochs:
+            for epoch in epochs:
+                loss, accuracy = _epoch(classifier, batches(), epoch)
+                if not_finite(model) - masks:
+                    raise diverged("weights", epoch, classifier.optimizer.param_groups[0]["lr"])
+                epochs.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
+                if scheduler is not None:
+                    scheduler.step()
+    finally:
+        model.eval()
+
+
+def _epoch(classifier: PyTorchClassifier, batches: Batches, epoch: int) -> tuple[float, float]:
     """Take a step on each batch; return the mean loss and the accuracy."""
     model, optimizer = classifier.model, classifier.optimizer
     total, hits, seen = 0.0, 0, 0
@@ -96,6 +134,8 @@ def _epoch(classifier: PyTorchClassifier, batches: Iterable[tuple[Tensor, Tensor
         classes = target if target.ndim == 1 else target.argmax(1)
         total, seen = total + loss.item() * len(batch), seen + len(batch)
         hits += int((logits.argmax(1) == classes).sum())
+    if not seen:
+        raise ValueError("the generator gave no batch to train on")
     return total / seen, hits / seen
 
 

@@ -1,4 +1,4 @@
-"""Are these inputs and labels for this model? Checked before any work is done."""
+"""Are these inputs for this model? Checked before any work is done."""
 
 from __future__ import annotations
 
@@ -40,33 +40,6 @@ def check_input(x: Array, input_shape: tuple[int, ...] | None, *, frames: bool =
             f"x holds NaN or inf in {int(bad.sum())} of {len(x)} samples, the first is sample {first}; clean the data"
         )
     return x
-
-
-def check_labels(y: Array, nb_samples: int, nb_classes: int) -> None:
-    """Raise TypeError or ValueError unless ``y`` has a class index or a row of ``nb_classes`` numbers a sample."""
-    if not isinstance(y, (np.ndarray, Tensor)):
-        raise TypeError(f"y must be a numpy array or a torch tensor, got {type(y).__name__}")
-    shape = tuple(y.shape)
-    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] not in (1, nb_classes)):
-        raise ValueError(f"y has shape {shape}, expected (N,) class indices or (N, {nb_classes}) one-hot rows")
-    if shape[0] != nb_samples:
-        raise ValueError(f"y has {shape[0]} labels for {nb_samples} samples")
-    if len(shape) == 1 or shape[1] != nb_classes:
-        outside = ~((y >= 0) & (y < nb_classes) & (y % 1 == 0))
-        if outside.any():
-            value = y.reshape(-1)[outside.reshape(-1)][0].item()
-            raise ValueError(f"labels must be classes in 0 to {nb_classes - 1} (nb_classes={nb_classes}), got {value}")
-    elif not (torch.isfinite(y) if isinstance(y, Tensor) else np.isfinite(y)).all():
-        raise ValueError("y holds NaN or inf")
-
-
-def one_hot(y: Array, nb_samples: int, nb_classes: int) -> np.ndarray:
-    """Check labels and return them as rows (N, nb_classes), float32; given rows, such as probabilities, as they are."""
-    check_labels(y, nb_samples, nb_classes)
-    rows = to_numpy(y)
-    if rows.ndim == 2 and rows.shape[1] == nb_classes:
-        return rows.astype(np.float32, copy=False)
-    return np.eye(nb_classes, dtype=np.float32)[rows.reshape(-1).astype(np.int64)]
 
 
 def to_numpy(x: Array) -> np.ndarray:

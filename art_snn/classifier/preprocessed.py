@@ -16,9 +16,10 @@ from art.estimators.classification import PyTorchClassifier
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from art_snn.classifier.inputs import Array, check_input, one_hot, to_numpy
+from art_snn.classifier.inputs import Array, check_input, to_numpy
 from art_snn.classifier.model_checks import check_dtype
 from art_snn.errors import GradientWarning
+from art_snn.labels import Labels, one_hot
 from art_snn.snn.encoders import takes_frames
 from art_snn.snn.modes import mode
 
@@ -41,40 +42,53 @@ class Preprocessed(PyTorchClassifier):
         """Return a tensor as it is, and a copy of an array on the classifier's device: a layer may work in place."""
         return checked if isinstance(checked, Tensor) else torch.tensor(checked, device=self._device)
 
+    def _apply_preprocessing(self, x: Array, y: Labels | None, fit: bool = False, no_grad: bool = True) -> Any:
+        """Return what the preprocessing defences make of inputs, and of labels as rows, arrays or tensors like ``x``.
+
+        All labels come through here, also those that ART's trainers take the largest entry of, whatever their shape.
+        """
+        rows = None if y is None else self._rows(y, len(x), isinstance(x, Tensor))
+        return super()._apply_preprocessing(x, rows, fit=fit, no_grad=no_grad)
+
+    def reduce_labels(self, y: Labels) -> Any:
+        """Return labels as the loss wants them, class indices if it can: a tensor, if they are one, or an array."""
+        return super().reduce_labels(self._rows(y, None, isinstance(y, Tensor)))
+
+    def _rows(self, y: Labels, nb_samples: int | None, as_tensor: bool) -> Array:
+        rows = one_hot(y, nb_samples, self.nb_classes)
+        return torch.as_tensor(rows, device=self._device) if as_tensor else rows
+
     def _preprocessed(self, x: np.ndarray) -> Tensor:
         """Return what the preprocessing defences make of ``x``, as a tensor on the CPU."""
         inputs, _ = self._apply_preprocessing(x, y=None, fit=False)
         return torch.tensor(inputs, dtype=torch.float32)  # a copy: a layer may work in place
 
-    def _framework_inputs(self, x: Tensor, y: Array | None) -> tuple[Tensor, Tensor | None]:
-        """Return what the preprocessing defences make of a tensor, with its graph, and of labels."""
+    def _framework_inputs(self, x: Tensor, y: Labels | None) -> tuple[Tensor, Any]:
+        """Return what the preprocessing defences make of a tensor, with its graph, and of labels as rows."""
         if self.all_framework_preprocessing:
             return self._apply_preprocessing(x, y=y, fit=False, no_grad=False)
         # Defences on arrays have no graph. They get one whose backward is the estimate that each gives of its gradient
         # (BPDA: Athalye et al. 2018), so that autograd through here has the values of `loss_gradient`.
-        rows = None if y is None else to_numpy(y)
-        values, labels = self._apply_preprocessing(to_numpy(x), y=rows, fit=False, no_grad=True)
+        values, labels = self._apply_preprocessing(to_numpy(x), y=y, fit=False, no_grad=True)
         labels = None if labels is None else torch.as_tensor(labels, device=self._device)
         return _Estimated.apply(x, values, self._to_input), labels
 
-    def _predict_framework(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return logits with their graph, and the labels, for attacks that differentiate through `predict`."""
-        inputs, labels = self._framework_inputs(self._as_tensor(self._check_input(x)), y)
+    def _predict_framework(self, x: Tensor, y: Any = None) -> tuple[Tensor, Any]:
+        """Return logits with their graph, and ``y`` as it is, for attacks that differentiate through `predict`."""
+        inputs, _ = self._framework_inputs(self._as_tensor(self._check_input(x)), None)
         with mode(self.model):
-            return self.model(inputs), labels
+            return self.model(inputs), y
 
-    def _leaf(self, x: Array, y: Array | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _leaf(self, x: Array, y: Labels | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the tensor to differentiate by, what the model gets for it, and the labels as the loss wants them."""
         checked = self._check_input(x)
-        rows = None if y is None else one_hot(y, len(x), self.nb_classes)
         with torch.enable_grad():
             if self.all_framework_preprocessing:
                 copied = checked.detach().clone() if isinstance(checked, Tensor) else self._as_tensor(checked)
                 x_grad = copied.requires_grad_()
-                rows_t = None if rows is None else torch.as_tensor(rows, device=self._device)
-                inputs, labels = self._apply_preprocessing(x_grad, y=rows_t, fit=False, no_grad=False)
+                inputs, labels = self._apply_preprocessing(x_grad, y=y, fit=False, no_grad=False)
             else:
-                inputs, labels = self._apply_preprocessing(to_numpy(checked), y=rows, fit=False, no_grad=True)
+                inputs, labels = self._apply_preprocessing(to_numpy(checked), y=y, fit=False, no_grad=True)
                 x_grad = inputs = torch.tensor(inputs, dtype=torch.float32, device=self._device, requires_grad=True)
         if labels is not None:
             labels = torch.as_tensor(self.reduce_labels(labels), device=self._device)

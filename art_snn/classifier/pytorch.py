@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from art_snn.checks import check_choice, check_count
 from art_snn.classifier.event_frames import fitted_preprocessing
 from art_snn.classifier.fit import Trainable
-from art_snn.classifier.inputs import Array, check_labels, one_hot, to_numpy
+from art_snn.classifier.inputs import Array, to_numpy
 from art_snn.classifier.layers import Outputs, find_layer, layer_output
 from art_snn.classifier.model_checks import check_model
 from art_snn.classifier.persistence import Persistence
 from art_snn.classifier.preprocessed import Preprocessed
 from art_snn.engine.module import GradientRuleModule
+from art_snn.labels import Labels, class_indices, to_array
 from art_snn.rules.base import GradientRule
 from art_snn.snn.modes import mode
 
@@ -36,8 +37,9 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
     ``classifier.model``.
 
     In the methods, ``x`` is a batch of inputs (N, *input_shape) and ``y`` holds labels, class indices (N,) or rows
-    (N, nb_classes). ``training_mode`` runs the network as in training, with dropout, batch norm and its own surrogate
-    in the place of the rule. ``batch_size`` samples run at the same time. Further keywords are for ART, and ignored.
+    (N, nb_classes), in any form that `art_snn.labels` knows. ``training_mode`` runs the network as in training, with
+    dropout, batch norm and its own surrogate in the place of the rule. ``batch_size`` samples run at the same time.
+    Further keywords are for ART, and ignored.
     Gradients warn (`GradientWarning`) of samples where they are all zero or not finite; such entries are 0.
 
     Args:
@@ -211,7 +213,7 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
                 outputs = [self.model(batch.to(self._device)).cpu().numpy() for batch in inputs.split(batch_size)]
         return self._apply_postprocessing(preds=np.concatenate(outputs), fit=False)
 
-    def loss_gradient(self, x: Array, y: Array, training_mode: bool = False, **kwargs: Any) -> Array:
+    def loss_gradient(self, x: Array, y: Labels, training_mode: bool = False, **kwargs: Any) -> Array:
         """Return the rule's gradient of the loss with respect to ``x``: array or tensor like ``x``, float32.
 
         Nothing but the gradient is computed: no parameter's ``.grad`` is touched.
@@ -231,11 +233,13 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
     def class_gradient(self, x: Array, label: Any = None, training_mode: bool = False, **kwargs: Any) -> np.ndarray:
         """Return the rule's gradient of logits with respect to ``x``, (N, nb_classes, *input_shape).
 
-        With a label, a class or one per sample (N,), it is (N, 1, *input_shape). Raises ValueError if one is no class.
+        With a label, a class or one per sample as in ``y``, it is (N, 1, *input_shape). Raises ValueError if one is no
+        class.
         """
         if label is not None:
-            label = np.full(len(x), label) if np.ndim(label) == 0 else np.asarray(label)
-            check_labels(label, len(x), self.nb_classes)
+            label = to_array("label", label)
+            label = np.full(len(x), label) if label.ndim == 0 else label
+            label = class_indices(label, len(x), self.nb_classes, name="label")
         x_grad, inputs, _ = self._leaf(x, None)
         with mode(self.model, training_mode), torch.enable_grad():
             samples = [self.model(inputs)] if training_mode else list(self.model.samples(inputs, parameters=False))
@@ -243,14 +247,14 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
         if label is None:
             targets = [logits[:, k].sum() for k in range(logits.shape[1])]
         else:
-            index = torch.as_tensor(label.reshape(-1, 1), dtype=torch.int64, device=logits.device)
+            index = torch.as_tensor(label.reshape(-1, 1), device=logits.device)
             copies = len(logits) // max(1, len(index))  # ART's EoT preprocessors make several rows of a sample
             targets = [logits.gather(1, index.repeat_interleave(copies, 0)).sum()]
         grads = [torch.autograd.grad(target, x_grad, retain_graph=True)[0] for target in targets]
         stacked = self._checked_gradient(torch.stack(grads, 1)).cpu().numpy()
         return stacked if self.all_framework_preprocessing else self._apply_preprocessing_gradient(to_numpy(x), stacked)
 
-    def compute_loss(self, x: Array, y: Array, reduction: str = "none", **kwargs: Any) -> Array:
+    def compute_loss(self, x: Array, y: Labels, reduction: str = "none", **kwargs: Any) -> Array:
         """Return the losses (N,), or their "mean" or "sum", averaged over `eot_samples`: array or tensor like ``x``.
 
         For a tensor that requires grad, they have the rule's graph.
@@ -263,9 +267,8 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
         loss: Any = copy.copy(self._loss)
         loss.reduction = reduction
         checked, wants_array = self._check_input(x), not isinstance(x, Tensor)
-        rows = torch.as_tensor(one_hot(y, len(x), self.nb_classes), device=self._device)
         with mode(self.model), torch.set_grad_enabled(torch.is_grad_enabled() and not wants_array):
-            inputs, labels = self._framework_inputs(self._as_tensor(checked), rows)
+            inputs, labels = self._framework_inputs(self._as_tensor(checked), y)
             labels = self.reduce_labels(labels)
             losses = torch.stack([loss(logits, labels) for logits in self.model.samples(inputs)]).mean(0)
         return losses.cpu().numpy() if wants_array else losses

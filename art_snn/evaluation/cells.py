@@ -20,6 +20,7 @@ from art_snn.errors import CheckpointError, DataError
 from art_snn.evaluation.outcomes import correct_samples, run_attack, zero_gradients
 from art_snn.evaluation.rows import GridRow, described, measured, package_versions
 from art_snn.evaluation.tuning import tune
+from art_snn.labels import class_indices
 from art_snn.rules import GradientRule
 from art_snn.training.checkpoints import read_checkpoint
 from art_snn.training.recipe import Recipe
@@ -151,11 +152,13 @@ def _arrays(samples: PinnedFile) -> dict[str, np.ndarray]:
 
 
 def read_samples(file: Path) -> tuple[dict[str, np.ndarray], str]:
-    """Return the samples in a file, and its SHA-256; raise DataError where it is damaged."""
+    """Return the samples in a file, labels as class indices, and its SHA-256; raise DataError where it is damaged."""
     content = file.read_bytes()
     try:
         with np.load(io.BytesIO(content)) as archive:
             samples = {name: archive[name] for name in ("x", "y", "x_tune", "y_tune", "tuned")}
+        for part in ("", "_tune"):
+            samples[f"y{part}"] = class_indices(samples[f"y{part}"], len(samples[f"x{part}"]), name=f"y{part}")
     except Exception as error:  # the errors of zip and NumPy have no common base
         raise DataError(f"{file} is damaged: {error!r}; delete it, and it is made again") from None
     return samples, hashlib.sha256(content).hexdigest()

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import binomtest
+from torch import Tensor
 
 from art_snn.checks import check_share
+from art_snn.labels import Labels, class_indices, to_array
 
 
 class Proportion(NamedTuple):
@@ -55,31 +57,39 @@ def wilson_interval(count: int, total: int, confidence: float = 0.95) -> Proport
     return Proportion(count / total, float(interval.low), float(interval.high), count, total)
 
 
-def accuracy(predictions: np.ndarray, labels: np.ndarray) -> Proportion:
-    """Compute the share of logits (N, K) that give the label, a class index (N,) or a one-hot row (N, K)."""
-    return share(classes(predictions) == classes(labels))
+def accuracy(predictions: np.ndarray | Tensor, labels: Labels) -> Proportion:
+    """Compute the share of logits (N, K) whose largest entry is at the label, a class index (N,) or a row (N, K).
+
+    Raises:
+        TypeError: The predictions or labels are no numbers.
+        ValueError: They are not of these shapes, or do not fit each other; logits are NaN.
+    """
+    logits = _logits("predictions", predictions)
+    return share(logits.argmax(1) == class_indices(labels, *logits.shape, name="labels"))
 
 
-def attack_success_rate(clean: np.ndarray, attacked: np.ndarray, labels: np.ndarray) -> Proportion:
+def attack_success_rate(clean: np.ndarray | Tensor, attacked: np.ndarray | Tensor, labels: Labels) -> Proportion:
     """Compute the share of correctly classified samples that an attack flips (ASR, as the papers count it).
 
     Args:
         clean: Logits before the attack (N, K).
         attacked: Logits after the attack (N, K).
-        labels: Class indices (N,) or one-hot rows (N, K).
+        labels: Class indices (N,) or rows (N, K), in any form of `art_snn.labels`.
 
     Raises:
-        ValueError: The arrays are not of one length.
+        TypeError: Logits or labels are no numbers.
+        ValueError: They are not of these shapes, or do not fit each other; logits are NaN.
 
     Example:
         >>> logits = np.eye(3)
         >>> attack_success_rate(logits, logits[[1, 1, 2]], np.array([0, 1, 1]))[:1]
         (0.5,)
     """
-    if not len(clean) == len(attacked) == len(labels):
-        raise ValueError(f"lengths differ: clean {len(clean)}, attacked {len(attacked)}, labels {len(labels)}")
-    correct = classes(clean) == classes(labels)
-    return share((classes(attacked) != classes(labels))[correct])
+    before, after = _logits("clean", clean), _logits("attacked", attacked)
+    if before.shape != after.shape:
+        raise ValueError(f"shapes differ: clean {before.shape}, attacked {after.shape}")
+    indices = class_indices(labels, *before.shape, name="labels")
+    return share((after.argmax(1) != indices)[before.argmax(1) == indices])
 
 
 def share(hits: np.ndarray) -> Proportion:
@@ -87,6 +97,10 @@ def share(hits: np.ndarray) -> Proportion:
     return wilson_interval(int(hits.sum()), len(hits))
 
 
-def classes(rows: np.ndarray) -> np.ndarray:
-    """Return class indices (N,), of logits, one-hot rows (N, K) or class indices."""
-    return rows.argmax(1) if rows.ndim == 2 and rows.shape[1] > 1 else rows.reshape(-1).astype(np.int64)
+def _logits(name: str, values: np.ndarray | Tensor) -> np.ndarray:
+    logits = to_array(name, values)
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise ValueError(f"{name} has shape {logits.shape}, expected logits (N, K), as predict returns them, K >= 2")
+    if np.isnan(logits).any():
+        raise ValueError(f"{name} holds NaN in row {int(np.isnan(logits).any(1).argmax())}: it has no class")
+    return logits

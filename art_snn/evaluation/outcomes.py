@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
@@ -12,8 +13,9 @@ from scipy.special import logsumexp
 from art_snn.attacks import Attack
 from art_snn.checks import check_count
 from art_snn.classifier import PyTorchSNNClassifier
-from art_snn.classifier.inputs import check_labels
-from art_snn.evaluation.metrics import Proportion, classes, share
+from art_snn.classifier.inputs import Array, check_input, to_numpy
+from art_snn.evaluation.metrics import Proportion, share
+from art_snn.labels import Labels, class_indices, to_array
 from art_snn.rules import GradientRule
 
 
@@ -53,8 +55,8 @@ def attack_through(
     classifier: PyTorchSNNClassifier,
     rule: str | GradientRule | None,
     attack: Attack,
-    x: np.ndarray,
-    y: np.ndarray,
+    x: Array,
+    y: Labels,
     *,
     target: PyTorchSNNClassifier | None = None,
     correct: np.ndarray | None = None,
@@ -68,7 +70,7 @@ def attack_through(
         rule: Name of a rule, or a rule; None for the classifier's own.
         attack: The attack.
         x: Inputs (N, *input_shape), N >= 1.
-        y: Labels, class indices (N,) or one-hot rows (N, K).
+        y: Labels, class indices (N,) or rows (N, K), in any form of `art_snn.labels`; the class of a row counts.
         target: The classifier that is attacked, where it is another one (black box).
         correct: `Outcome.correct`, if it is known; computed otherwise.
         zero_gradient: `Outcome.zero_gradient`, if it is known; computed otherwise, where there is a rule.
@@ -79,13 +81,15 @@ def attack_through(
         ValueError: There are no samples, or a name or number is out of its range. Nothing has run then.
     """
     check_attacks([attack])
-    check_samples(classifier, x, y, batch_size)
+    inputs, labels = check_samples(classifier, x, y, batch_size)
+    correct = _truths("correct", correct, len(inputs))
+    zero_gradient = _truths("zero_gradient", zero_gradient, len(inputs))
     if correct is None:
-        correct = correct_samples(classifier if target is None else target, x, y, batch_size)
+        correct = correct_samples(classifier if target is None else target, inputs, labels, batch_size)
     if zero_gradient is None and rule is not None:
-        zero_gradient = zero_gradients(classifier, rule, x, y, batch_size=batch_size)
-    outcome = run_attack(classifier, rule, attack, x, y, target=target, correct=correct, batch_size=batch_size)
-    return replace(outcome, zero_gradient=zero_gradient)
+        zero_gradient = zero_gradients(classifier, rule, inputs, labels, batch_size=batch_size)
+    known: dict[str, Any] = {"target": target, "correct": correct, "batch_size": batch_size}
+    return replace(run_attack(classifier, rule, attack, inputs, labels, **known), zero_gradient=zero_gradient)
 
 
 def run_attack(
@@ -93,7 +97,7 @@ def run_attack(
     rule: str | GradientRule | None,
     attack: Attack,
     x: np.ndarray,
-    y: np.ndarray,
+    y: Labels,
     *,
     target: PyTorchSNNClassifier | None,
     correct: np.ndarray,
@@ -103,11 +107,11 @@ def run_attack(
     # They are counted by zero_gradients, not warned of.
     source = classifier.with_rule(classifier.gradient_rule if rule is None else rule, warn=False)
     victim = classifier if target is None else target
+    labels = class_indices(y, len(x), victim.nb_classes)
     start = time.perf_counter()
-    examples = attack.make(source, batch_size=batch_size).generate(x, y)
+    examples = attack.make(source, batch_size=batch_size).generate(x, labels)
     logits = victim.predict(examples, batch_size=batch_size)
     seconds = time.perf_counter() - start
-    labels = classes(y)
     return Outcome(
         correct=correct,
         robust=logits.argmax(1) == labels,
@@ -125,24 +129,40 @@ def check_attacks(attacks: Iterable[object]) -> None:
             raise TypeError(f"an attack must be an Attack such as FGSM(eps=0.1), got {attack!r}")
 
 
-def check_samples(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, batch_size: int) -> None:
-    """Raise ValueError unless there are samples, a label for each, and a batch size >= 1."""
-    if len(x) == 0:
+def check_samples(
+    classifier: PyTorchSNNClassifier, x: Array, y: Labels, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs in float32 and class indices; raise unless there are some, as many, and a batch size >= 1."""
+    inputs = to_numpy(check_input(x, None))
+    if len(inputs) == 0:
         raise ValueError("x is empty: there is nothing to attack")
-    check_labels(y, len(x), classifier.nb_classes)
     check_count("batch_size", batch_size)
+    return inputs, class_indices(y, len(inputs), classifier.nb_classes)
 
 
-def correct_samples(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, batch_size: int) -> np.ndarray:
+def _truths(name: str, values: Any, nb_samples: int) -> np.ndarray | None:
+    if values is None:
+        return None
+    truths = to_array(name, values)
+    if truths.shape != (nb_samples,) or truths.dtype != bool:
+        raise ValueError(
+            f"{name} must be {nb_samples} truth values, as `Outcome.{name}` is, got {truths.dtype} {truths.shape}"
+        )
+    return truths
+
+
+def correct_samples(classifier: PyTorchSNNClassifier, x: np.ndarray, y: Labels, batch_size: int) -> np.ndarray:
     """Return whether a classifier gives each sample its label (N,)."""
-    return classes(classifier.predict(x, batch_size=batch_size)) == classes(y)
+    labels = class_indices(y, len(x), classifier.nb_classes)
+    return classifier.predict(x, batch_size=batch_size).argmax(1) == labels
 
 
 def zero_gradients(
-    classifier: PyTorchSNNClassifier, rule: str | GradientRule, x: np.ndarray, y: np.ndarray, *, batch_size: int = 128
+    classifier: PyTorchSNNClassifier, rule: str | GradientRule, x: Array, y: Labels, *, batch_size: int = 128
 ) -> np.ndarray:
     """Return whether the loss gradient under a rule is all zero, for each sample (N,); see `attack_through`."""
     source = classifier.with_rule(rule, warn=False)
-    parts = [slice(start, start + batch_size) for start in range(0, len(x), batch_size)]
-    grads = [source.loss_gradient(x[part], y[part]) for part in parts]
+    inputs, labels = check_samples(classifier, x, y, batch_size)
+    parts = [slice(start, start + batch_size) for start in range(0, len(inputs), batch_size)]
+    grads = [source.loss_gradient(inputs[part], labels[part]) for part in parts]
     return np.concatenate([~grad.reshape(len(grad), -1).any(1) for grad in grads])

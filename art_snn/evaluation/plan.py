@@ -13,7 +13,7 @@ import numpy as np
 from art_snn.attacks import FGSM, PGD, Attack, ClipOnly
 from art_snn.checks import check_count
 from art_snn.data import Split, stratified_part
-from art_snn.errors import CheckpointError
+from art_snn.errors import CheckpointError, DataError
 from art_snn.evaluation.cells import Cell, Choice, PinnedFile, read_samples
 from art_snn.evaluation.outcomes import check_attacks
 from art_snn.evaluation.tuning import candidates
@@ -21,7 +21,7 @@ from art_snn.files import write_atomic
 from art_snn.rules import GradientRule, get_rule
 from art_snn.training.checkpoints import read_checkpoint
 from art_snn.training.recipe import Recipe
-from art_snn.training.run import load_data
+from art_snn.training.run import load_data, with_class_indices
 
 # What is tuned where a plan does not say otherwise.
 TUNED = {"hart": "gamma"}
@@ -123,6 +123,7 @@ def choose_samples(data: Split, samples: int, tuning_samples: int) -> dict[str, 
 
     Where too few test samples are left, those to tune on are training samples; "tuned" says which.
     """
+    data = with_class_indices(data, DataError)
     chosen = stratified_part(data.y_test, samples)
     pool = np.setdiff1d(np.arange(len(data.y_test)), chosen)
     x_tune, y_tune, choice = data.x_test, data.y_test, Choice.TUNED_APART

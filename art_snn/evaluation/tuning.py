@@ -12,8 +12,10 @@ from tqdm.auto import tqdm
 
 from art_snn.attacks import Attack
 from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.classifier.inputs import Array
 from art_snn.evaluation.metrics import Proportion
 from art_snn.evaluation.outcomes import check_attacks, check_samples, correct_samples, run_attack
+from art_snn.labels import Labels
 from art_snn.rules import GradientRule, get_rule
 
 # The papers' sweep of gamma: 0.10, 0.15, ..., 2.45, which is 48 values.
@@ -58,8 +60,8 @@ def tune(
     field: str,
     classifier: PyTorchSNNClassifier,
     attack: Attack,
-    x: np.ndarray,
-    y: np.ndarray,
+    x: Array,
+    y: Labels,
     *,
     target: PyTorchSNNClassifier | None = None,
     bounds: tuple[float, float] = BOUNDS,
@@ -79,7 +81,7 @@ def tune(
         classifier: Where the gradient comes from. Neither it nor its rule is changed.
         attack: The attack.
         x: Samples to tune on (N, *input_shape), N >= 1.
-        y: Their labels, class indices (N,) or one-hot rows (N, K).
+        y: Their labels, class indices (N,) or rows (N, K), in any form of `art_snn.labels`; the class of a row counts.
         target: The classifier that is attacked, where it is another one (black box).
         bounds: Smallest and largest value.
         step: Distance of neighbours on the lattice, > 0.
@@ -93,14 +95,14 @@ def tune(
     rules = candidates(rule, field, bounds=bounds, step=step)
     lattice = list(rules)
     check_attacks([attack])
-    check_samples(classifier, x, y, batch_size)
-    correct = correct_samples(classifier if target is None else target, x, y, batch_size)
+    inputs, labels = check_samples(classifier, x, y, batch_size)
+    correct = correct_samples(classifier if target is None else target, inputs, labels, batch_size)
     known: dict[str, Any] = {"correct": correct, "target": target, "batch_size": batch_size}
     measured: dict[int, tuple[Proportion, float]] = {}
 
     def score(index: int) -> tuple[int, float]:
         if index not in measured:
-            outcome = run_attack(classifier, rules[lattice[index]], attack, x, y, **known)
+            outcome = run_attack(classifier, rules[lattice[index]], attack, inputs, labels, **known)
             measured[index] = outcome.attack_success_rate, float(outcome.losses.mean())
             bar.update()
         success, loss = measured[index]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from art_snn.attacks import FGSM, PGD
 from art_snn.checks import check_count, check_positive
 from art_snn.classifier.pytorch import PyTorchSNNClassifier
+from art_snn.labels import Labels, class_indices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,26 +41,40 @@ class LossSettings:
 
 
 Loss = tuple[Tensor, Tensor]  # with the logits that it is of
-Defence = Callable[[PyTorchSNNClassifier, np.ndarray, np.ndarray, LossSettings], Loss]
+Defence = Callable[[PyTorchSNNClassifier, np.ndarray, Labels, LossSettings], Loss]
 
 
+def _of_classes(defence: Callable[[PyTorchSNNClassifier, np.ndarray, np.ndarray, LossSettings], Loss]) -> Defence:
+    """Let a loss that takes class indices take labels in any form; the class of a row counts."""
+
+    @wraps(defence)
+    def taking_labels(classifier: PyTorchSNNClassifier, x: np.ndarray, y: Labels, settings: LossSettings) -> Loss:
+        return defence(classifier, x, class_indices(y, len(x), classifier.nb_classes), settings)
+
+    return taking_labels
+
+
+@_of_classes
 def plain(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
     """Return loss and logits of inputs as they are: of clean ones, no defence."""
     logits = _logits(classifier, x, settings)
     return nn.functional.cross_entropy(logits, torch.from_numpy(y).to(logits.device)), logits
 
 
+@_of_classes
 def fgsm(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
     """Return loss and logits of FGSM's examples alone (Goodfellow et al., ICLR 2015)."""
     examples = FGSM(eps=settings.eps).make(classifier, batch_size=32).generate(x, y)
     return plain(classifier, examples, y, settings)
 
 
+@_of_classes
 def madry_pgd(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
     """Return loss and logits of PGD's examples alone, from one random start (Madry et al., ICLR 2018)."""
     return plain(classifier, _pgd(classifier, x, y, settings), y, settings)
 
 
+@_of_classes
 def trades(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
     """Return TRADES' loss, ``CE(clean) + beta * KL(clean || PGD's)``, and PGD's logits (Zhang et al., ICML 2019)."""
     examples = _pgd(classifier, x, y, settings)
@@ -69,6 +85,7 @@ def trades(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, setti
     return loss + settings.beta * divergence, logits
 
 
+@_of_classes
 def fbf(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> Loss:
     """Return loss and logits of "Fast is better than free" examples (Wong et al., ICLR 2020).
 

@@ -17,10 +17,17 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from art_snn.classifier.fit import diverged, not_finite
-from art_snn.classifier.inputs import check_labels
 from art_snn.classifier.pytorch import PyTorchSNNClassifier
 from art_snn.data import Split, source
-from art_snn.errors import CheckpointError, DataError, GradientWarning, InexactReplayWarning, TrainingError
+from art_snn.errors import (
+    ArtSnnError,
+    CheckpointError,
+    DataError,
+    GradientWarning,
+    InexactReplayWarning,
+    TrainingError,
+)
+from art_snn.labels import class_indices
 from art_snn.training import checkpoints
 from art_snn.training.augmentation import augment
 from art_snn.training.build import make_classifier
@@ -30,7 +37,7 @@ from art_snn.training.recipe import Recipe
 
 
 def load_data(recipe: Recipe, *, verbose: bool = False) -> Split:
-    """Return the recipe's inputs and labels.
+    """Return the recipe's inputs and labels, as class indices.
 
     Raises:
         DataError: The data are missing or damaged.
@@ -39,7 +46,16 @@ def load_data(recipe: Recipe, *, verbose: bool = False) -> Split:
     if data.events != recipe.events:
         kind = "event recordings" if recipe.events else "images"
         raise DataError(f"{recipe.data!r} does not hold the {kind} that the recipe is for; put them there")
-    return data.load(recipe.framing, test_share=recipe.test_share, verbose=verbose)
+    return with_class_indices(data.load(recipe.framing, test_share=recipe.test_share, verbose=verbose), DataError)
+
+
+def with_class_indices(data: Split, error: type[ArtSnnError]) -> Split:
+    """Return data with labels as class indices (N,), int64; raise the error if they are none of these inputs."""
+    try:
+        y_train = class_indices(data.y_train, len(data.x_train), name="y_train")
+        return data._replace(y_train=y_train, y_test=class_indices(data.y_test, len(data.x_test), name="y_test"))
+    except (TypeError, ValueError) as reason:
+        raise error(str(reason)) from None
 
 
 def load_trained(checkpoint: Checkpoint, *, device_type: str = "gpu") -> tuple[Recipe, PyTorchSNNClassifier]:
@@ -82,7 +98,8 @@ def train(
 
     Args:
         recipe: What to train, and how.
-        data: Images (N, C, H, W) in [0, 1], or event frames (N, T, C, H, W), and labels.
+        data: Images (N, C, H, W) in [0, 1], or event frames (N, T, C, H, W), and labels in any form of
+            `art_snn.labels`; the class of a row counts.
         run: Folder for the checkpoints, made if missing; None to keep none.
         device_type: "gpu" or "cpu".
         verbose: Show progress.
@@ -97,6 +114,7 @@ def train(
         BusyError: Another process trains in the folder.
         TrainingError: Inputs or labels do not fit the recipe, or loss or weights became NaN or inf; checkpoints stay.
     """
+    data = with_class_indices(data, TrainingError)
     with seeded(recipe.seed):
         classifier = _untrained(recipe, data, device_type)
         with nullcontext() if run is None else checkpoints.locked(run, wait=wait):
@@ -113,8 +131,6 @@ def _untrained(recipe: Recipe, data: Split, device_type: str) -> PyTorchSNNClass
     most = max(float(x.max()) for x in (data.x_train, data.x_test)) if recipe.events else 1.0
     recipe.check_inputs(shape, len(data.x_train))
     try:
-        check_labels(data.y_train, len(data.x_train), nb_classes)
-        check_labels(data.y_test, len(data.x_test), nb_classes)
         return make_classifier(recipe, shape, nb_classes, device_type, clip_values=(0.0, most))
     except ValueError as error:
         reason = " ".join(str(error).split())

@@ -1,30 +1,23 @@
-"""Checks of inputs and labels, called directly and by the classifier."""
+"""Checks of inputs, called directly and by the classifier, and labels of every form at its public doors."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
 from torch import nn
 
 from art_snn import EventFrameEncoder, PyTorchSNNClassifier
-from art_snn.classifier.inputs import check_input, check_labels, one_hot
+from art_snn.classifier.inputs import check_input
 from tests.classifier.classifiers import Y, small_classifier
 from tests.conftest import make_network
+from tests.labels import SHAPES, for_each_form, hard_form, labels_as
 
 
 def test_what_is_no_array_is_refused():
     with pytest.raises(TypeError, match="x must be a numpy array or a torch tensor, got list"):
         check_input([[1.0]], (1,))
-    with pytest.raises(TypeError, match="y must be a numpy array or a torch tensor, got list"):
-        check_labels([1], 1, 3)
-
-
-def test_one_hot_of_indices_columns_and_rows():
-    expected = np.eye(3, dtype=np.float32)[[2, 0]]
-    for y in (np.array([2, 0]), np.array([[2], [0]]), torch.tensor([2, 0]), expected, torch.from_numpy(expected)):
-        np.testing.assert_array_equal(one_hot(y, 2, 3), expected)
-        assert one_hot(y, 2, 3).dtype == np.float32
 
 
 @pytest.mark.parametrize("method", ["predict", "class_gradient", "loss_gradient", "compute_loss"])
@@ -82,6 +75,9 @@ BAD_LABELS = {
     "negative": (np.array([0, -1, 2, 4]), ValueError, "got -1"),
     "too few": (np.array([0, 1]), ValueError, "2 labels for 4 samples"),
     "columns": (np.eye(6)[:4], ValueError, r"y has shape \(4, 6\)"),
+    "fractions": (torch.tensor([[0.5], [1.0], [2.0], [4.0]], requires_grad=True), ValueError, "got 0.5"),
+    "logits": (-np.eye(5)[:4], ValueError, "must be one-hot or probabilities, got -1.0"),
+    "words": (["0", "1", "2", "4"], TypeError, "list of real numbers, got dtype <U1"),
 }
 
 
@@ -91,16 +87,64 @@ def test_bad_labels_are_refused(x, y, error, message):
     for call in (classifier.loss_gradient, classifier.compute_loss, classifier.fit):
         with pytest.raises(error, match=message):
             call(x, y)
-    for label in (5, -1, np.array([0, 1, 2, 9])):
+    for label in (5, -1, 0.5, np.array([0, 1, 2, 9]), torch.tensor(5.0), [[0], [1], [2], [9]]):
         with pytest.raises(ValueError, match="labels must be classes in 0 to 4"):
             classifier.class_gradient(x, label=label)
     assert np.abs(classifier.loss_gradient(x, Y)).max() > 0
+
+
+DOORS = {
+    "loss_gradient": lambda classifier, x, y: classifier.loss_gradient(x, y),
+    "loss_gradient of a tensor": lambda classifier, x, y: classifier.loss_gradient(torch.tensor(x), y).numpy(),
+    "compute_loss": lambda classifier, x, y: classifier.compute_loss(x, y),
+    "compute_losses": lambda classifier, x, y: classifier.compute_losses(torch.tensor(x), y)["total"].detach().numpy(),
+    "class_gradient": lambda classifier, x, y: classifier.class_gradient(x, label=y),
+    "reduce_labels": lambda classifier, x, y: np.asarray(classifier.reduce_labels(y)),
+    "preprocessing, which ART's trainers call": lambda classifier, x, y: classifier._apply_preprocessing(x, y, True)[1],
+}
+
+
+@pytest.mark.parametrize("call", DOORS.values(), ids=DOORS)
+def test_labels_of_every_form_mean_the_indices(x, call):
+    classifier = small_classifier()
+    expected = call(classifier, x, Y)
+
+    @for_each_form
+    @given(hard_form)
+    def check(form):
+        np.testing.assert_array_equal(call(classifier, x, labels_as(form, Y, 5)), expected)
+
+    check()
+
+
+def test_probabilities_of_every_form_are_the_target_of_the_loss_and_the_class_of_a_class_gradient(x):
+    classifier = small_classifier()
+    rows = 0.5 * np.eye(5, dtype=np.float32)[Y] + 0.1
+    gradients, losses = classifier.loss_gradient(x, rows), classifier.compute_loss(x, rows)
+    assert np.abs(losses - classifier.compute_loss(x, Y)).max() > 0.05
+    of_class = classifier.class_gradient(x, label=Y)
+    for kind in SHAPES["probabilities"][1]:
+        y = labels_as(("probabilities", kind), Y, 5)
+        np.testing.assert_allclose(classifier.loss_gradient(x, y), gradients, rtol=0.02, atol=1e-4)
+        np.testing.assert_allclose(classifier.compute_loss(x, y), losses, rtol=0.005)
+        np.testing.assert_array_equal(classifier.class_gradient(x, label=y), of_class)
+
+
+@pytest.mark.parametrize("label", [3, np.int8(3), 3.0, np.array(3, dtype=object), torch.tensor(3), torch.tensor(3.0)])
+def test_one_class_of_every_form_is_that_of_all_samples(x, label):
+    classifier = small_classifier()
+    np.testing.assert_array_equal(
+        classifier.class_gradient(x, label=label), classifier.class_gradient(x, label=[3] * 4)
+    )
 
 
 def test_what_else_is_refused_or_works(x):
     classifier = small_classifier()
     with pytest.raises(ValueError, match="needs labels y"):
         classifier.loss_gradient(x, None)
+    for call in (classifier.compute_loss, classifier.fit):
+        with pytest.raises(TypeError, match="y must be an array, a tensor or a list of real numbers, got NoneType"):
+            call(x, None)
     with pytest.raises(ValueError, match="make no batch of 10"):
         classifier.fit(x, Y, batch_size=10, drop_last=True)
     with pytest.raises(ValueError, match="0 samples make no batch"):

@@ -118,7 +118,7 @@ def test_sizes_matter_only_where_inputs_are_brought_to_them(tmp_path, few, capsy
     ("label", "more", "message"),
     [
         (0, [], "digits_net cannot be trained on inputs (1, 8, 8): nb_classes must be a whole number >= 2, got 1"),
-        (-1, [], "labels must be classes in 0 to"),
+        (-1, [], "labels must be classes counted from 0, got -1 in y_train"),
         (1, ["--time-steps", "1"], "batch norm needs two samples at T=1, got 1 training sample"),
     ],
 )

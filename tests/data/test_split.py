@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
 from sklearn.model_selection import train_test_split
 
-from art_snn.data import stratified_part
+from art_snn.data import stratified, stratified_part
+from tests.labels import any_form, for_each_form, labels_as
 
 
 def test_part_is_stratified_and_always_the_same():
@@ -58,3 +60,21 @@ def test_part_is_scikit_learns_wherever_that_can_choose():
         np.testing.assert_array_equal(part, np.sort(expected))
         chosen += 1
     assert 20 < chosen < 100
+
+
+@for_each_form
+@given(any_form)
+def test_parts_and_splits_are_those_of_the_classes_in_every_form(form):
+    y = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [50, 30, 20]))
+    labels, x = labels_as(form, y, 3), np.arange(100)
+    np.testing.assert_array_equal(stratified_part(labels, 10), stratified_part(y, 10))
+    for found, expected in zip(stratified(x, labels, 0.2), stratified(x, y, 0.2), strict=True):
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == np.int64
+
+
+def test_labels_that_are_none_are_refused():
+    with pytest.raises(ValueError, match=r"labels must be classes counted from 0, got 0\.5 in y"):
+        stratified_part([0.5, 1.0], 1)
+    with pytest.raises(ValueError, match="y has 3 labels for 4 samples"):
+        stratified(np.arange(4), [0, 1, 1], 0.5)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
 
 from art_snn.attacks import FGSM, PGD
 from art_snn.data import load_digits
@@ -17,10 +18,12 @@ from art_snn.errors import CheckpointError, DataError
 from art_snn.evaluation import cells as cells_module
 from art_snn.evaluation import make_cells, run_cell
 from art_snn.evaluation.cells import PinnedFile, read_samples
+from art_snn.evaluation.plan import choose_samples
 from art_snn.training.checkpoints import read_checkpoint
 from art_snn.training.recipe import Recipe
 from art_snn.training.run import train
 from tests.evaluation.plans import plan
+from tests.labels import CLASSES, any_form, for_each_form, labels_as
 
 
 def test_changed_and_unfit_checkpoints_are_refused(runs, tmp_path):
@@ -77,14 +80,53 @@ def test_damaged_samples_are_named(runs, tmp_path, content):
         run_cell(cell)
 
 
+def pinned(arrays: dict[str, np.ndarray], file: Path) -> PinnedFile:
+    np.savez(file, **arrays)
+    return PinnedFile(str(file), read_samples(file)[1])
+
+
+def test_samples_with_labels_of_every_form_have_the_row_of_indices(runs, tmp_path):
+    cell = make_cells(plan(runs, rules=("hart",), attacks=[FGSM(eps=0.1)]), tmp_path)[0]
+    with np.load(cell.samples.path) as archive:
+        arrays = dict(archive)
+    expected = run_cell(cell)
+    for i, form in enumerate(form for form in CLASSES if form[1] in ("uint8", "float16", "bool", "int64")):
+        labels = {name: labels_as(form, arrays[name], 10) for name in ("y", "y_tune")}
+        samples = pinned({**arrays, **labels}, tmp_path / f"{i}.npz")
+        for name in labels:
+            np.testing.assert_array_equal(read_samples(Path(samples.path))[0][name], arrays[name])
+    row = run_cell(replace(cell, samples=samples))
+    changed = {"seconds": 0.0, "key": "", "samples_sha256": ""}
+    assert replace(row, **changed) == replace(expected, **changed)
+    np.savez(tmp_path / "wrong.npz", **{**arrays, "y": arrays["y"] + 0.5})
+    with pytest.raises(DataError, match=r"wrong.npz is damaged: .*labels must be classes counted from 0, got"):
+        read_samples(tmp_path / "wrong.npz")
+    with pytest.raises(ValueError, match=r"labels must be classes in 0 to 9 \(nb_classes=10\), got"):
+        run_cell(replace(cell, samples=pinned({**arrays, "y": arrays["y"] + 9}, tmp_path / "large.npz")))
+
+
+def test_samples_are_chosen_from_data_with_labels_of_every_form(digits):
+    expected = choose_samples(digits, 30, 20)
+
+    @for_each_form
+    @given(any_form)
+    def check(form):
+        labels = {name: labels_as(form, getattr(digits, name), 10) for name in ("y_train", "y_test")}
+        found = choose_samples(digits._replace(**labels), 30, 20)
+        for name, values in expected.items():
+            np.testing.assert_array_equal(found[name], values)
+
+    check()
+    with pytest.raises(DataError, match="y_test has 3 labels for 450 samples"):
+        choose_samples(digits._replace(y_test=digits.y_test[:3]), 30, 20)
+
+
 def test_zero_gradients_are_looked_for_in_all_classes(runs, tmp_path, monkeypatch):
     (cell, *_) = make_cells(plan(runs), tmp_path)
     with np.load(cell.samples.path) as archive:
         arrays = dict(archive)
     order = np.argsort(arrays["y"], kind="stable")  # class by class, as folders of images come
     arrays |= {"x": arrays["x"][order], "y": arrays["y"][order]}
-    file = tmp_path / "sorted.npz"
-    np.savez(file, **arrays)
     seen = []
 
     def zeros(_: object, __: object, x: np.ndarray, y: np.ndarray, **___: object) -> np.ndarray:
@@ -93,7 +135,7 @@ def test_zero_gradients_are_looked_for_in_all_classes(runs, tmp_path, monkeypatc
 
     monkeypatch.setattr(cells_module, "ZERO_GRADIENT_SAMPLES", 10)
     monkeypatch.setattr(cells_module, "zero_gradients", zeros)
-    cell = replace(cell, samples=PinnedFile(str(file), read_samples(file)[1]))
+    cell = replace(cell, samples=pinned(arrays, tmp_path / "sorted.npz"))
     assert run_cell(cell).zero_gradients == 0.2
     assert np.bincount(seen[0], minlength=10).max() <= 2
     assert len(np.unique(seen[0])) >= 9

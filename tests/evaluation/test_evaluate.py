@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
+from hypothesis import given
 
 from art_snn import HART
 from art_snn.attacks import FGSM, PGD
 from art_snn.evaluation import accuracy, attack_success_rate, evaluate_rules
+from tests.labels import any_form, for_each_form, labels_as
 
 
 def test_rows_are_what_the_attacks_do(classifier, digits):
@@ -66,6 +70,20 @@ def test_classifier_keeps_its_rule_after_an_error(classifier, digits):
     assert classifier.gradient_rule == HART()
 
 
+def test_labels_of_every_form_have_the_rows_of_indices(classifier, digits):
+    x, y = digits.x_test[:16], digits.y_test[:16]
+    options = {"rules": ["hart"], "attacks": [FGSM(eps=0.15)]}
+    (expected,) = evaluate_rules(classifier, x, y, **options)
+
+    @for_each_form
+    @given(any_form)
+    def check(form):
+        (row,) = evaluate_rules(classifier, x, labels_as(form, y, 10), **options)
+        assert replace(row, seconds=0) == replace(expected, seconds=0)
+
+    check()
+
+
 def test_bad_arguments_are_refused_before_any_work(classifier, digits):
     x, y = digits.x_test[:8], digits.y_test[:8]
     attacks = [FGSM(eps=0.1)]
@@ -73,6 +91,8 @@ def test_bad_arguments_are_refused_before_any_work(classifier, digits):
         evaluate_rules(classifier, x[:0], y[:0], rules=["hart"], attacks=attacks)
     with pytest.raises(ValueError, match="y has 7 labels for 8 samples"):
         evaluate_rules(classifier, x, y[:7], rules=["hart"], attacks=attacks)
+    with pytest.raises(TypeError, match="y must be an array, a tensor or a list of real numbers, got dtype <U1"):
+        evaluate_rules(classifier, x, list("01234567"), rules=["hart"], attacks=attacks)
     with pytest.raises(ValueError, match="batch_size must be a whole number >= 1, got 0"):
         evaluate_rules(classifier, x, y, rules=["hart"], attacks=attacks, batch_size=0)
     with pytest.raises(TypeError, match=r"an attack must be an Attack such as FGSM\(eps=0.1\), got 'cw'"):

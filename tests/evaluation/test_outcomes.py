@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 from art.attacks.evasion import FastGradientMethod
+from hypothesis import given
 from torch import nn
 
 from art_snn import HART
 from art_snn.attacks import FGSM, PGD, ClipOnly
 from art_snn.evaluation import accuracy, attack_success_rate, attack_through, tune, zero_gradients
+from art_snn.evaluation.outcomes import correct_samples
+from tests.labels import any_form, for_each_form, labels_as
 
 
 def test_outcome_is_what_the_attack_does_to_each_sample(classifier, digits):
@@ -34,13 +37,42 @@ def test_outcome_is_what_the_attack_does_to_each_sample(classifier, digits):
     assert 0 < outcome.attack_success_rate.value < 1
 
 
-def test_one_hot_labels_and_the_own_rule_give_the_same(classifier, digits):
+def test_the_own_rule_gives_the_same(classifier, digits):
     x, y = digits.x_test[:20], digits.y_test[:20]
     expected = attack_through(classifier, "hart", PGD(eps=0.1), x, y)
-    for labels in (np.eye(10, dtype=np.float32)[y], y[:, None], y.astype(np.float32)):
-        outcome = attack_through(classifier, None, PGD(eps=0.1), x, labels)
-        for name in ("correct", "robust", "changed", "losses"):
+    outcome = attack_through(classifier, None, PGD(eps=0.1), x, y)
+    for name in ("correct", "robust", "changed", "losses"):
+        np.testing.assert_array_equal(getattr(outcome, name), getattr(expected, name))
+
+
+def test_labels_of_every_form_have_the_outcome_of_indices(classifier, digits):
+    x, y = digits.x_test[:20], digits.y_test[:20]
+    expected = attack_through(classifier, "hart", FGSM(eps=0.15), x, y)
+    assert 0 < expected.attack_success_rate.value < 1
+
+    @for_each_form
+    @given(any_form)
+    def check(form):
+        labels = labels_as(form, y, 10)
+        outcome = attack_through(classifier, "hart", FGSM(eps=0.15), torch.from_numpy(x), labels)
+        for name in ("correct", "robust", "changed", "losses", "zero_gradient"):
             np.testing.assert_array_equal(getattr(outcome, name), getattr(expected, name))
+        np.testing.assert_array_equal(zero_gradients(classifier, "hart", x, labels), expected.zero_gradient)
+        np.testing.assert_array_equal(correct_samples(classifier, x, labels, 7), expected.correct)
+
+    check()
+
+
+def test_what_is_known_of_samples_is_a_truth_value_each(classifier, digits):
+    x, y = digits.x_test[:4], digits.y_test[:4]
+    known = np.array([True, False, True, True])
+    for form in (known, torch.from_numpy(known), known.tolist()):
+        outcome = attack_through(classifier, "hart", FGSM(eps=0.1), x, y, correct=form, zero_gradient=form)
+        np.testing.assert_array_equal(outcome.correct, known)
+        np.testing.assert_array_equal(outcome.zero_gradient, known)
+    for name, wrong in (("correct", known.astype(int)), ("correct", known[:, None]), ("zero_gradient", known[:3])):
+        with pytest.raises(ValueError, match=f"{name} must be 4 truth values, as `Outcome.{name}` is, got"):
+            attack_through(classifier, "hart", FGSM(eps=0.1), x, y, **{name: wrong})
 
 
 def test_zero_gradients_are_said_of_each_sample(classifier, digits):
@@ -71,11 +103,16 @@ def test_bad_arguments_are_refused_before_any_work(classifier, digits):
         (x[:0], y[:0], "hart", 8, "x is empty: there is nothing to attack"),
         (x, y[:2], "hart", 8, "y has 2 labels for 4 samples"),
         (x, y + 7, "hart", 8, "labels must be classes in 0 to 9"),
+        (x, torch.tensor(y) + 0.5, "hart", 8, "labels must be classes in 0 to 9"),
+        (x, np.full((4, 10), 0.1), "hart", 8, "row 0 of y has several largest entries"),
+        (np.where(x == x.max(), np.nan, x), y, "hart", 8, "x holds NaN or inf"),
         (x, y, "hart", 0, "batch_size must be a whole number >= 1, got 0"),
         (x, y, "hrat", 8, "unknown gradient rule 'hrat'"),
     ):
         with pytest.raises(ValueError, match=message):
             attack_through(classifier, rule, FGSM(eps=0.1), samples, labels, batch_size=batch_size)
+        with pytest.raises(ValueError, match=message):
+            zero_gradients(classifier, rule, samples, labels, batch_size=batch_size)
 
 
 def test_inputs_in_double_are_not_changed_by_their_rounding(classifier, digits):

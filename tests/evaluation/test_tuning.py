@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
+from hypothesis import given
 from torch import nn
 
 from art_snn import BPTR, HART, RGA, STBP
 from art_snn.attacks import FGSM, PGD, Attack
 from art_snn.evaluation import attack_success_rate, tune
 from art_snn.evaluation.tuning import candidates, fibonacci_search
+from tests.labels import any_form, for_each_form, labels_as
 
 ATTACKS = [FGSM(eps=0.1), PGD(eps=0.1)]
 
@@ -120,11 +122,25 @@ def test_black_box_success_is_the_targets(classifier, digits):
         assert share == attack_success_rate(target.predict(x), target.predict(examples), y)
 
 
+def test_labels_of_every_form_have_the_curve_of_indices(classifier, digits):
+    x, y = digits.x_test[:16], digits.y_test[:16]
+    options = {"bounds": (0.5, 1.5), "step": 0.5, "sweep": True}
+    expected = tune("hart", "gamma", classifier, FGSM(eps=0.15), x, y, **options)
+
+    @for_each_form
+    @given(any_form)
+    def check(form):
+        assert tune("hart", "gamma", classifier, FGSM(eps=0.15), x, labels_as(form, y, 10), **options) == expected
+
+    check()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"x": np.zeros((0, 1, 8, 8), np.float32)}, "x is empty"),
         ({"y": np.zeros(3, np.int64)}, "y has 3 labels for 4 samples"),
+        ({"y": torch.tensor([[0.5]] * 4)}, r"labels must be classes in 0 to 9 \(nb_classes=10\), got 0.5 in y"),
         ({"bounds": (1.0, 0.5)}, r"bounds must be two rising finite numbers, got \(1.0, 0.5\)"),
         ({"bounds": (0.0, 1.0)}, "gamma must be a finite number > 0, got 0.0"),
         ({"step": 0.0}, r"step must be in \(0, 2.35\], got 0.0"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
 from torch import nn
 
 from art_snn import GradientRuleModule
 from art_snn.training import losses as defences
 from art_snn.training.losses import DEFENCES, LossSettings
+from tests.labels import any_form, for_each_form, labels_as
 
 SETTINGS = LossSettings(eps=0.15, eps_step=0.05, max_iter=3, beta=2.5)
 SAMPLES = 24
@@ -139,6 +141,34 @@ def test_plain_loss_is_cross_entropy(network, batch):
     network.model.load_state_dict(state)
     expected = nn.functional.cross_entropy(network.model.train()(torch.from_numpy(x)), torch.from_numpy(y))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", DEFENCES)
+def test_labels_of_every_form_have_the_loss_of_indices(name, network, batch):
+    x, y = batch
+    random_state, state = np.random.get_state(), {k: v.clone() for k, v in network.model.state_dict().items()}
+
+    def loss(labels: object) -> tuple[float, torch.Tensor]:
+        np.random.seed(0)
+        network.model.load_state_dict(state)
+        value, logits = DEFENCES[name](network, x, labels, SETTINGS)
+        return value.item(), logits.detach()
+
+    expected, expected_logits = loss(y)
+
+    @settings(for_each_form, max_examples=12)
+    @given(any_form)
+    def check(form):
+        value, logits = loss(labels_as(form, y, 10))
+        assert value == expected
+        assert torch.equal(logits, expected_logits)
+
+    check()
+    np.random.set_state(random_state)
+    with pytest.raises(ValueError, match=r"labels must be classes in 0 to 9 .*, got 0\.5 in y"):
+        DEFENCES[name](network, x, y * 0.0 + 0.5, SETTINGS)
+    with pytest.raises(ValueError, match="y has 3 labels for 24 samples"):
+        DEFENCES[name](network, x, y[:3], SETTINGS)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
 
 from art_snn.__main__ import main
 from art_snn.data import Split, sources
@@ -22,6 +23,7 @@ from art_snn.training.losses import DEFENCES, plain
 from art_snn.training.recipe import Recipe
 from tests.conftest import IMAGES, train_command
 from tests.data.archives import write_nmnist
+from tests.labels import any_form, for_each_form, labels_as
 from tests.training.runs import TINY, same, weights
 
 # --- resuming --------------------------------------------------------------------------------------------------------
@@ -94,6 +96,48 @@ def test_run_is_loaded_where_its_recordings_are_elsewhere(tmp_path, monkeypatch)
     np.testing.assert_array_equal(again.predict(x), classifier.predict(x))
     with pytest.raises(DataError, match="does not hold the event recordings that the recipe is for"):
         training.load_data(loaded)
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+
+def relabelled(data: Split, form: tuple[str, str]) -> Split:
+    return data._replace(y_train=labels_as(form, data.y_train, 10), y_test=labels_as(form, data.y_test, 10))
+
+
+def test_labels_of_every_form_are_loaded_as_indices(few, monkeypatch):
+    @for_each_form
+    @given(any_form)
+    def check(form):
+        monkeypatch.setattr(sources, "load_digits", lambda: relabelled(few, form))
+        loaded = training.load_data(Recipe())
+        for found, expected in zip(loaded, few, strict=True):
+            np.testing.assert_array_equal(found, expected)
+        assert loaded.y_test.dtype == np.int64
+
+    check()
+    monkeypatch.setattr(sources, "load_digits", lambda: few._replace(y_train=few.y_train[:5]))
+    with pytest.raises(DataError, match=f"y_train has 5 labels for {IMAGES} samples"):
+        training.load_data(Recipe())
+
+
+@pytest.mark.parametrize("form", [("rows", "torch.bool"), ("column", "list"), ("probabilities", "torch.bfloat16")])
+def test_labels_of_every_form_are_trained_on_as_indices(few, form):
+    recipe = Recipe(**{**TINY, "epochs": 1})
+    expected, history = train(recipe, few, None, device_type="cpu")
+    classifier, other = train(recipe, relabelled(few, form), None, device_type="cpu")
+    assert same(classifier.model.state_dict(), expected.model.state_dict())
+    assert {**history[0], "seconds": 0} == {**other[0], "seconds": 0}
+
+
+def test_labels_that_are_none_are_refused_before_a_folder_is_made(few, tmp_path):
+    for wrong, message in (
+        (few.y_test + 0.5, "labels must be classes counted from 0, got .*5 in y_test"),
+        (few.y_test.astype(str), "y_test must be an array, a tensor or a list of real numbers, got dtype <U21"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            train(Recipe(**TINY), few._replace(y_test=wrong), tmp_path / "run", device_type="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 # --- kills -----------------------------------------------------------------------------------------------------------
