@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import Forward, tapped
@@ -93,6 +94,8 @@ def _trial(network: SequenceModel, x_seq: Tensor, constant: bool, limit: float) 
         second = _run(network, x_seq.mean(0, keepdim=True), constant, mean)
         if second.steps != 1 or any(left.values()):
             raise RuntimeError("a layer mixes time-steps")
+    except UnsupportedModelError:
+        raise
     except Exception as error:  # the body runs on spikes; that it does not on other numbers says that it is special
         return (f"a trial on random numbers fails with {type(error).__name__}: {error}",)
     weights = [_random_like(current, generator) for calls in first.currents.values() for current in calls]

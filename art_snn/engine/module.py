@@ -23,7 +23,7 @@ from art_snn.rules.base import ConversionRule, GradientRule, RateRule, TemporalR
 from art_snn.snn.encoders import is_random, with_own_memory
 from art_snn.snn.modes import noise_states
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import is_spiking, tapped
+from art_snn.snn.readers import is_spiking, refuse_strays, tapped
 
 
 class GradientRuleModule(nn.Module):
@@ -128,7 +128,9 @@ class GradientRuleModule(nn.Module):
         for _ in range(self._eot_samples):
             inputs = self._cast(x)
             if self._is_attacked(x):
-                yield rule_logits(self.network, self._rule, inputs, parameters=parameters)
+                logits = rule_logits(self.network, self._rule, inputs, parameters=parameters)
+                refuse_strays(logits, inputs)
+                yield logits
             elif self.training or torch.is_grad_enabled():
                 yield self.network(inputs)
             else:
@@ -141,7 +143,10 @@ class GradientRuleModule(nn.Module):
         """
         self.restart_noise()
         for _ in range(self._eot_samples):
-            yield attack_logits(self.network, self._rule, self._cast(x), parameters=parameters)
+            inputs = self._cast(x)
+            logits = attack_logits(self.network, self._rule, inputs, parameters=parameters)
+            refuse_strays(logits, inputs)
+            yield logits
 
     def _is_attacked(self, x: Tensor) -> bool:
         return not self.training and torch.is_grad_enabled() and x.requires_grad

@@ -17,7 +17,7 @@ from art_snn.engine.graphs import WithValue
 from art_snn.engine.linearity import beyond, obstacles, relative_error, tolerance, tried
 from art_snn.engine.recording import Recording, layer_gain, one_pass, record, runs_in_chunks
 from art_snn.engine.unrolling import unroll_rate
-from art_snn.errors import InexactReplayWarning
+from art_snn.errors import InexactReplayWarning, UnsupportedModelError
 from art_snn.rules.base import RateRule
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.network import SequenceModel
@@ -122,6 +122,8 @@ def replay(network: SequenceModel, x_seq: Tensor, rule: RateRule, recording: Rec
     try:
         with tapped(network, make_tap):
             replayed = network.readout(network.body(x_seq.mean(0, keepdim=True)))
+    except UnsupportedModelError:
+        raise
     except Exception as error:  # the T steps went through, so this is about running one alone
         return Replay(None, (f"one step alone fails with {type(error).__name__}: {error}",))
     if any(left.values()):

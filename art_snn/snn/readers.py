@@ -14,11 +14,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
+from torch.autograd.graph import disable_saved_tensors_hooks
 
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams
-from art_snn.snn.neurons import LIF
+from art_snn.snn.neurons import LIF, neurons_stand_aside
 
 Reader = Callable[[nn.Module], NeuronParams | None]
 Forward = Callable[[Tensor], Tensor]
@@ -80,29 +82,90 @@ def is_spiking(module: nn.Module) -> bool:
     return next(spiking_layers(module), None) is not None
 
 
+_ELSEWHERE = (
+    "its spiking layer {} runs in another thread than the network, where a gradient rule does not reach it; run the "
+    "whole network in one thread, without nn.DataParallel"
+)
+_CHECKPOINT = (
+    "activation checkpointing runs layers again in the backward pass, where a gradient rule does not reach them; "
+    "checkpoint in training alone (if self.training), and call the layers directly in evaluation mode"
+)
+
+
 @contextmanager
 def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward]) -> Iterator[None]:
     """Shadow ``forward`` of every spiking layer for the time of a ``with`` block.
 
     ``make_tap`` gives, for a layer's name and parameters, what stands in: sequence (T, N, *F) to sequence.
+
+    Raises:
+        UnsupportedModelError: Inside the block, a layer ran past its tap, or layers are checkpointed while a graph is
+            built.
     """
     shadowed: list[tuple[nn.Module, Forward | None]] = []
+    reached: set[str] = set()
+    elsewhere: set[str] = set()
     with _LOCK:
         try:
             for name, module, params in list(spiking_layers(network)):
                 earlier = module.__dict__.get("forward")
                 shadowed.append((module, earlier))
-                module.forward = _for_this_thread(make_tap(name, params), module.forward)
-            yield
+                own = module.forward
+                module.forward = _for_this_thread(name, make_tap(name, params), own, reached, elsewhere)
+            with neurons_stand_aside(), _no_checkpoints():
+                yield
         finally:
             for module, earlier in shadowed:
                 if earlier is None:
                     module.__dict__.pop("forward", None)
                 else:
                     module.forward = earlier
+    # Another thread may run the same network meanwhile, on its own account; this one then reached the layer, too.
+    if past := elsewhere - reached:
+        raise UnsupportedModelError([_ELSEWHERE.format(sorted(past)[0])])
 
 
-def _for_this_thread(tap: Forward, forward: Forward) -> Forward:
+def _for_this_thread(name: str, tap: Forward, forward: Forward, reached: set[str], elsewhere: set[str]) -> Forward:
     """Return a forward that is the tap in the thread that calls this now, and the layer's own in any other."""
     thread = threading.get_ident()
-    return lambda current_seq: (tap if threading.get_ident() == thread else forward)(current_seq)
+
+    def call(current_seq: Tensor) -> Tensor:
+        if threading.get_ident() == thread:
+            reached.add(name)
+            return tap(current_seq)
+        elsewhere.add(name)
+        spikes_seq = forward(current_seq)
+        if spikes_seq.grad_fn is not None:
+            spikes_seq.grad_fn.metadata[_ELSEWHERE] = name
+        return spikes_seq
+
+    return call
+
+
+@contextmanager
+def _no_checkpoints() -> Iterator[None]:
+    """Refuse activation checkpointing while a graph is built."""
+    if not torch.is_grad_enabled():
+        yield
+        return
+    try:
+        with disable_saved_tensors_hooks(_CHECKPOINT):
+            yield
+    except RuntimeError as error:
+        raise (UnsupportedModelError([_CHECKPOINT]) if str(error) == _CHECKPOINT else error) from error
+
+
+def refuse_strays(logits: Tensor, x: Tensor) -> None:
+    """Raise UnsupportedModelError if the graph from ``x`` to the logits holds a layer that no tap stood in for."""
+    seen = {None, x.grad_fn}
+    left = [logits.grad_fn]
+    while left:
+        node = left.pop()
+        if node in seen or node is None:
+            continue
+        seen.add(node)
+        if node.name() == "CheckpointFunctionBackward":
+            raise UnsupportedModelError([_CHECKPOINT])
+        if _ELSEWHERE in node.metadata:
+            raise UnsupportedModelError([_ELSEWHERE.format(node.metadata[_ELSEWHERE])])
+        left.extend(following for following, _ in node.next_functions)

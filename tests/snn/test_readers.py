@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from art_snn import HART, DirectEncoder, GradientRuleModule, SpikingNetwork
+from art_snn import HART, LIF, DirectEncoder, GradientRuleModule, SpikingNetwork, UnsupportedModelError
 from art_snn.engine.unrolling import unroll_rate
 from art_snn.snn import readers as adapters
 from art_snn.snn.dynamics import NeuronParams
@@ -109,3 +113,88 @@ def test_other_threads_find_the_layers_as_they_are():
         network(x)
     assert len(inside) == 3
     assert all(torch.equal(logits, expected) for logits in found)
+
+
+# --- neurons that no tap reaches -------------------------------------------------------------------------------------
+
+
+class Hidden(nn.Module):
+    """Two layers whose neurons are run by a function ``run`` of the module and its currents."""
+
+    def __init__(self, run: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.run, self.neuron = run, LIF(decay=0.9, threshold=0.3)
+        self.first, self.last = nn.Linear(16, 12), nn.Linear(12, 3)
+        self.aside = [LIF(decay=0.9, threshold=0.3)]
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        return self.last(self.run(self, self.first(x_seq.flatten(2))))
+
+
+def in_thread(module: nn.Module, current_seq: Tensor) -> Tensor:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(module.neuron, current_seq).result()
+
+
+def half_in_thread(module: nn.Module, current_seq: Tensor) -> Tensor:
+    one, other = current_seq.tensor_split(2, dim=1)
+    return torch.cat([module.neuron(one), in_thread(module, other)], 1)
+
+
+PAST_THE_TAP = {
+    "list": (lambda module, current: module.aside[0](current), "does not reach one of its LIF layers.*nn.ModuleList"),
+    "class": (lambda module, current: LIF.forward(module.neuron, current), r"not by LIF\.forward\(layer, x\)"),
+    "thread": (in_thread, "layer body.neuron runs in another thread"),
+    "half in a thread": (half_in_thread, "layer body.neuron runs in another thread"),
+    "checkpoint": (
+        lambda module, current: checkpoint(module.neuron, current, use_reentrant=False),
+        r"checkpoint in training alone \(if self\.training\)",
+    ),
+    "reentrant": (
+        lambda module, current: checkpoint(module.neuron, current, use_reentrant=True),
+        r"checkpoint in training alone \(if self\.training\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("rule", ["stbp", "hart", "cba"])
+@pytest.mark.parametrize(("run", "message"), PAST_THE_TAP.values(), ids=PAST_THE_TAP)
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # torch's, where no graph is asked for
+@pytest.mark.filterwarnings("ignore::art_snn.InexactReplayWarning")  # of half a batch, before its other half is found
+def test_neurons_that_no_tap_reaches_are_refused(run, message, rule, steps):
+    torch.manual_seed(0)
+    network = SpikingNetwork(DirectEncoder(time_steps=steps), Hidden(run)).eval()
+    x = torch.rand(4, 1, 4, 4)
+    for parameters in (True, False):
+        with pytest.raises(UnsupportedModelError, match=message):
+            list(GradientRuleModule(network, rule).eval().samples(x.requires_grad_(), parameters=parameters))
+    assert "forward" not in vars(network.body.neuron)
+    network.body.run = lambda module, current: module.neuron(current)
+    assert GradientRuleModule(network, rule).eval()(x).requires_grad
+
+
+def test_a_checkpoint_in_training_alone_is_attacked_as_the_network_without():
+    def run(module: nn.Module, current: Tensor) -> Tensor:
+        return checkpoint(module.neuron, current, use_reentrant=False) if module.training else module.neuron(current)
+
+    torch.manual_seed(0)
+    network = SpikingNetwork(DirectEncoder(time_steps=4), Hidden(run))
+    x = torch.rand(4, 1, 4, 4)
+    trained = [
+        torch.autograd.grad(network.train(flag)(x).sum(), network.body.first.weight)[0] for flag in (True, False)
+    ]
+    assert torch.equal(*trained)
+    leaf = x.clone().requires_grad_()
+    found = torch.autograd.grad(GradientRuleModule(network, "stbp").eval()(leaf).sum(), leaf)[0]
+    network.body.run = lambda module, current: module.neuron(current)
+    expected = torch.autograd.grad(GradientRuleModule(network, "stbp").eval()(leaf).sum(), leaf)[0]
+    assert torch.equal(found, expected)
+
+
+def test_what_comes_before_the_input_may_hold_neurons_of_its_own():
+    """An attack differentiates through a spiking generator, with that one's surrogate."""
+    network, x = make_network("plain")
+    generator = nn.Sequential(nn.Unflatten(1, (1, 2)), LIF(threshold=0.3), nn.Flatten(1, 2))
+    leaf = x.clone().requires_grad_()
+    assert torch.autograd.grad(GradientRuleModule(network).eval()(generator(leaf)).sum(), leaf)[0].abs().max() > 0
