@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -135,8 +136,9 @@ def _for_this_thread(name: str, tap: Forward, forward: Forward, reached: set[str
             return tap(current_seq)
         elsewhere.add(name)
         spikes_seq = forward(current_seq)
-        if spikes_seq.grad_fn is not None:
-            spikes_seq.grad_fn.metadata[_ELSEWHERE] = name
+        node: Any = spikes_seq.grad_fn
+        if node is not None:
+            node.metadata[_ELSEWHERE] = name
         return spikes_seq
 
     return call
@@ -157,11 +159,11 @@ def _no_checkpoints() -> Iterator[None]:
 
 def refuse_strays(logits: Tensor, x: Tensor) -> None:
     """Raise UnsupportedModelError if the graph from ``x`` to the logits holds a layer that no tap stood in for."""
-    seen = {None, x.grad_fn}
-    left = [logits.grad_fn]
+    seen: set[Any] = {None, x.grad_fn}
+    left: list[Any] = [logits.grad_fn]
     while left:
         node = left.pop()
-        if node in seen or node is None:
+        if node in seen:
             continue
         seen.add(node)
         if node.name() == "CheckpointFunctionBackward":
