@@ -30,15 +30,24 @@ class InputsOnly(TorchFunctionMode):
     Only this thread is affected, and nothing is changed on a network. Layers keep less for the backward pass.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: set[int] = set()
+
+    def keep(self, leaf: Tensor) -> Tensor:
+        """Return a leaf, such as the input, that stays in the graph; it has to outlive the block."""
+        self._kept.add(id(leaf))
+        return leaf
+
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Call a function of torch with leaves that are detached."""
-        named = {name: _detached(value) for name, value in (kwargs or {}).items()}
-        return func(*(_detached(value) for value in args), **named)
+        named = {name: self._detached(value) for name, value in (kwargs or {}).items()}
+        return func(*(self._detached(value) for value in args), **named)
 
-
-def _detached(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach() if value.is_leaf and value.requires_grad else value
-    return type(value)(map(_detached, value)) if type(value) in (list, tuple) else value
+    def _detached(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            left_out = value.is_leaf and value.requires_grad and id(value) not in self._kept
+            return value.detach() if left_out else value
+        return type(value)(map(self._detached, value)) if type(value) in (list, tuple) else value

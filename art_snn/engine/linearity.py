@@ -17,7 +17,7 @@ from torch import Tensor
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import Forward, tapped
+from art_snn.snn.readers import Forward, single_step_layers, tapped
 
 # Samples that are enough to try a body on.
 _SAMPLES = 2
@@ -68,6 +68,13 @@ class _Run(NamedTuple):
     numbers: dict[str, list[Tensor]]  # place (the input, each layer) to what it put out, (T, N, *F)
     currents: dict[str, list[Tensor]]  # place (each layer, the logits) to the mean of what came in, (N, *F)
     steps: int  # that the body returned
+    single_steps: set[str]  # layers that are called once for each step
+
+    def sequences(self, values: dict[str, list[Tensor]]) -> dict[str, list[Tensor]]:
+        """Join what belongs to the calls of a layer that takes single steps, (1, N, *F), to one sequence."""
+        return {
+            place: [torch.cat(calls)] if place in self.single_steps else list(calls) for place, calls in values.items()
+        }
 
     def slopes(self, weights: list[Tensor]) -> dict[str, list[Tensor]]:
         """Return the derivatives of a weighted sum of all currents with respect to the numbers."""
@@ -77,14 +84,14 @@ class _Run(NamedTuple):
         if not leaves or not total.requires_grad:
             return {}
         grads = iter(torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True))
-        return {place: [next(grads) for _ in calls] for place, calls in self.numbers.items()}
+        return self.sequences({place: [next(grads) for _ in calls] for place, calls in self.numbers.items()})
 
 
 def _trial(network: SequenceModel, x_seq: Tensor, constant: bool, limit: float) -> tuple[str, ...]:
     generator = torch.Generator().manual_seed(0)
     try:
         first = _run(network, x_seq, constant, lambda place, like: _random_like(like, generator))
-        left = {place: list(calls) for place, calls in first.numbers.items()}
+        left = first.sequences(first.numbers)
 
         def mean(place: str, like: Tensor) -> Tensor:
             if len(like) != 1 or not left[place]:
@@ -136,8 +143,11 @@ def _run(network: SequenceModel, x_seq: Tensor, constant: bool, answer: Callable
 
     with tapped(network, make_tap):
         out_seq = network.body(x_seq if constant else put_out("the input", x_seq))
+        single_steps = single_step_layers(network)
+        for name in single_steps & currents.keys():
+            currents[name] = [torch.stack(currents[name]).mean(0)]
         currents["the logits"] = [network.readout(out_seq)]
-    return _Run(numbers, currents, len(out_seq))
+    return _Run(numbers, currents, len(out_seq), single_steps)
 
 
 def _deviation(value: Tensor, expected: Tensor) -> float:

@@ -18,7 +18,7 @@ from art_snn.engine.steps import is_time_blind
 from art_snn.rules.base import LayerRecord, RateRule
 from art_snn.snn.dynamics import NeuronParams, NeuronState, charge, empty_sequence, is_plain, reset, reset_plain
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import Forward, tapped
+from art_snn.snn.readers import Forward, single_step_layers, tapped
 
 # Rows (steps x samples) that are put through the body at the same time. More costs memory, fewer leave cores idle.
 ROWS_CPU = 64
@@ -131,7 +131,7 @@ class Tied(Recorder):
     def __call__(self, current_seq: Tensor, out: Tensor | None = None) -> Tensor:
         """Return the spikes (T', N, *F) of the next T' steps; of the last, (1, T' * N + 1, *F)."""
         if torch.is_grad_enabled():
-            return _Tie.apply(current_seq, self)
+            return Tie.apply(current_seq, self)
         return super().__call__(current_seq, out) if self.last is None else self._finish(current_seq[0], self.last)
 
     def _finish(self, currents: Tensor, last: tuple[int, int]) -> Tensor:
@@ -148,22 +148,35 @@ class Tied(Recorder):
         return spikes.unsqueeze(0)
 
 
-class _Tie(torch.autograd.Function):
+class Tie(torch.autograd.Function):
     """Run neurons; multiply the gradient by their gain, which may be set later. The backward is differentiable."""
 
     @staticmethod
-    def forward(ctx: Any, current_seq: Tensor, neurons: Tied) -> Tensor:
+    def forward(ctx: Any, current_seq: Tensor, neurons: Any) -> Tensor:
+        """Return the neurons' spikes (T', N, *F)."""
         ctx.neurons = neurons
         return neurons(current_seq)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
+        """Multiply by the gain that the neurons have now."""
         return grads[0] * ctx.neurons.gain, None
 
 
 def layer_gain(rule: RateRule, record: LayerRecord) -> Tensor:
     """Return what a rate rule multiplies the gradient by on its way through a layer, broadcastable to (N, *F)."""
     return (rule.gain(record) if record.mean_slope is None else record.mean_slope) * record.params.c
+
+
+def sample_record(record: LayerRecord, sample: int) -> LayerRecord:
+    """Return the record of one sample, (1, *F)."""
+    row = slice(sample, sample + 1)
+    return LayerRecord(
+        params=NeuronParams(*(_of_sample(value, sample, record.rate.ndim) for value in record.params)),
+        rate=record.rate[row],
+        mean_current=record.mean_current[row],
+        mean_slope=None if record.mean_slope is None else record.mean_slope[row],
+    )
 
 
 def _of_sample(value: Any, sample: int, ndim: int) -> Any:
@@ -227,7 +240,7 @@ def one_pass(network: SequenceModel, x_seq: Tensor, rule: RateRule, sample: int)
         layer and in the logits, by what was off.
     """
     mean, later = x_seq.mean(0, keepdim=True), x_seq.detach()[1:]
-    layers = Layers(lambda params: Tied(params, rule, sample))
+    layers = Layers(network, lambda params: Tied(params, rule, sample))
     with tapped(network, layers.make_tap):
         with InputsOnly():
             graph = layers.run(network, WithValue.apply(mean, x_seq[:1]))
@@ -253,11 +266,13 @@ class Layers(Generic[_Layer]):
     """The neurons of a network that runs a few steps at a time.
 
     Attributes:
-        calls: Name of each spiking layer to its neurons, one for each call of the layer in a forward pass.
+        calls: Name of each spiking layer to its neurons, one for each call of the layer in a forward pass; to one alone
+            for a layer that takes single steps.
     """
 
-    def __init__(self, make: Callable[[NeuronParams], _Layer]) -> None:
+    def __init__(self, network: SequenceModel, make: Callable[[NeuronParams], _Layer]) -> None:
         self.calls: dict[str, list[_Layer]] = {}
+        self.single_steps = single_step_layers(network)
         self._make = make
         self._position: Counter[str] = Counter()  # how often a layer was called in the forward pass that runs
 
@@ -269,7 +284,7 @@ class Layers(Generic[_Layer]):
             if self._position[name] == len(calls):
                 calls.append(self._make(params))
             neurons = calls[self._position[name]]
-            self._position[name] += 1
+            self._position[name] += name not in self.single_steps
             return neurons(current_seq)
 
         return tap
@@ -289,7 +304,7 @@ def _run(
     network: SequenceModel, x_seq: Tensor, make: Callable[[NeuronParams], _Layer]
 ) -> tuple[Tensor, dict[str, list[_Layer]]]:
     """Run a network with neurons that ``make`` gives; return the logits and each layer's neurons, one per call."""
-    layers = Layers(make)
+    layers = Layers(network, make)
     with tapped(network, layers.make_tap):
         outputs = [layers.run(network, steps) for steps in x_seq.split(_chunk(network, x_seq))]
     out_seq = outputs[0] if len(outputs) == 1 else torch.cat(outputs)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
@@ -15,13 +16,14 @@ from torch import Tensor
 
 from art_snn.engine.graphs import WithValue
 from art_snn.engine.linearity import beyond, obstacles, relative_error, tolerance, tried
+from art_snn.engine.looping import tied
 from art_snn.engine.recording import Recording, layer_gain, one_pass, record, runs_in_chunks
 from art_snn.engine.unrolling import unroll_rate
 from art_snn.errors import InexactReplayWarning, UnsupportedModelError
 from art_snn.rules.base import RateRule
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import Forward, tapped
+from art_snn.snn.readers import Forward, single_step_layers, tapped
 
 # Which sample of a batch is checked.
 _DRAW = random.Random(0)  # noqa: S311  (no secret)
@@ -41,8 +43,7 @@ def rate_logits(network: SequenceModel, rule: RateRule, x_seq: Tensor, *, parame
         return unroll_rate(network, x_seq, rule, parameters=parameters)
     inexact = tried(network, x_seq) or ()
     if not inexact:
-        in_one = not parameters and x_seq.shape[1] > 0 and runs_in_chunks(network)
-        logits, inexact = (_in_one_pass if in_one else _in_two_passes)(network, rule, x_seq)
+        logits, inexact = _way(network, x_seq, parameters)(network, rule, x_seq)
         if logits is not None and not inexact:
             return logits
     if network not in _REPORTED:
@@ -57,12 +58,31 @@ def rate_logits(network: SequenceModel, rule: RateRule, x_seq: Tensor, *, parame
     return unroll_rate(network, x_seq, rule, parameters=parameters)
 
 
+def _way(
+    network: SequenceModel, x_seq: Tensor, parameters: bool
+) -> Callable[..., tuple[Tensor | None, tuple[str, ...]]]:
+    if parameters or not x_seq.shape[1]:
+        return _in_two_passes
+    if single_step_layers(network):
+        return _in_a_loop
+    return _in_one_pass if runs_in_chunks(network) else _in_two_passes
+
+
 # The trial comes after a run on spikes, which fails where the network is at fault, not the trial.
 
 
 def _in_one_pass(network: SequenceModel, rule: RateRule, x_seq: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     logits, errors = one_pass(network, x_seq, rule, _DRAW.randrange(x_seq.shape[1]))
     return logits, obstacles(network, x_seq, 10 * tolerance(x_seq)) or beyond(errors, tolerance(logits))
+
+
+def _in_a_loop(network: SequenceModel, rule: RateRule, x_seq: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    sample = _DRAW.randrange(x_seq.shape[1])
+    logits, recording, odd = tied(network, x_seq, rule, sample)
+    if places := odd or obstacles(network, x_seq, 10 * tolerance(x_seq)):
+        return logits, places
+    with torch.no_grad():
+        return logits, replay(network, x_seq[:, sample : sample + 1], rule, recording).inexact
 
 
 def _in_two_passes(network: SequenceModel, rule: RateRule, x_seq: Tensor) -> tuple[Tensor | None, tuple[str, ...]]:

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from art_snn.engine.graphs import InputsOnly
+from art_snn.engine.looping import segmented
 from art_snn.engine.recording import DistanceRecorder, Recorder
 from art_snn.rules.base import RateRule, TemporalRule
 from art_snn.snn.bptt import fire_through_time
-from art_snn.snn.dynamics import NeuronParams
+from art_snn.snn.dynamics import NeuronParams, NeuronState, integrate_from
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import Forward, tapped
+from art_snn.snn.readers import Forward, single_step_layers, tapped
+from art_snn.snn.surrogates import spike
 
 
 class _Merge(torch.autograd.Function):
@@ -45,9 +47,10 @@ def unroll_rate(network: SequenceModel, x_seq: Tensor, rule: RateRule, *, parame
     """Return logits (N, K) with the gradient of a rate rule, by back-propagation over all T steps.
 
     Without ``parameters``, the graph is of the input alone.
-
     Takes T times the memory of `art_snn.engine.replaying`, and does not ask for affine layers.
     """
+    if single_step_layers(network):
+        return segmented(network, x_seq, rule, parameters=parameters)
     with (
         nullcontext() if parameters else InputsOnly(),
         tapped(network, lambda name, params: lambda current_seq: _Merge.apply(current_seq, params, rule)),
@@ -60,9 +63,27 @@ def unroll_temporal(network: SequenceModel, x_seq: Tensor, rule: TemporalRule, *
 
     Without ``parameters``, the graph is of the input alone.
     """
+    single_steps = single_step_layers(network)
 
     def make_tap(name: str, params: NeuronParams) -> Forward:
+        if name in single_steps:
+            return _Stepped(params, rule)
         return lambda current_seq: fire_through_time(current_seq, params, rule.slope, detach_reset=rule.detach_reset)
 
     with nullcontext() if parameters else InputsOnly(), tapped(network, make_tap):
         return network.readout(network.body(x_seq))
+
+
+class _Stepped:
+    """Neurons that take one step in each call, with the graph of a rule through time."""
+
+    def __init__(self, params: NeuronParams, rule: TemporalRule) -> None:
+        self.params, self.rule = params, rule
+        self.state = NeuronState(params.v0, None)
+
+    def __call__(self, current_seq: Tensor) -> Tensor:
+        rule = self.rule
+        spikes_seq, self.state = integrate_from(
+            self.state, current_seq, self.params, lambda u: spike(u, rule.slope), detach_reset=rule.detach_reset
+        )
+        return spikes_seq

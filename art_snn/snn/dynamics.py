@@ -116,14 +116,25 @@ def integrate(
         >>> integrate(torch.full((4, 1, 1), 0.75), p, lambda u: (u >= 0).to(u.dtype)).flatten()
         tensor([0., 1., 0., 1.])
     """
-    state = NeuronState(params.v0, None)
+    return integrate_from(NeuronState(params.v0, None), current_seq, params, fire, detach_reset=detach_reset)[0]
+
+
+def integrate_from(
+    state: NeuronState,
+    current_seq: Tensor,
+    params: NeuronParams,
+    fire: Callable[[Tensor], Tensor],
+    *,
+    detach_reset: bool = False,
+) -> tuple[Tensor, NeuronState]:
+    """Do as `integrate` from a state on; return the spikes (T, N, *F) and the state after them."""
     spikes_seq = []
     for current in current_seq:
         membrane, synapse = charge(current, state, params)
         spikes = fire(membrane - params.threshold)
         spikes_seq.append(spikes)
         state = NeuronState(reset(membrane, spikes.detach() if detach_reset else spikes, params), synapse)
-    return torch.stack(spikes_seq)
+    return torch.stack(spikes_seq), state
 
 
 def empty_sequence(current_seq: Tensor) -> Tensor:

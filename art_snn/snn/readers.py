@@ -2,7 +2,7 @@
 
 A reader turns a module into `NeuronParams`, or returns None for one that is no spiking layer. The engine runs every
 neuron from its parameters, so that another library's neuron needs a reader and nothing else. A reader's module takes
-and returns sequences (T, N, *F).
+and returns sequences (T, N, *F), or single steps (N, *F) in a network that loops over time itself.
 
 A tap shadows ``forward`` on the instance of a spiking layer. No class is swapped and no module copied, so hooks,
 ``isinstance`` checks and the user's own code around the layer go on as before.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from art_snn.snn.neurons import LIF, neurons_stand_aside
 
 Reader = Callable[[nn.Module], NeuronParams | None]
 Forward = Callable[[Tensor], Tensor]
+_Reader = TypeVar("_Reader", bound=Reader)
 
 # One thread at a time taps; the others find the layers as they are.
 _LOCK = threading.RLock()
@@ -43,14 +44,22 @@ def _read_own(module: nn.Module) -> NeuronParams | None:
 
 
 _READERS: list[Reader] = [_read_own]
+_SINGLE_STEP: set[Reader] = set()  # those whose layers take one step in each call
 
 
-def register_reader(reader: Reader) -> Reader:
-    """Let the engine recognise another kind of spiking layer; usable as a decorator."""
+def register_reader(reader: _Reader, *, single_step: bool = False) -> _Reader:
+    """Let the engine recognise another kind of spiking layer; usable as a decorator.
+
+    Args:
+        reader: Function from a module to its parameters, or None where it is no such layer.
+        single_step: Whether its modules take one step (N, *F) in each call, and keep their state in themselves, rather
+            than a sequence (T, N, *F). The body of such a network loops over time.
+    """
     if not callable(reader):
         raise TypeError(f"a reader must be callable, got {reader!r}")
     if reader not in _READERS:
         _READERS.append(reader)
+    (_SINGLE_STEP.add if single_step else _SINGLE_STEP.discard)(reader)
     return reader
 
 
@@ -63,11 +72,21 @@ def neuron_params(module: nn.Module) -> NeuronParams | None:
         >>> neuron_params(nn.ReLU()) is None
         True
     """
+    return _read(module)[0]
+
+
+def _read(module: nn.Module) -> tuple[NeuronParams | None, bool]:
+    """Return a layer's parameters, and whether it takes single steps."""
     for reader in _READERS:
         params = reader(module)
         if params is not None:
-            return params
-    return None
+            return params, reader in _SINGLE_STEP
+    return None, False
+
+
+def single_step_layers(network: nn.Module) -> set[str]:
+    """Return the names of the spiking layers in ``network`` that take one step in each call."""
+    return {name for name, module in network.named_modules() if _read(module)[1]}
 
 
 def spiking_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module, NeuronParams]]:
@@ -97,7 +116,8 @@ _CHECKPOINT = (
 def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward]) -> Iterator[None]:
     """Shadow ``forward`` of every spiking layer for the time of a ``with`` block.
 
-    ``make_tap`` gives, for a layer's name and parameters, what stands in: sequence (T, N, *F) to sequence.
+    ``make_tap`` gives, for a layer's name and parameters, what stands in: sequence (T, N, *F) to sequence. For a layer
+    that takes single steps, each is a sequence of one.
 
     Raises:
         UnsupportedModelError: Inside the block, a layer ran past its tap, or layers are checkpointed while a graph is
@@ -108,11 +128,14 @@ def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward])
     elsewhere: set[str] = set()
     with _LOCK:
         try:
+            single_steps = single_step_layers(network)
             for name, module, params in list(spiking_layers(network)):
+                tap = make_tap(name, params)
                 earlier = module.__dict__.get("forward")
                 shadowed.append((module, earlier))
                 own = module.forward
-                module.forward = _for_this_thread(name, make_tap(name, params), own, reached, elsewhere)
+                tap = _by_step(tap) if name in single_steps else tap
+                module.forward = _for_this_thread(name, tap, own, reached, elsewhere)
             with neurons_stand_aside(), _no_checkpoints():
                 yield
         finally:
@@ -124,6 +147,10 @@ def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward])
     # Another thread may run the same network meanwhile, on its own account; this one then reached the layer, too.
     if past := elsewhere - reached:
         raise UnsupportedModelError([_ELSEWHERE.format(sorted(past)[0])])
+
+
+def _by_step(tap: Forward) -> Forward:
+    return lambda current: tap(current.unsqueeze(0)).squeeze(0)
 
 
 def _for_this_thread(name: str, tap: Forward, forward: Forward, reached: set[str], elsewhere: set[str]) -> Forward:
