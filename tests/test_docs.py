@@ -25,6 +25,7 @@ HAND_ON = {
         "labels",
         "snn/dynamics",
         "snn/modes",
+        "snn/neurons",
     ]
 }
 
