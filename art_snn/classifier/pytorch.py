@@ -60,6 +60,9 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
             random encoder (expectation over transformation: Athalye et al., "Obfuscated Gradients Give a False Sense
             of Security", ICML 2018). `loss_gradient` averages the gradients of k losses; attacks that differentiate
             ``classifier.model`` differentiate the mean of k logits. None is the model's number, else 1.
+        time_chunk: Number of time-steps, >= 1, that rules through time such as STBP keep a graph of; the graph is built
+            again for each chunk in the backward pass. Memory does not grow with T then, at the price of a forward pass.
+            None is the model's number, else all steps.
         gradient_rule: Name of a rule (`art_snn.rules.rule_names`) or a rule, such as ``HART(gamma=0.7)``. None is the
             rule of a `GradientRuleModule`, else HART.
 
@@ -76,7 +79,7 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
         (HART(gamma=1.0), (3, 10))
     """
 
-    estimator_params = [*PyTorchClassifier.estimator_params, "eot_samples", "gradient_rule"]  # noqa: RUF012  (ART's convention)
+    estimator_params = [*PyTorchClassifier.estimator_params, "eot_samples", "time_chunk", "gradient_rule"]  # noqa: RUF012  (ART's convention)
 
     _model: Outputs
     _optimizer: torch.optim.Optimizer | None
@@ -98,6 +101,7 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
         preprocessing: Any = (0.0, 1.0),
         device_type: str = "gpu",
         eot_samples: int | None = None,
+        time_chunk: int | None = None,
         gradient_rule: str | GradientRule | None = None,
     ) -> None:
         check_count("nb_classes", nb_classes)
@@ -107,7 +111,7 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
             raise ValueError("channels_first=False is not supported; transpose inputs to (N, C, H, W)")
         if device_type not in ("cpu", "gpu") and not str(device_type).startswith("cuda"):
             raise ValueError(f"device_type must be 'gpu' or 'cpu', got {device_type!r}")
-        module = GradientRuleModule(model, gradient_rule, eot_samples=eot_samples)
+        module = GradientRuleModule(model, gradient_rule, eot_samples=eot_samples, time_chunk=time_chunk)
         check_model(module.network, nb_classes, probe=None)
         input_shape = tuple(input_shape)
         preprocessing, preprocessing_defences = fitted_preprocessing(
@@ -167,6 +171,15 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
     @eot_samples.setter
     def eot_samples(self, count: int) -> None:
         self.model.eot_samples = count
+
+    @property
+    def time_chunk(self) -> int | None:
+        """Number of time-steps that rules through time keep a graph of, None for all; settable."""
+        return self.model.time_chunk
+
+    @time_chunk.setter
+    def time_chunk(self, steps: int | None) -> None:
+        self.model.time_chunk = steps
 
     def with_rule(self, rule: str | GradientRule, *, warn: bool = True) -> PyTorchSNNClassifier:
         """Return a view: a classifier around the same network, optimizer and defences, with another rule.

@@ -110,18 +110,13 @@ class _Segments:
     """
 
     def __init__(self, network: SequenceModel, x_seq: Tensor, rule: RateRule, parameters: Sequence[Tensor]) -> None:
-        self._neurons: list[_Cut] = []  # in the order of their first calls
         self._rule = rule
         self._sources = [x_seq.detach().requires_grad_(), *parameters]
         graph = InputsOnly()
-
-        def make(params: NeuronParams) -> _Cut:
-            self._neurons.append(_Cut(params, graph.keep))
-            return self._neurons[-1]
-
-        layers = Layers(network, make)
+        layers = Layers(network, lambda params: _Cut(params, graph.keep))
         with torch.enable_grad(), nullcontext() if parameters else graph, tapped(network, layers.make_tap):
             self.logits = network.readout(network.body(graph.keep(self._sources[0])))
+        self._neurons = layers.in_order
 
     def gradients(self, grad: Tensor) -> list[Tensor | None]:
         """Return the gradients of the input and the parameters for that of the logits."""

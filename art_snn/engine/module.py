@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,9 @@ class GradientRuleModule(nn.Module):
             around one, which is taken apart.
         rule: Name of a registered rule, or a rule; None is that of a module that is taken apart, else HART.
         eot_samples: Number k of encodings to average gradients over, >= 1; None as for ``rule``, else 1.
+        time_chunk: Number of time-steps, >= 1, that rules through time keep a graph of. It is built again for each
+            chunk in the backward pass, which costs a forward pass, and memory does not grow with T. Needs a network
+            that can run a few steps at a time, and allows no second derivatives. None keeps the graph of all steps.
 
     Raises:
         TypeError: The network has no `encode`, `body` and `readout`.
@@ -62,12 +65,18 @@ class GradientRuleModule(nn.Module):
     network: SequenceModel
 
     def __init__(
-        self, network: nn.Module, rule: str | GradientRule | None = None, *, eot_samples: int | None = None
+        self,
+        network: nn.Module,
+        rule: str | GradientRule | None = None,
+        *,
+        eot_samples: int | None = None,
+        time_chunk: int | None = None,
     ) -> None:
         super().__init__()
         if isinstance(network, GradientRuleModule):
             rule = network.rule if rule is None else rule
             eot_samples = network.eot_samples if eot_samples is None else eot_samples
+            time_chunk = network.time_chunk if time_chunk is None else time_chunk
             network = network.network
         parts = [getattr(network, name, None) for name in ("encode", "body", "readout")]
         if not (isinstance(network, nn.Module) and all(callable(part) for part in parts)):
@@ -81,6 +90,7 @@ class GradientRuleModule(nn.Module):
         self.network = cast("SequenceModel", network)
         self.rule = "hart" if rule is None else rule
         self.eot_samples = 1 if eot_samples is None else eot_samples
+        self.time_chunk = time_chunk
         self._restarts: list[tuple[torch.Generator, Tensor]] = []
 
     @property
@@ -114,6 +124,17 @@ class GradientRuleModule(nn.Module):
             )
         self._eot_samples = int(count)
 
+    @property
+    def time_chunk(self) -> int | None:
+        """Number of time-steps that rules through time keep a graph of, None for all; settable."""
+        return self._time_chunk
+
+    @time_chunk.setter
+    def time_chunk(self, steps: int | None) -> None:
+        if steps is not None:
+            check_count("time_chunk", steps)
+        self._time_chunk = steps
+
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, K) for inputs ``x`` (N, ...), which are cast to the weights' dtype."""
         runs = list(islice(self.samples(x), self._eot_samples if self._is_attacked(x) else 1))
@@ -128,7 +149,7 @@ class GradientRuleModule(nn.Module):
         for _ in range(self._eot_samples):
             inputs = self._cast(x)
             if self._is_attacked(x):
-                logits = rule_logits(self.network, self._rule, inputs, parameters=parameters)
+                logits = rule_logits(self.network, self._rule, inputs, **self._options(parameters))
                 refuse_strays(logits, inputs)
                 yield logits
             elif self.training or torch.is_grad_enabled():
@@ -144,9 +165,12 @@ class GradientRuleModule(nn.Module):
         self.restart_noise()
         for _ in range(self._eot_samples):
             inputs = self._cast(x)
-            logits = attack_logits(self.network, self._rule, inputs, parameters=parameters)
+            logits = attack_logits(self.network, self._rule, inputs, **self._options(parameters))
             refuse_strays(logits, inputs)
             yield logits
+
+    def _options(self, parameters: bool) -> dict[str, Any]:
+        return {"parameters": parameters, "time_chunk": self._time_chunk}
 
     def _is_attacked(self, x: Tensor) -> bool:
         return not self.training and torch.is_grad_enabled() and x.requires_grad
@@ -195,7 +219,14 @@ class GradientRuleModule(nn.Module):
         return f"rule={self._rule!r}" + (f", eot_samples={self._eot_samples}" if self._eot_samples > 1 else "")
 
 
-def rule_logits(network: SequenceModel, rule: GradientRule, x: Tensor, *, parameters: bool = True) -> Tensor:
+def rule_logits(
+    network: SequenceModel,
+    rule: GradientRule,
+    x: Tensor,
+    *,
+    parameters: bool = True,
+    time_chunk: int | None = None,
+) -> Tensor:
     """Return the network's logits, joined to ``x`` by a graph that holds the rule's gradient.
 
     The graph of a rate rule is that of one step, rules through time are unrolled, conversion rules run one step of an
@@ -207,6 +238,7 @@ def rule_logits(network: SequenceModel, rule: GradientRule, x: Tensor, *, parame
         x: Inputs (N, ...) that require grad.
         parameters: Whether the graph is of the parameters, too. Without them, a rate rule takes T steps forwards and
             one backwards; with them, one more forwards.
+        time_chunk: Number of steps that rules through time keep a graph of; None for all.
 
     Returns:
         Logits (N, K).
@@ -215,18 +247,18 @@ def rule_logits(network: SequenceModel, rule: GradientRule, x: Tensor, *, parame
     if isinstance(rule, RateRule):
         return rate_logits(network, rule, x_seq, parameters=parameters)
     if isinstance(rule, TemporalRule):
-        return unroll_temporal(network, x_seq, rule, parameters=parameters)
+        return unroll_temporal(network, x_seq, rule, parameters=parameters, time_chunk=time_chunk)
     if isinstance(rule, ConversionRule):
         value = simulate(network, x_seq.detach())  # first: hooks on layers read the last run, which has the graph
         return WithValue.apply(converted_logits(network, rule, x_seq, parameters=parameters), value)
     raise TypeError(f"{rule!r} is no RateRule, TemporalRule or ConversionRule")
 
 
-def attack_logits(network: SequenceModel, rule: GradientRule, x: Tensor, *, parameters: bool = True) -> Tensor:
+def attack_logits(network: SequenceModel, rule: GradientRule, x: Tensor, **options: Any) -> Tensor:
     """Return `rule_logits`, or for a conversion rule the ANN's logits, on which the papers take the loss, too."""
     if isinstance(rule, ConversionRule):
-        return converted_logits(network, rule, network.encode(x), parameters=parameters)
-    return rule_logits(network, rule, x, parameters=parameters)
+        return converted_logits(network, rule, network.encode(x), parameters=options.get("parameters", True))
+    return rule_logits(network, rule, x, **options)
 
 
 def converted_logits(network: SequenceModel, rule: ConversionRule, x_seq: Tensor, *, parameters: bool = True) -> Tensor:

@@ -6,7 +6,7 @@ No step has a graph, or the first one has: the gain of a layer is read in the ba
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
@@ -247,7 +247,7 @@ def one_pass(network: SequenceModel, x_seq: Tensor, rule: RateRule, sample: int)
         with torch.no_grad():
             *chunks, last = later.split(_chunk(network, later))
             outputs = [graph.detach(), *(layers.run(network, steps) for steps in chunks)]
-            for neurons in layers:
+            for neurons in layers.in_order:
                 neurons.last = (len(last), last.shape[1])
             rows = layers.run(network, torch.cat([last.flatten(0, 1), mean[0, sample : sample + 1]]).unsqueeze(0))[0]
             out_seq = torch.cat([*outputs, rows[:-1].unflatten(0, last.shape[:2])])
@@ -259,7 +259,7 @@ def one_pass(network: SequenceModel, x_seq: Tensor, rule: RateRule, sample: int)
     return WithValue.apply(graph, logits), errors
 
 
-_Layer = TypeVar("_Layer", bound=Neurons)
+_Layer = TypeVar("_Layer", bound=Callable[[Tensor], Tensor])
 
 
 class Layers(Generic[_Layer]):
@@ -272,6 +272,7 @@ class Layers(Generic[_Layer]):
 
     def __init__(self, network: SequenceModel, make: Callable[[NeuronParams], _Layer]) -> None:
         self.calls: dict[str, list[_Layer]] = {}
+        self.in_order: list[_Layer] = []  # of their first calls
         self.single_steps = single_step_layers(network)
         self._make = make
         self._position: Counter[str] = Counter()  # how often a layer was called in the forward pass that runs
@@ -283,15 +284,12 @@ class Layers(Generic[_Layer]):
         def tap(current_seq: Tensor) -> Tensor:
             if self._position[name] == len(calls):
                 calls.append(self._make(params))
+                self.in_order.append(calls[-1])
             neurons = calls[self._position[name]]
             self._position[name] += name not in self.single_steps
             return neurons(current_seq)
 
         return tap
-
-    def __iter__(self) -> Iterator[_Layer]:
-        """Yield all neurons."""
-        return (neurons for calls in self.calls.values() for neurons in calls)
 
     def run(self, network: SequenceModel, steps: Tensor) -> Tensor:
         """Return a network's outputs (T', N, K) in the next T' steps."""

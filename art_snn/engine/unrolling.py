@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from art_snn.engine.graphs import InputsOnly
 from art_snn.engine.looping import segmented
-from art_snn.engine.recording import DistanceRecorder, Recorder
+from art_snn.engine.recording import DistanceRecorder, Layers, Recorder, runs_in_chunks
+from art_snn.errors import UnsupportedModelError
 from art_snn.rules.base import RateRule, TemporalRule
-from art_snn.snn.bptt import fire_through_time
-from art_snn.snn.dynamics import NeuronParams, NeuronState, integrate_from
+from art_snn.snn.bptt import fire_from
+from art_snn.snn.dynamics import NeuronParams, NeuronState
+from art_snn.snn.modes import mode
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import Forward, single_step_layers, tapped
-from art_snn.snn.surrogates import spike
 
 
 class _Merge(torch.autograd.Function):
@@ -58,32 +61,125 @@ def unroll_rate(network: SequenceModel, x_seq: Tensor, rule: RateRule, *, parame
         return network.readout(network.body(x_seq))
 
 
-def unroll_temporal(network: SequenceModel, x_seq: Tensor, rule: TemporalRule, *, parameters: bool = True) -> Tensor:
+def unroll_temporal(
+    network: SequenceModel,
+    x_seq: Tensor,
+    rule: TemporalRule,
+    *,
+    parameters: bool = True,
+    time_chunk: int | None = None,
+) -> Tensor:
     """Return logits (N, K) with the gradient of a rule through time (BPTT).
 
-    Without ``parameters``, the graph is of the input alone.
+    Without ``parameters``, the graph is of the input alone. With a ``time_chunk``, the graph is that of as many steps,
+    and is built again for each chunk in the backward pass.
+
+    Raises:
+        UnsupportedModelError: There is a ``time_chunk``, and the network cannot run a few steps at a time.
     """
+    if time_chunk is not None and time_chunk < len(x_seq):
+        return _in_chunks(network, x_seq, rule, parameters, time_chunk)
     single_steps = single_step_layers(network)
 
     def make_tap(name: str, params: NeuronParams) -> Forward:
-        if name in single_steps:
-            return _Stepped(params, rule)
-        return lambda current_seq: fire_through_time(current_seq, params, rule.slope, detach_reset=rule.detach_reset)
+        neurons = _Neurons(params, rule)
+        return neurons if name in single_steps else neurons.anew
 
     with nullcontext() if parameters else InputsOnly(), tapped(network, make_tap):
         return network.readout(network.body(x_seq))
 
 
-class _Stepped:
-    """Neurons that take one step in each call, with the graph of a rule through time."""
+class _Neurons:
+    """Neurons with the graph of a rule through time, which go on from the state that they were left in."""
 
     def __init__(self, params: NeuronParams, rule: TemporalRule) -> None:
         self.params, self.rule = params, rule
         self.state = NeuronState(params.v0, None)
 
     def __call__(self, current_seq: Tensor) -> Tensor:
-        rule = self.rule
-        spikes_seq, self.state = integrate_from(
-            self.state, current_seq, self.params, lambda u: spike(u, rule.slope), detach_reset=rule.detach_reset
+        spikes_seq, self.state = fire_from(
+            self.state, current_seq, self.params, self.rule.slope, detach_reset=self.rule.detach_reset
         )
         return spikes_seq
+
+    def anew(self, current_seq: Tensor) -> Tensor:
+        """Return the spikes from the initial state on."""
+        self.state = NeuronState(self.params.v0, None)
+        return self(current_seq)
+
+
+def _in_chunks(network: SequenceModel, x_seq: Tensor, rule: TemporalRule, parameters: bool, time_chunk: int) -> Tensor:
+    if not runs_in_chunks(network):
+        raise UnsupportedModelError(
+            [
+                f"time_chunk={time_chunk} needs a body of torch's own layers, spiking layers, SpikingSequential and "
+                "Residual: others may mix time-steps; leave time_chunk None"
+            ]
+        )
+    inside = [p for p in network.parameters() if p.requires_grad] if parameters else []
+    states: tuple[Tensor, ...] = ()
+    outputs = []
+    for steps in x_seq.split(time_chunk):
+        output, *following = _Chunk.apply(_ChunkRun(network, rule, parameters), steps, len(states), *states, *inside)
+        states = tuple(following)
+        outputs.append(output)
+    return network.readout(torch.cat(outputs))
+
+
+class _ChunkRun:
+    """Runs a network for a few steps, from the states in which the steps before left the neurons.
+
+    A state is a potential or a synaptic current, (N, *F).
+    """
+
+    def __init__(self, network: SequenceModel, rule: TemporalRule, parameters: bool) -> None:
+        self._network, self._rule, self._parameters = network, rule, parameters
+
+    def __call__(self, steps: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the outputs (T', N, K) and the states after them."""
+        left, graph = list(states), InputsOnly()
+        for leaf in (steps, *states):
+            graph.keep(leaf)
+
+        def make(params: NeuronParams) -> _Neurons:
+            neurons = _Neurons(params, self._rule)
+            if states:
+                potential = left.pop(0)
+                has_synapse = isinstance(params.alpha, Tensor) or params.alpha != 0
+                neurons.state = NeuronState(potential, left.pop(0) if has_synapse else None)
+            return neurons
+
+        layers = Layers(self._network, make)
+        with (
+            mode(self._network),  # the backward pass may come when a caller has switched to training
+            nullcontext() if self._parameters else graph,
+            tapped(self._network, layers.make_tap),
+        ):
+            output = layers.run(self._network, steps)
+        ends = [value for neurons in layers.in_order for value in neurons.state if isinstance(value, Tensor)]
+        return (output, *ends)
+
+
+class _Chunk(torch.autograd.Function):
+    """Run a chunk of steps without a graph; build it in the backward pass. No second derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, run: _ChunkRun, steps: Tensor, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.run, ctx.count = run, count
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(steps, *tensors)
+        return run(steps, tensors[:count])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Any) -> Any:
+        steps, *tensors = ctx.saved_tensors
+        wanted = [ctx.needs_input_grad[1], *ctx.needs_input_grad[3:]]
+        starts = [t.detach().requires_grad_() for t in (steps, *tensors[: ctx.count])]
+        leaves = [*starts, *tensors[ctx.count :]]
+        with torch.enable_grad():
+            ends = ctx.run(starts[0], starts[1:])
+        pairs = [(e, g) for e, g in zip(ends, grads, strict=True) if g is not None and e.requires_grad]
+        found = torch.autograd.grad([e for e, _ in pairs], leaves, [g for _, g in pairs], allow_unused=True)
+        of_steps, *others = [g if want else None for g, want in zip(found, wanted, strict=True)]
+        return None, of_steps, None, *others

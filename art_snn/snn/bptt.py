@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from art_snn.snn.dynamics import NeuronParams, empty_sequence, integrate, is_plain, reset_plain
+from art_snn.snn.dynamics import NeuronParams, NeuronState, empty_sequence, integrate_from, is_plain, reset_plain
 from art_snn.snn.surrogates import Triangle, spike, triangle_
 
 
@@ -19,13 +19,27 @@ def fire_through_time(
 
     For plain LIF and IF neurons it is one node of the graph, with fewer passes over memory.
     """
+    return fire_from(NeuronState(params.v0, None), current_seq, params, slope, detach_reset=detach_reset)[0]
+
+
+def fire_from(
+    state: NeuronState,
+    current_seq: Tensor,
+    params: NeuronParams,
+    slope: Callable[[Tensor], Tensor],
+    *,
+    detach_reset: bool = False,
+) -> tuple[Tensor, NeuronState]:
+    """Do as `fire_through_time` from a state on; return the spikes (T, N, *F) and the state after them."""
     if is_plain(params):
-        return _FireThroughTime.apply(current_seq, params, slope, detach_reset)
-    return integrate(current_seq, params, lambda distance: spike(distance, slope), detach_reset=detach_reset)
+        start = state.potential if isinstance(state.potential, Tensor) else None
+        spikes_seq, potential = _FireThroughTime.apply(current_seq, start, params, slope, detach_reset)
+        return spikes_seq, NeuronState(potential, None)
+    return integrate_from(state, current_seq, params, lambda u: spike(u, slope), detach_reset=detach_reset)
 
 
 class _FireThroughTime(torch.autograd.Function):
-    r"""The plain neuron over a sequence.
+    r"""The plain neuron over a sequence, from a potential on; returns the spikes and the potential after them.
 
     Backward goes from the last step to the first; with :math:`v' = dL/dv(t)` and :math:`s' = dL/ds(t)`:
 
@@ -37,10 +51,15 @@ class _FireThroughTime(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, current_seq: Tensor, params: NeuronParams, slope: Callable[[Tensor], Tensor], detach_reset: bool
-    ) -> Tensor:
+        ctx: Any,
+        current_seq: Tensor,
+        start: Tensor | None,
+        params: NeuronParams,
+        slope: Callable[[Tensor], Tensor],
+        detach_reset: bool,
+    ) -> tuple[Tensor, Tensor]:
         spikes_seq, membrane_seq = empty_sequence(current_seq), empty_sequence(current_seq)
-        potential: Tensor | None = None
+        potential: Any = None if start is None else start.clone()
         for current, membrane, spikes in zip(current_seq, membrane_seq, spikes_seq, strict=True):
             if potential is None:
                 membrane.copy_(current)
@@ -48,36 +67,45 @@ class _FireThroughTime(torch.autograd.Function):
                 torch.add(current, potential, alpha=float(params.decay), out=membrane)
             torch.ge(membrane, float(params.threshold), out=spikes)
             potential = reset_plain(membrane, spikes, params, out=potential)
-        ctx.save_for_backward(current_seq, membrane_seq)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(current_seq, membrane_seq, start)
         ctx.params, ctx.slope, ctx.detach_reset = params, slope, detach_reset
-        return spikes_seq
+        return spikes_seq, potential
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        current_seq, membrane_seq = ctx.saved_tensors
+        current_seq, membrane_seq, start = ctx.saved_tensors
+        grad_spikes, carry = grads  # and dL/dv(t), times weight
         if torch.is_grad_enabled():  # a second derivative is asked for
-            again = integrate(
-                current_seq, ctx.params, lambda distance: spike(distance, ctx.slope), detach_reset=ctx.detach_reset
+            state = NeuronState(0.0 if start is None else start, None)
+            again, end = integrate_from(
+                state, current_seq, ctx.params, lambda u: spike(u, ctx.slope), detach_reset=ctx.detach_reset
             )
-            return *torch.autograd.grad(again, current_seq, grads[0], create_graph=True), None, None, None
-        decay, threshold = float(ctx.params.decay), float(ctx.params.threshold)
+            ends: tuple[Any, Any] = (again, end.potential)
+            pairs = [(o, g) for o, g in zip(ends, grads, strict=True) if g is not None]
+            inputs = [current_seq] if start is None or not start.requires_grad else [current_seq, start]
+            found = torch.autograd.grad(
+                [o for o, _ in pairs], inputs, [g for _, g in pairs], create_graph=True, allow_unused=True
+            )
+            return found[0], found[1] if len(found) > 1 else None, None, None, None
+        decay, threshold, weight = float(ctx.params.decay), float(ctx.params.threshold), 1.0
         hard = ctx.params.reset == "hard"
+        grad_spikes = torch.zeros_like(membrane_seq) if grad_spikes is None else grad_spikes
         grad_seq = empty_sequence(membrane_seq)
-        later: Tensor | None = None  # dL/dm(t + 1)
         for t in reversed(range(len(membrane_seq))):
             membrane, grad = membrane_seq[t], grad_seq[t]
             distance = membrane - threshold
             in_place = isinstance(ctx.slope, Triangle)
             slopes = triangle_(distance, ctx.slope.width) if in_place else ctx.slope(distance)
-            if later is None or ctx.detach_reset:
-                torch.mul(grads[0][t], slopes, out=grad)
+            if carry is None or ctx.detach_reset:
+                torch.mul(grad_spikes[t], slopes, out=grad)
             elif hard:
-                torch.addcmul(grads[0][t], later, membrane, value=-decay, out=grad).mul_(slopes)
+                torch.addcmul(grad_spikes[t], carry, membrane, value=-weight, out=grad).mul_(slopes)
             else:
-                torch.sub(grads[0][t], later, alpha=decay * threshold, out=grad).mul_(slopes)
-            if later is not None and hard:
-                grad.addcmul_(later, torch.lt(membrane, threshold, out=distance), value=decay)
-            elif later is not None:
-                grad.add_(later, alpha=decay)
-            later = grad
-        return grad_seq, None, None, None
+                torch.sub(grad_spikes[t], carry, alpha=weight * threshold, out=grad).mul_(slopes)
+            if carry is not None and hard:
+                grad.addcmul_(carry, torch.lt(membrane, threshold, out=distance), value=weight)
+            elif carry is not None:
+                grad.add_(carry, alpha=weight)
+            carry, weight = grad, decay
+        return grad_seq, None if start is None else decay * carry, None, None, None
