@@ -12,6 +12,8 @@ from platformdirs import user_cache_path
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+_WRAPPERS = ("module.", "_orig_mod.")
+
 
 def cache_folder() -> Path:
     """Return where networks and data are kept: ``ART_SNN_CACHE`` if it is set, else the user's cache folder."""
@@ -81,8 +83,12 @@ def load_weights(network: nn.Module, path: Path) -> None:
 def set_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Set a network's state to what was read from a file.
 
+    Names may begin as ``nn.DataParallel`` and ``torch.compile`` let them begin.
+
     Raises ValueError, which names the file, if it is another network's state; the network is unchanged then.
     """
+    while state and any(all(name.startswith(prefix) for name in state) for prefix in _WRAPPERS):
+        state = {name.partition(".")[2]: tensor for name, tensor in state.items()}
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     wrong = [name for name in (expected | found) if found.get(name) != expected.get(name)]

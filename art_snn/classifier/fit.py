@@ -69,7 +69,9 @@ class Trainable:
         """Train on the batches of an ART data generator, one pass over them an epoch; see `fit`."""
         _check_can_train(self, nb_epochs)
         if not isinstance(generator, DataGenerator):
-            raise TypeError(f"generator must be one of art.data_generators, got {type(generator).__name__}")
+            raise TypeError(
+                f"generator must be one of art.data_generators, got {type(generator).__name__}; a DataLoader goes into PyTorchDataGenerator(loader, size, batch_size)"
+            )
 
         def batches() -> Batches:
             if isinstance(generator, PyTorchDataGenerator):
@@ -93,6 +95,7 @@ def _prepared(classifier: PyTorchClassifier, x: Array, y: Labels) -> tuple[Tenso
     return torch.tensor(inputs, dtype=torch.float32), torch.from_numpy(np.asarray(classifier.reduce_labels(rows)))
 
 
+@torch.inference_mode(False)
 def _train(
     classifier: PyTorchClassifier,
     batches: Callable[[], Batches],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 Array = np.ndarray | Tensor
 
@@ -15,7 +16,10 @@ def check_input(x: Array, input_shape: tuple[int, ...] | None, *, frames: bool =
     ``input_shape`` is None where a defence may change shapes. The number of event ``frames`` is free.
     """
     if not isinstance(x, (np.ndarray, Tensor)):
-        raise TypeError(f"x must be a numpy array or a torch tensor, got {type(x).__name__}")
+        cure = ""
+        if isinstance(x, DataLoader):
+            cure = "; go over its batches, and train with fit_generator(PyTorchDataGenerator(loader, size, batch_size))"
+        raise TypeError(f"x must be a numpy array or a torch tensor, got {type(x).__name__}{cure}")
     if isinstance(x, Tensor):
         x = x.to(torch.float32)
     elif x.dtype.kind in "fiub":

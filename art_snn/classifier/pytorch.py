@@ -226,6 +226,7 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
                 outputs = [self.model(batch.to(self._device)).cpu().numpy() for batch in inputs.split(batch_size)]
         return self._apply_postprocessing(preds=np.concatenate(outputs), fit=False)
 
+    @torch.inference_mode(False)
     def loss_gradient(self, x: Array, y: Labels, training_mode: bool = False, **kwargs: Any) -> Array:
         """Return the rule's gradient of the loss with respect to ``x``: array or tensor like ``x``, float32.
 
@@ -239,10 +240,13 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
             samples = [self.model(inputs)] if training_mode else self.model.attack_samples(inputs, parameters=False)
             for count, logits in enumerate(samples, start=1):
                 # Where a defence stands between x and the network, its graph serves all samples.
-                (grad,) = torch.autograd.grad(self._loss(logits, labels), x_grad, retain_graph=inputs is not x_grad)
+                (grad,) = torch.autograd.grad(
+                    self._loss(logits, labels).mean(), x_grad, retain_graph=inputs is not x_grad
+                )
                 mean += (grad - mean) / count
         return self._to_input(x, self._checked_gradient(mean))
 
+    @torch.inference_mode(False)
     def class_gradient(self, x: Array, label: Any = None, training_mode: bool = False, **kwargs: Any) -> np.ndarray:
         """Return the rule's gradient of logits with respect to ``x``, (N, nb_classes, *input_shape).
 
@@ -304,6 +308,7 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
         with mode(self.model), torch.no_grad():
             return np.concatenate([layer_output(self.model, name, b.to(self._device)).cpu().numpy() for b in batches])
 
+    @torch.inference_mode(False)
     def custom_loss_gradient(
         self, loss_fn: Callable[..., Tensor], x: Array, y: Array, layer_name: str | int, training_mode: bool = False
     ) -> Array:

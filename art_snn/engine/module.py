@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from art_snn.checks import check_count
 from art_snn.engine.graphs import InputsOnly, WithValue
+from art_snn.engine.probing import refuse_own_forward
 from art_snn.engine.recording import simulate
 from art_snn.engine.replaying import rate_logits
 from art_snn.engine.unrolling import unroll_temporal
@@ -24,6 +25,7 @@ from art_snn.snn.encoders import is_random, with_own_memory
 from art_snn.snn.modes import noise_states
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import is_spiking, refuse_strays, tapped
+from art_snn.snn.strangers import PORTING, foreign_neurons, wrapper
 
 
 class GradientRuleModule(nn.Module):
@@ -51,7 +53,7 @@ class GradientRuleModule(nn.Module):
     Raises:
         TypeError: The network has no `encode`, `body` and `readout`.
         ValueError: ``eot_samples`` is no whole number >= 1.
-        UnsupportedModelError: The encoder holds spiking layers.
+        UnsupportedModelError: The encoder holds spiking layers, or the network is wrapped, as by DataParallel.
 
     Example:
         >>> from art_snn import DirectEncoder, LIF, SpikingNetwork
@@ -78,12 +80,15 @@ class GradientRuleModule(nn.Module):
             eot_samples = network.eot_samples if eot_samples is None else eot_samples
             time_chunk = network.time_chunk if time_chunk is None else time_chunk
             network = network.network
+        if isinstance(network, nn.Module) and (phrase := wrapper(network)):
+            raise UnsupportedModelError([f"it {phrase}"])
         parts = [getattr(network, name, None) for name in ("encode", "body", "readout")]
         if not (isinstance(network, nn.Module) and all(callable(part) for part in parts)):
-            raise TypeError(
-                f"the network must be a SpikingNetwork, got {type(network).__name__}; wrap the layers: "
-                "SpikingNetwork(DirectEncoder(time_steps=8), layers)"
-            )
+            foreign = foreign_neurons(network) if isinstance(network, nn.Module) else []
+            cure = "wrap the layers: SpikingNetwork(DirectEncoder(time_steps=8), layers)"
+            if foreign:
+                cure = f"it holds neurons of another library ({', '.join(foreign[:3])}); {PORTING}; then {cure}"
+            raise TypeError(f"the network must be a SpikingNetwork, got {type(network).__name__}; {cure}")
         encoder = getattr(network, "encoder", None)
         if encoder is not None and is_spiking(encoder):
             raise UnsupportedModelError(["its encoder holds spiking layers; put them into the body, where rules apply"])
@@ -149,12 +154,14 @@ class GradientRuleModule(nn.Module):
         for _ in range(self._eot_samples):
             inputs = self._cast(x)
             if self._is_attacked(x):
+                refuse_own_forward(self.network, inputs)
                 logits = rule_logits(self.network, self._rule, inputs, **self._options(parameters))
                 refuse_strays(logits, inputs)
                 yield logits
             elif self.training or torch.is_grad_enabled():
                 yield self.network(inputs)
             else:
+                refuse_own_forward(self.network, inputs)
                 yield simulate(self.network, self.network.encode(inputs))
 
     def attack_samples(self, x: Tensor, *, parameters: bool = True) -> Iterator[Tensor]:
@@ -165,6 +172,7 @@ class GradientRuleModule(nn.Module):
         self.restart_noise()
         for _ in range(self._eot_samples):
             inputs = self._cast(x)
+            refuse_own_forward(self.network, inputs)
             logits = attack_logits(self.network, self._rule, inputs, **self._options(parameters))
             refuse_strays(logits, inputs)
             yield logits

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from art_snn.errors import ArtSnnError
 from art_snn.snn.encoders import with_own_memory
-from art_snn.snn.readers import is_spiking
+from art_snn.snn.readers import is_spiking, neuron_params
 
 
 def over_time(layer: nn.Module, x_seq: Tensor) -> Tensor:
@@ -132,6 +133,39 @@ def is_sequence_module(module: nn.Module) -> bool:
     return isinstance(module, (SpikingSequential, Residual)) or is_spiking(module)
 
 
+def one_step_hint(error: Exception) -> str:
+    """Return a sentence, with a space before it, if an error comes from a module written for one step; else ""."""
+    hint = ""
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        module = trace.tb_frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+        if code.co_name == "forward" and isinstance(module, nn.Module) and _is_of_own_make(module):
+            hint = sequence_hint(module)
+        elif code is over_time.__code__:  # what follows is about the layer
+            hint = ""
+        trace = trace.tb_next
+    return hint
+
+
+def sequence_hint(body: object) -> str:
+    """Return what a module gets that holds neurons and is not of this package; "" if there is none in ``body``."""
+    modules = body.modules() if isinstance(body, nn.Module) else ()
+    name = next((type(module).__name__ for module in modules if _is_of_own_make(module)), None)
+    if name is None:
+        return ""
+    return (
+        f" {name} holds spiking layers, so the whole sequence (T, N, ...) comes in, not one step: use "
+        "art_snn.snn.network.over_time(layer, x_seq) for its other layers, or make it a plain nn.Sequential; see the "
+        "page 'Attack your own model' (docs/how_to/own_model.md)"
+    )
+
+
+def _is_of_own_make(module: nn.Module) -> bool:
+    ours = (SpikingSequential, Residual, SequenceModel)
+    return not isinstance(module, ours) and neuron_params(module) is None and is_spiking(module)
+
+
 class Normalize(nn.Module):
     """Subtract a mean and divide by a standard deviation, one number per channel.
 
@@ -175,8 +209,19 @@ class SequenceModel(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (N, K) for inputs ``x`` (N, ...); differentiable with each neuron's own surrogate."""
-        return self.readout(self.body(self.encode(x)))
+        """Return logits (N, K) for inputs ``x`` (N, ...); differentiable with each neuron's own surrogate.
+
+        Raises:
+            ValueError: A module with spiking layers inside fails, and seems to be written for one step.
+        """
+        try:
+            return self.readout(self.body(self.encode(x)))
+        except ArtSnnError:
+            raise
+        except Exception as error:
+            if hint := one_step_hint(error):
+                raise ValueError(f"{type(error).__name__}: {error}.{hint}") from error
+            raise
 
 
 class SpikingNetwork(SequenceModel):

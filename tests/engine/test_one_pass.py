@@ -161,6 +161,7 @@ class TestCheck:
         assert_close(gradient(found, leaf), gradient(unroll_rate(network, network.encode(leaf), rule), leaf), 1e-12)
 
     def test_outputs_that_are_not_affine_are_noticed(self):
+        torch.manual_seed(0)
         body = nn.Sequential(nn.Flatten(), nn.Linear(16, 12), LIF(decay=0.7), nn.Linear(12, 3), nn.Sigmoid())
         network = SpikingNetwork(DirectEncoder(time_steps=5), body).eval().double()
         leaf = (5 * torch.rand(4, 1, 4, 4, dtype=torch.float64)).requires_grad_()

@@ -1,0 +1,94 @@
+"""Modules that no gradient rule can take: other libraries' neurons, wrappers, neurons out of torch's sight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from art_snn.snn.readers import is_spiking, neuron_params
+
+# Top packages of libraries with spiking neurons of their own, and how they are called.
+LIBRARIES = {
+    "spikingjelly": "SpikingJelly",
+    "snntorch": "snnTorch",
+    "norse": "Norse",
+    "sinabs": "Sinabs",
+    "braincog": "BrainCog",
+    "bindsnet": "BindsNET",
+    "lava": "Lava",
+    "rockpool": "Rockpool",
+    "slayerSNN": "SLAYER",
+    "spikingtorch": "SpikingTorch",
+}
+PORTING = (
+    "make them known with art_snn.snn.readers.register_reader, or rebuild them as LIF or IF with the same equation; "
+    "the page 'Attack your own model' has the parameters"
+)
+
+
+def foreign_neurons(network: nn.Module) -> list[str]:
+    """Return the neurons of other libraries in a network that no reader knows, such as "SpikingJelly's LIFNode".
+
+    A layer that another library derives from one of torch's is none.
+    """
+    found: dict[str, None] = {}  # an ordered set
+    for module in network.modules():
+        library = _library(type(module))
+        if library is not None and neuron_params(module) is None:
+            found[f"{library}'s {type(module).__name__}"] = None
+    return list(found)
+
+
+def _library(kind: type) -> str | None:
+    bases = [base for base in kind.__mro__ if base is not nn.Module]
+    if any(base.__module__.startswith("torch.nn.modules.") for base in bases):
+        return None
+    roots = (base.__module__.partition(".")[0] for base in bases)
+    return next((LIBRARIES[root] for root in roots if root in LIBRARIES), None)
+
+
+def wrapper(module: nn.Module) -> str | None:
+    """Return what wraps a module, and what to give instead, a phrase; None if it is no wrapper."""
+    if isinstance(module, (nn.DataParallel, DistributedDataParallel)):
+        return f"is wrapped in {type(module).__name__}, and art_snn runs on one device; give the module inside, .module"
+    if isinstance(module, torch.jit.ScriptModule):
+        return "is TorchScript, in which art_snn cannot look for neurons; give the module that it was made of"
+    if "_orig_mod" in module._modules:
+        return "is wrapped by torch.compile, where no neuron can be reached; give the module inside, ._orig_mod"
+    if getattr(module, "_compiled_call_impl", None) is not None:
+        return "is compiled by its method compile(), where no neuron can be reached; make the network without it"
+    return None
+
+
+def out_of_reach(network: nn.Module) -> list[str]:
+    """Return why a gradient rule would not reach all neurons of a network, one sentence each."""
+    reasons = []
+    foreign = foreign_neurons(network)
+    if foreign:
+        more = f" and {len(foreign) - 3} more kinds" if len(foreign) > 3 else ""
+        reasons.append(f"it holds neurons of another library ({', '.join(foreign[:3])}{more}); {PORTING}")
+    for name, module in network.named_modules():
+        phrase = wrapper(module)
+        if phrase is not None and (isinstance(module, torch.jit.ScriptModule) or is_spiking(module)):
+            reasons.append(f"its {name or 'whole'} {phrase}")
+            break
+    reasons.extend(
+        f"its neurons in {place} are out of torch's sight; use an nn.ModuleList or an nn.ModuleDict"
+        for place in _plain_containers(network)
+    )
+    return reasons
+
+
+def _plain_containers(network: nn.Module) -> Iterator[str]:
+    """Yield the attributes in which neurons are kept past torch: lists, tuples and dictionaries."""
+    known = set(network.modules())
+    for name, module in network.named_modules():
+        for attribute, value in vars(module).items():
+            if not isinstance(value, (list, tuple, dict)) or attribute.startswith("_"):
+                continue
+            kept = value.values() if isinstance(value, dict) else value
+            if any(isinstance(each, nn.Module) and each not in known and is_spiking(each) for each in kept):
+                yield f"{name}.{attribute}".lstrip(".")
