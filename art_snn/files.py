@@ -87,9 +87,10 @@ def set_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
 
     Raises ValueError, which names the file, if it is another network's state; the network is unchanged then.
     """
-    while state and any(all(name.startswith(prefix) for name in state) for prefix in _WRAPPERS):
-        state = {name.partition(".")[2]: tensor for name, tensor in state.items()}
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    for prefix in _WRAPPERS:
+        if state and all(name.startswith(prefix) for name in state) and not expected.keys() & state.keys():
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     wrong = [name for name in (expected | found) if found.get(name) != expected.get(name)]
     if wrong:

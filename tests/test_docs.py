@@ -21,6 +21,7 @@ HAND_ON = {
         "classifier/inputs",
         "classifier/model_checks",
         "engine/graphs",
+        "engine/probing",
         "engine/steps",
         "labels",
         "snn/dynamics",

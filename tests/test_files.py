@@ -50,3 +50,17 @@ def test_the_difference_is_named(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(ValueError, match="it holds a list"):
         load_weights(nn.Linear(3, 4), tmp_path / "list.pt")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_weights_of_wrapped_networks_are_taken(tmp_path, prefix):
+    source = nn.Linear(3, 3)
+    torch.save({prefix + name: tensor for name, tensor in source.state_dict().items()}, tmp_path / "wrapped.pt")
+    network = nn.Linear(3, 3)
+    load_weights(network, tmp_path / "wrapped.pt")
+    assert torch.equal(network.weight, source.weight)
+    with pytest.raises(ValueError, match="another network"):
+        load_weights(nn.Linear(3, 4), tmp_path / "wrapped.pt")
+    inside = nn.ModuleDict({"module": source})  # whose own names begin so
+    torch.save(inside.state_dict(), tmp_path / "own.pt")
+    load_weights(inside, tmp_path / "own.pt")

@@ -51,7 +51,7 @@ class Trainable:
         """
         check_count("batch_size", batch_size)
         _check_can_train(self, nb_epochs)
-        x = x if isinstance(x, Tensor) else np.asarray(x)
+        x = self._check_input(x if isinstance(x, Tensor) else np.asarray(x))
         if len(x) < (batch_size if drop_last else 1):
             raise ValueError(f"{len(x)} samples make no batch of {batch_size}; lower it or leave drop_last False")
         inputs, labels = _prepared(self, x, y)
@@ -70,7 +70,8 @@ class Trainable:
         _check_can_train(self, nb_epochs)
         if not isinstance(generator, DataGenerator):
             raise TypeError(
-                f"generator must be one of art.data_generators, got {type(generator).__name__}; a DataLoader goes into PyTorchDataGenerator(loader, size, batch_size)"
+                f"generator must be one of art.data_generators, got {type(generator).__name__}; "
+                "a DataLoader goes into PyTorchDataGenerator(loader, size, batch_size)"
             )
 
         def batches() -> Batches:

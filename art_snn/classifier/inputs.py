@@ -15,11 +15,12 @@ def check_input(x: Array, input_shape: tuple[int, ...] | None, *, frames: bool =
 
     ``input_shape`` is None where a defence may change shapes. The number of event ``frames`` is free.
     """
+    given = x.item() if isinstance(x, np.ndarray) and x.ndim == 0 else x  # ART makes an array of whatever it is given
+    if isinstance(given, DataLoader):
+        cure = "go over its batches, and train with fit_generator(PyTorchDataGenerator(loader, size, batch_size))"
+        raise TypeError(f"x must be a numpy array or a torch tensor, got {type(given).__name__}; {cure}")
     if not isinstance(x, (np.ndarray, Tensor)):
-        cure = ""
-        if isinstance(x, DataLoader):
-            cure = "; go over its batches, and train with fit_generator(PyTorchDataGenerator(loader, size, batch_size))"
-        raise TypeError(f"x must be a numpy array or a torch tensor, got {type(x).__name__}{cure}")
+        raise TypeError(f"x must be a numpy array or a torch tensor, got {type(x).__name__}")
     if isinstance(x, Tensor):
         x = x.to(torch.float32)
     elif x.dtype.kind in "fiub":

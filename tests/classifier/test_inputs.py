@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from art_snn import EventFrameEncoder, PyTorchSNNClassifier
 from art_snn.classifier.inputs import check_input
@@ -30,6 +31,18 @@ def test_arrays_may_lie_in_memory_as_they_like(x, method):
     expanded = np.broadcast_to(x[:1], x.shape)
     for array in (x[::-1], x[..., ::-1], np.asfortranarray(x), np.repeat(x, 2, axis=3)[..., ::2], expanded, locked):
         np.testing.assert_array_equal(call(array, *labels), call(array.copy(), *labels))
+
+
+def test_a_loader_is_refused_with_what_to_do(x):
+    loader = DataLoader(TensorDataset(torch.from_numpy(x), torch.from_numpy(Y)), batch_size=2)
+    classifier = small_classifier()
+    for call in (classifier.predict, lambda v: classifier.fit(v, Y), lambda v: classifier.loss_gradient(v, Y)):
+        with pytest.raises(TypeError, match=r"got DataLoader; go over its batches, .*PyTorchDataGenerator"):
+            call(loader)
+    with pytest.raises(TypeError, match=r"got DataLoader; a DataLoader goes into PyTorchDataGenerator"):
+        classifier.fit_generator(loader)
+    gradients = [classifier.loss_gradient(images, labels) for images, labels in loader]
+    np.testing.assert_allclose(torch.cat(gradients).numpy(), 2 * classifier.loss_gradient(x, Y), rtol=1e-4, atol=1e-8)
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from art_snn import DirectEncoder, GradientWarning, PyTorchSNNClassifier, SpikingNetwork
+from art_snn import DirectEncoder, GradientWarning, PyTorchSNNClassifier, SpikingNetwork, UnsupportedModelError
 from tests.classifier.classifiers import Y, body, small_classifier
 from tests.conftest import make_network
 
@@ -110,3 +110,34 @@ def test_custom_loss_gradient_takes_arrays_and_tensors(x):
     )
     found = classifier.custom_loss_gradient(torch.norm, torch.from_numpy(x), torch.from_numpy(x[::-1].copy()), name)
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("rule", ["hart", "stbp", "cba"])
+def test_inference_mode_changes_nothing(x, rule):
+    classifier = small_classifier(gradient_rule=rule)
+    calls = (lambda v: classifier.loss_gradient(v, Y), classifier.class_gradient, classifier.predict)
+    expected = [call(x) for call in calls]
+    with torch.inference_mode():
+        for call, value in zip(calls, expected, strict=True):
+            np.testing.assert_array_equal(call(x), value)
+        tensor = torch.from_numpy(x) * 1
+        assert tensor.is_inference()
+        np.testing.assert_array_equal(classifier.loss_gradient(tensor, Y).numpy(), expected[0])
+        small_classifier(classifier.model.network).fit(x, Y, nb_epochs=1)
+        made_there, _ = make_network("plain")
+    assert np.abs(classifier.predict(x) - expected[2]).max() > 0
+    with pytest.raises(UnsupportedModelError, match=r"is an inference tensor.*outside torch\.inference_mode\(\)"):
+        small_classifier(made_there)
+
+
+@pytest.mark.parametrize(("reduction", "factor"), [("none", 1), ("mean", 1), ("sum", 4)])
+def test_losses_may_have_any_reduction(x, reduction, factor):
+    expected = small_classifier().loss_gradient(x, Y)
+    network, _ = make_network("plain")
+    loss = nn.CrossEntropyLoss(reduction=reduction)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    classifier = PyTorchSNNClassifier(network, loss, (2, 8, 8), 5, optimizer=optimizer, device_type="cpu")
+    np.testing.assert_allclose(classifier.loss_gradient(x, Y), factor * expected, rtol=1e-5, atol=1e-9)
+    before = classifier.compute_loss(x, Y).mean()
+    classifier.fit(x, Y, nb_epochs=5, training_mode=False)
+    assert classifier.compute_loss(x, Y).mean() < before
