@@ -3,11 +3,12 @@
 Nothing here uses autograd or the package's rules and engine: each layer has a forward and a backward written by hand,
 and every layer is stepped through time one step after the other. Sequences are lists of T tensors (N, ...).
 
-The rules, with ``u(t) = m(t) - theta``, ``h_gamma(u) = max(0, gamma - |u|) / gamma**2``, ``xbar = mean_t I(t)``:
+The rules, with ``u(t) = (m(t) - theta) / theta``, ``h_gamma(u) = max(0, gamma - |u|) / gamma**2``, and the mean drive
+``z = mean_t(c * i(t) + d) / theta``:
 
-* rate rules (hart, rga, bptr, rate): ``dL/dI(t) = mean_t'[k(t') dL/ds(t')]`` for every t;
-* stbp: back-propagation through time with ``ds/dm = h_gamma(u)``;
-* cba: the weights' ANN, run for one step on the mean input.
+* rate rules (hart, rga, bptr, rate): ``dL/dI(t) = c / theta * mean_t'[k(t') dL/ds(t')]`` for every t;
+* stbp: back-propagation through time with ``ds/dm = h_gamma(u) / theta``;
+* cba: the weights' ANN, run for one step on the mean input, with ``z = (c * I / (1 - alpha) + d) / theta``.
 """
 
 from __future__ import annotations
@@ -37,12 +38,14 @@ class Trace(NamedTuple):
     Attributes:
         params: The neuron's parameters.
         current: Input currents ``I(t)``.
-        distance: Membrane distances ``u(t) = m(t) - theta``, before the reset.
+        drive: What the steps add to the potential, ``c * i(t) + d``, in thresholds.
+        distance: Membrane distances ``(m(t) - theta) / theta``, before the reset.
         spikes: Spikes ``s(t)``; the activation's value in an ANN.
     """
 
     params: NeuronParams
     current: Tensor
+    drive: Tensor
     distance: Tensor
     spikes: Tensor
 
@@ -118,24 +121,23 @@ def decision_margin(traces: list[Trace], ann_traces: list[Trace], *, levels: int
     """
     margins = []
     for trace in traces:
-        decay, theta, mean = trace.params.decay, trace.params.threshold, trace.current.mean(0)
         margins.append(trace.distance.abs().min())
-        margins += [(mean - step).abs().min() for step in (0.0, (1 - decay) * theta, 2 * theta)]
+        margins += [(trace.drive.mean(0) - step).abs().min() for step in (0.0, 1 - trace.params.decay, 2.0)]
     for trace in ann_traces:
-        x = trace.current / trace.params.threshold
+        x = trace.drive
         above = (levels * x - 0.5).remainder(1) / levels  # distance to the next lower step of the QCFS staircase
         margins += [x.abs().min(), (x - 1).abs().min(), torch.minimum(above, 1 / levels - above).min()]
     return float(min(margins))
 
 
 def rate_magnification(traces: list[Trace]) -> float:
-    """Return how much the rate gradient's ``E[r / xbar]`` magnifies errors of ``xbar``, in the worst layer and sample.
+    """Return how much the rate gradient's ``E[r / z]`` magnifies errors of ``z``, in the worst layer and sample.
 
-    Its relative error is at most this many times the absolute error of ``xbar``: ``sum(r / xbar**2) / sum(r / xbar)``.
+    Its relative error is at most this many times the absolute error of ``z``: ``sum(r / z**2) / sum(r / z)``.
     """
     worst = 0.0
     for trace in traces:
-        for mean, rate in zip(trace.current.mean(0), trace.spikes.mean(0), strict=True):
+        for mean, rate in zip(trace.drive.mean(0), trace.spikes.mean(0), strict=True):
             fired = (mean > 0) & (rate > 0)
             ratio = rate[fired] / mean[fired]
             worst = max(worst, float((ratio / mean[fired]).sum() / ratio.sum()) if fired.any() else 0.0)
@@ -174,7 +176,7 @@ def _walk(
     module: nn.Module, x_seq: Sequence, neuron: Neuron, traces: list[Trace], weights: WeightGradients
 ) -> tuple[Sequence, Pullback]:
     """Run one node of the tree on a sequence; return its output and its pull-back over all steps."""
-    if isinstance(module, LIF):
+    if isinstance(module, LIF):  # its params may be set to any of the family
         trace, pull = neuron(module.params, x_seq)
         traces.append(trace)
         return list(trace.spikes), pull
@@ -206,38 +208,48 @@ def _spiking_neuron(rule: str, **hyper: float | bool | str) -> Neuron:
     """Return integrate-and-fire neurons that are differentiated with a rule ("none": not at all)."""
 
     def neuron(params: NeuronParams, current: Sequence) -> tuple[Trace, Pullback]:
-        decay, theta = params.decay, params.threshold
-        potential = torch.zeros_like(current[0])
-        membranes, distances, spikes = [], [], []
+        decay, theta, c = params.decay, params.threshold, params.c
+        taken = theta if params.rho is None else params.rho
+        potential = params.v0 + torch.zeros_like(current[0])
+        synapse = torch.zeros_like(current[0])
+        drives, membranes, distances, spikes = [], [], [], []
         for x in current:
-            membrane = decay * potential + x
+            synapse = params.alpha * synapse + x
+            membrane = decay * potential + c * synapse + params.d
             spike = (membrane >= theta).double()
-            potential = membrane * (1 - spike) if params.reset == "hard" else membrane - theta * spike
+            if params.reset == "hard":
+                potential = membrane * (1 - spike) + params.v_reset * spike
+            else:
+                potential = membrane - taken * spike
+            drives.append((c * synapse + params.d) / theta)
             membranes.append(membrane)
-            distances.append(membrane - theta)
+            distances.append((membrane - theta) / theta)
             spikes.append(spike)
-        trace = Trace(params, torch.stack(current), torch.stack(distances), torch.stack(spikes))
+        trace = Trace(params, *(torch.stack(steps) for steps in (current, drives, distances, spikes)))
 
         def pull_rate(grad: Sequence) -> Sequence:
             gains = _rate_gains(trace, rule, **hyper)
             merged = torch.zeros_like(grad[0])
             for gain, g in zip(gains, grad, strict=True):
-                merged = merged + gain * g / len(grad)
+                merged = merged + c / theta * gain * g / len(grad)
             return [merged] * len(grad)
 
         def pull_stbp(grad: Sequence) -> Sequence:
-            # s(t) = H(m(t) - theta), v(t) = v(m(t), s(t)), m(t+1) = decay * v(t) + I(t+1)
+            # s(t) = H(m(t) - theta), v(t) = v(m(t), s(t)), m(t+1) = decay * v(t) + c * i(t+1) + d
             grad_potential = torch.zeros_like(grad[0])  # dL/dv(t); nothing reads v(T)
+            grad_synapse = torch.zeros_like(grad[0])  # dL/di(t)
             out = []
             for t in reversed(range(len(grad))):
-                if params.reset == "hard":  # v = m * (1 - s)
-                    dv_dm, dv_ds = 1 - spikes[t], -membranes[t]
-                else:  # v = m - theta * s
-                    dv_dm, dv_ds = torch.ones_like(spikes[t]), torch.full_like(spikes[t], -theta)
+                if params.reset == "hard":  # v = m * (1 - s) + v_reset * s
+                    dv_dm, dv_ds = 1 - spikes[t], params.v_reset - membranes[t]
+                else:  # v = m - rho * s
+                    dv_dm, dv_ds = torch.ones_like(spikes[t]), -taken
                 grad_spike = grad[t] if hyper.get("detach_reset", False) else grad[t] + grad_potential * dv_ds
-                grad_membrane = grad_spike * _triangle(distances[t], hyper.get("gamma", 1.0)) + grad_potential * dv_dm
+                slope = _triangle(distances[t], hyper.get("gamma", 1.0)) / theta
+                grad_membrane = grad_spike * slope + grad_potential * dv_dm
                 grad_potential = decay * grad_membrane
-                out.append(grad_membrane)  # dm/dI = 1
+                grad_synapse = c * grad_membrane + params.alpha * grad_synapse
+                out.append(grad_synapse)  # di/dI = 1
             return out[::-1]
 
         return trace, pull_stbp if rule == "stbp" else pull_rate
@@ -247,14 +259,15 @@ def _spiking_neuron(rule: str, **hyper: float | bool | str) -> Neuron:
 
 def _rate_gains(trace: Trace, rule: str, *, gamma: float = 1.0, slope_below: float = 0.2) -> list[Tensor]:
     """Return a rate rule's ``k(t)``, one tensor (N, *F) a step."""
-    decay, theta = trace.params.decay, trace.params.threshold
-    mean, rate = trace.current.mean(0), trace.spikes.mean(0)
+    mean, rate = trace.drive.mean(0), trace.spikes.mean(0)
     if rule == "hart":
         return [_triangle(distance, gamma) for distance in trace.distance]
     gain = torch.zeros_like(mean)
     if rule == "rga":
-        gain[(mean >= 0) & (mean < (1 - decay) * theta)] = slope_below
-        gain[(mean >= (1 - decay) * theta) & (mean <= 2 * theta)] = (1 - slope_below * (1 - decay)) / (1 + decay)
+        decay = trace.params.decay + torch.zeros_like(mean)
+        gain[(mean >= 0) & (mean < 1 - decay)] = slope_below
+        above = (mean >= 1 - decay) & (mean <= 2)
+        gain[above] = ((1 - slope_below * (1 - decay)) / (1 + decay))[above]
     elif rule == "bptr":
         gain[rate > 0] = 1.0
     elif rule == "rate":
@@ -277,13 +290,15 @@ def _ann_neuron(activation: str, levels: int) -> Neuron:
 
     def neuron(params: NeuronParams, current: Sequence) -> tuple[Trace, Pullback]:
         (x,) = current
-        theta = params.threshold
+        weight = params.c / (1 - params.alpha) / params.threshold
+        z = weight * x + params.d / params.threshold
         if activation == "relu":
-            y, slope = (x / theta).clamp(min=0), (x > 0).double() / theta
+            y, slope = z.clamp(min=0), weight * (z > 0).double()
         else:
-            y = torch.floor(levels * (x / theta).clamp(0, 1) + 0.5) / levels
-            slope = ((x >= 0) & (x <= theta)).double() / theta
-        return Trace(params, x[None], torch.full_like(x[None], float("nan")), y[None]), lambda grad: [grad[0] * slope]
+            y = torch.floor(levels * z.clamp(0, 1) + 0.5) / levels
+            slope = weight * ((z >= 0) & (z <= 1)).double()
+        none = torch.full_like(z[None], float("nan"))
+        return Trace(params, x[None], z[None], none, y[None]), lambda grad: [grad[0] * slope]
 
     return neuron
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from art_snn.errors import UnsupportedModelError
-from art_snn.snn.dynamics import NeuronParams
+from art_snn.snn.dynamics import NeuronParams, drive, in_thresholds
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import Forward, single_step_layers, tapped
 
@@ -167,6 +167,12 @@ def relative_error(value: Tensor, expected: Tensor, *, floor: float | Tensor) ->
         return expected.new_zeros(())
     scale = expected.abs().clamp_(min=floor)
     return ((value - expected).abs_().div_(scale)).amax()
+
+
+def current_error(value: Tensor, expected: Tensor, params: NeuronParams) -> Tensor:
+    """Return the `relative_error` of what currents add to the potential, with the threshold as the floor."""
+    found, wanted = (in_thresholds(drive(current, params), params) for current in (value, expected))
+    return relative_error(found, wanted, floor=1.0)
 
 
 def beyond(errors: dict[str, Tensor], limit: float) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from art_snn.engine.graphs import InputsOnly, WithValue
 from art_snn.engine.recording import DistanceRecorder, Layers, Recorder, Recording, Tie, layer_gain, sample_record
 from art_snn.errors import UnsupportedModelError
 from art_snn.rules.base import LayerRecord, RateRule
-from art_snn.snn.dynamics import NeuronParams
+from art_snn.snn.dynamics import NeuronParams, in_thresholds, input_weight
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import tapped
 
@@ -96,10 +96,11 @@ class _Cut(DistanceRecorder):
         return spikes_seq.clone()  # which may be changed in place
 
     def factor(self, rule: RateRule) -> Tensor:
-        """Return ``k(t)`` times the weight of the current, (T, N, *F) or (N, *F) where it is the same in every step."""
+        """Return ``k(t)`` times what a current weighs, (T, N, *F) or (N, *F) where it is the same in every step."""
         if rule.slope is None:
             return layer_gain(rule, self.record())
-        return torch.stack([rule.slope(distance) for distance in self.distances]) * self.params.c
+        slopes = [rule.slope(in_thresholds(distance, self.params)) for distance in self.distances]
+        return torch.stack(slopes) * input_weight(self.params)
 
 
 class _Segments:

@@ -21,10 +21,11 @@ from art_snn.engine.unrolling import unroll_temporal
 from art_snn.errors import RandomnessWarning, UnsupportedModelError
 from art_snn.rules import get_rule
 from art_snn.rules.base import ConversionRule, GradientRule, RateRule, TemporalRule
+from art_snn.snn.dynamics import NeuronParams, steady_drive
 from art_snn.snn.encoders import is_random, with_own_memory
 from art_snn.snn.modes import noise_states
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import is_spiking, refuse_strays, tapped
+from art_snn.snn.readers import Forward, is_spiking, refuse_strays, tapped
 from art_snn.snn.strangers import PORTING, foreign_neurons, wrapper
 
 
@@ -271,8 +272,9 @@ def attack_logits(network: SequenceModel, rule: GradientRule, x: Tensor, **optio
 
 def converted_logits(network: SequenceModel, rule: ConversionRule, x_seq: Tensor, *, parameters: bool = True) -> Tensor:
     """Return the logits (N, K) of the ANN made of the network's weights, on the mean of ``x_seq`` over time."""
-    with (
-        nullcontext() if parameters else InputsOnly(),
-        tapped(network, lambda name, params: lambda current_seq: rule.activate(current_seq, params)),
-    ):
+
+    def make_tap(name: str, params: NeuronParams) -> Forward:
+        return lambda current_seq: rule.activate(steady_drive(current_seq, params), params)
+
+    with nullcontext() if parameters else InputsOnly(), tapped(network, make_tap):
         return network.readout(network.body(x_seq.mean(0, keepdim=True)))

@@ -13,10 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from art_snn.engine.graphs import InputsOnly, WithValue
-from art_snn.engine.linearity import relative_error
+from art_snn.engine.linearity import current_error, relative_error
 from art_snn.engine.steps import is_time_blind
 from art_snn.rules.base import LayerRecord, RateRule
-from art_snn.snn.dynamics import NeuronParams, NeuronState, charge, empty_sequence, is_plain, reset, reset_plain
+from art_snn.snn.dynamics import (
+    NeuronParams,
+    NeuronState,
+    charge,
+    drive,
+    empty_sequence,
+    in_thresholds,
+    input_weight,
+    is_plain,
+    reset,
+    reset_plain,
+)
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import Forward, single_step_layers, tapped
 
@@ -97,17 +108,22 @@ class Recorder(Neurons):
     def watch(self, membrane: Tensor) -> None:
         """Add the slope of a step."""
         if self.slope is not None:
-            slope = self.slope(membrane - self.params.threshold)
+            slope = self.slope(in_thresholds(membrane - self.params.threshold, self.params))
             self.slope_sum = slope if self.slope_sum is None else self.slope_sum.add_(slope)
 
     def record(self) -> LayerRecord:
         """Return the means over all steps so far."""
         if self.spike_sum is None or self.current_sum is None:
             raise ValueError("nothing was recorded: the sequence has no time-step")
+        mean_current = mean_synapse = self.current_sum / self.steps
+        if self.state.synapse is not None:  # the sum over t of i(t) = alpha * i(t-1) + x(t), solved for that of i
+            left = (self.params.alpha * self.state.synapse)[self.rows] / self.steps
+            mean_synapse = (mean_current - left) / (1 - self.params.alpha)
         return LayerRecord(
             params=self.params,
             rate=self.spike_sum / self.steps,
-            mean_current=self.current_sum / self.steps,
+            mean_current=mean_current,
+            mean_drive=drive(mean_synapse, self.params),
             mean_slope=None if self.slope_sum is None else self.slope_sum / self.steps,
         )
 
@@ -140,8 +156,8 @@ class Tied(Recorder):
         record = self.record()
         kept = slice(self.sample, self.sample + 1) if self.rows == ALL else ALL
         spikes[-1:] = record.rate[kept]
-        threshold = _of_sample(self.params.threshold, self.sample, currents.ndim)
-        self.error = relative_error(currents[-1:], record.mean_current[kept], floor=threshold)
+        params = _params_of_sample(self.params, self.sample, currents.ndim)
+        self.error = current_error(currents[-1:], record.mean_current[kept], params)
         self.gain = layer_gain(self.rule, record)
         self.spike_sum = self.current_sum = self.slope_sum = None
         self.state = NeuronState(self.params.v0, None)
@@ -165,24 +181,29 @@ class Tie(torch.autograd.Function):
 
 def layer_gain(rule: RateRule, record: LayerRecord) -> Tensor:
     """Return what a rate rule multiplies the gradient by on its way through a layer, broadcastable to (N, *F)."""
-    return (rule.gain(record) if record.mean_slope is None else record.mean_slope) * record.params.c
+    return (rule.gain(record) if record.mean_slope is None else record.mean_slope) * input_weight(record.params)
 
 
 def sample_record(record: LayerRecord, sample: int) -> LayerRecord:
     """Return the record of one sample, (1, *F)."""
     row = slice(sample, sample + 1)
     return LayerRecord(
-        params=NeuronParams(*(_of_sample(value, sample, record.rate.ndim) for value in record.params)),
+        params=_params_of_sample(record.params, sample, record.rate.ndim),
         rate=record.rate[row],
         mean_current=record.mean_current[row],
+        mean_drive=record.mean_drive[row],
         mean_slope=None if record.mean_slope is None else record.mean_slope[row],
     )
 
 
-def _of_sample(value: Any, sample: int, ndim: int) -> Any:
-    """Return a neuron's parameter, or its entry for a sample where each has its own."""
-    per_sample = isinstance(value, Tensor) and value.ndim == ndim and len(value) > 1
-    return value[sample : sample + 1] if per_sample else value
+def _params_of_sample(params: NeuronParams, sample: int, ndim: int) -> NeuronParams:
+    """Return a layer's parameters for a sample, whose entry it is where each sample has its own."""
+
+    def entry(value: Any) -> Any:
+        per_sample = isinstance(value, Tensor) and value.ndim == ndim and len(value) > 1
+        return value[sample : sample + 1] if per_sample else value
+
+    return NeuronParams(*map(entry, params))
 
 
 class DistanceRecorder(Recorder):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from art_snn.engine.graphs import WithValue
-from art_snn.engine.linearity import beyond, obstacles, relative_error, tolerance, tried
+from art_snn.engine.linearity import beyond, current_error, obstacles, relative_error, tolerance, tried
 from art_snn.engine.looping import tied
 from art_snn.engine.recording import Recording, layer_gain, one_pass, record, runs_in_chunks
 from art_snn.engine.unrolling import unroll_rate
@@ -134,7 +134,7 @@ def replay(network: SequenceModel, x_seq: Tensor, rule: RateRule, recording: Rec
             if len(current_seq) != 1:
                 raise RuntimeError(f"one step has become {len(current_seq)} before a spiking layer")
             call, gain = left[name].pop(0)
-            errors[name].append(relative_error(current_seq[0].detach(), call.mean_current, floor=params.threshold))
+            errors[name].append(current_error(current_seq[0].detach(), call.mean_current, params))
             return _Recall.apply(current_seq, call.rate, gain)
 
         return tap

@@ -16,7 +16,7 @@ from art_snn.engine.recording import DistanceRecorder, Layers, Recorder, runs_in
 from art_snn.errors import UnsupportedModelError
 from art_snn.rules.base import RateRule, TemporalRule
 from art_snn.snn.bptt import fire_from
-from art_snn.snn.dynamics import NeuronParams, NeuronState
+from art_snn.snn.dynamics import NeuronParams, NeuronState, in_thresholds, input_weight
 from art_snn.snn.modes import mode
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import Forward, single_step_layers, tapped
@@ -36,8 +36,8 @@ class _Merge(torch.autograd.Function):
             spikes_seq = keeper(current_seq)
             distances = keeper.distances[::-1]
             keeper.distances.clear()  # so that a step's distance is gone when its slope is there
-            factor = torch.stack([rule.slope(distances.pop()) for _ in range(len(distances))])
-        ctx.save_for_backward(factor * params.c)
+            factor = torch.stack([rule.slope(in_thresholds(distances.pop(), params)) for _ in range(len(distances))])
+        ctx.save_for_backward(factor * input_weight(params))
         return spikes_seq
 
     @staticmethod
@@ -98,9 +98,13 @@ class _Neurons:
 
     def __call__(self, current_seq: Tensor) -> Tensor:
         spikes_seq, self.state = fire_from(
-            self.state, current_seq, self.params, self.rule.slope, detach_reset=self.rule.detach_reset
+            self.state, current_seq, self.params, self._slope, detach_reset=self.rule.detach_reset
         )
         return spikes_seq
+
+    def _slope(self, distance: Tensor) -> Tensor:
+        """Return the slope ``ds/dm`` at ``m(t) - threshold``; the rule counts in thresholds."""
+        return in_thresholds(self.rule.slope(in_thresholds(distance, self.params)), self.params)
 
     def anew(self, current_seq: Tensor) -> Tensor:
         """Return the spikes from the initial state on."""

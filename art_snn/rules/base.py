@@ -20,13 +20,17 @@ class LayerRecord(NamedTuple):
     Attributes:
         params: The neuron's parameters.
         rate: Mean firing rate ``mean_t s(t)``, shape (N, *F), in [0, 1].
-        mean_current: Mean input current ``mean_t x(t)``, shape (N, *F).
-        mean_slope: ``mean_t rule.slope(m(t) - threshold)``, shape (N, *F); None for a rule without a slope.
+        mean_current: Mean input current ``mean_t x(t)``, shape (N, *F), as the layer before gives it.
+        mean_drive: Mean drive ``mean_t(c * i(t) + d)``, what a step adds to the potential, shape (N, *F). Rules read
+            it: unlike the current it does not depend on whether a weight is the neuron's or the layer's before.
+        mean_slope: ``mean_t rule.slope(u(t))`` for ``u(t) = (m(t) - threshold) / threshold``, shape (N, *F); None for
+            a rule without a slope.
     """
 
     params: NeuronParams
     rate: Tensor
     mean_current: Tensor
+    mean_drive: Tensor
     mean_slope: Tensor | None
 
 
@@ -50,13 +54,15 @@ class GradientRule(ABC):  # noqa: B024  (its families have the abstract methods)
 class RateRule(GradientRule):
     """A rule that gives every spiking layer one gain, constant over time.
 
-    The gradient with respect to the input current is ``dL/dx(t) = mean_t'[k(t') dL/ds(t')]`` for every ``t``, where
-    ``k(t)`` is the rule's `slope`, or its `gain` if it has none. Where only affine layers join the neurons, this is
-    ``gain * dL/ds``, and one step of back-propagation serves all T.
+    The gradient with respect to the input current is ``dL/dx(t) = c / threshold * mean_t'[k(t') dL/ds(t')]`` for every
+    ``t``, where ``k(t)`` is the rule's `slope`, or its `gain` if it has none. Where only affine layers join neurons,
+    this is ``c / threshold * gain * dL/ds``, and one step of back-propagation serves all T. A rule counts in thresholds
+    and leaves the factor to the engine, so that its gradient does not depend on the unit of potentials.
     """
 
     slope: Callable[[Tensor], Tensor] | None = None
-    """Method from ``m(t) - threshold`` (N, *F), which it leaves as it is, to ``k(t)``; None for a rule with a gain."""
+    """Method from ``u(t) = (m(t) - threshold) / threshold`` (N, *F), which it leaves as it is, to ``k(t)``; None for a
+    rule with a gain."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -66,6 +72,7 @@ class RateRule(GradientRule):
     def gain(self, record: LayerRecord) -> Tensor:
         """Return the gain of a layer, broadcastable to (N, *F); sample i's gain depends on sample i alone.
 
+        It is the derivative of the rate by the mean drive in units of the threshold, ``mean_drive / threshold``.
         A rule defines either `slope`, whose mean over time is the gain then, or this method.
         """
         raise TypeError(f"{type(self).__name__} has neither a slope nor a gain; define one of the two methods")
@@ -78,12 +85,12 @@ class TemporalRule(GradientRule):
 
     @abstractmethod
     def slope(self, distance: Tensor) -> Tensor:
-        """Return the slope ``ds/dm`` at ``distance = m(t) - threshold``, same shape."""
+        """Return the slope ``ds/du`` at the distance ``u = (m(t) - threshold) / threshold``, same shape."""
 
 
 class ConversionRule(GradientRule):
     """A rule that differentiates an ordinary network (ANN) made of the SNN's weights."""
 
     @abstractmethod
-    def activate(self, current: Tensor, params: NeuronParams) -> Tensor:
-        """Return what the ANN puts in the place of a neuron: mean input current to firing rate, same shape."""
+    def activate(self, drive: Tensor, params: NeuronParams) -> Tensor:
+        """Return what the ANN puts in the place of a neuron: mean drive ``c * i + d`` to firing rate, same shape."""

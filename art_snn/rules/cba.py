@@ -19,7 +19,7 @@ from art_snn.snn.dynamics import NeuronParams
 class CBA(ConversionRule):
     r"""Attack the ANN that the SNN's weights make, and let the SNN have the result.
 
-    With :math:`z = \bar x / \theta`, a neuron becomes the quantised clip-floor activation
+    With :math:`z = \bar x / \theta`, the mean drive in thresholds, a neuron becomes the quantised clip-floor activation
     :math:`\lfloor L \, \mathrm{clip}(z, 0, 1) + 1/2 \rfloor / L`, whose derivative is 1 for z in [0, 1]
     (straight-through), or :math:`\max(0, z)`. Outputs are firing rates, as the next layer's weights expect; for
     :math:`\theta = 1` this is the activation of the papers. Event frames are averaged over time first.
@@ -41,9 +41,9 @@ class CBA(ConversionRule):
         check_choice("activation", self.activation, ("qcfs", "relu"))
         check_count("levels", self.levels)
 
-    def activate(self, current: Tensor, params: NeuronParams) -> Tensor:
-        """Return the firing rate that the ANN's activation gives for a mean input current."""
-        scaled = current / params.threshold
+    def activate(self, drive: Tensor, params: NeuronParams) -> Tensor:
+        """Return the firing rate that the ANN's activation gives for a mean drive."""
+        scaled = drive / params.threshold
         return scaled.relu() if self.activation == "relu" else _QCFS.apply(scaled, self.levels)
 
 

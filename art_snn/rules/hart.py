@@ -18,13 +18,14 @@ class HART(RateRule):
     r"""Average the surrogate slope over time, and the gradient with it; no gradient through the membrane's history.
 
     .. math::
-        G = \frac{1}{T} \sum_t h_\gamma(m(t) - \theta), \qquad h_\gamma(u) = \max(0, \gamma - |u|) / \gamma^2
+        G = \frac{1}{T} \sum_t h_\gamma\left(\frac{m(t) - \theta}{\theta}\right), \qquad
+        h_\gamma(u) = \max(0, \gamma - |u|) / \gamma^2
 
     Source: Hao et al., "Threaten Spiking Neural Networks through Combining Rate and Temporal Information" (ICLR 2024).
 
     Attributes:
-        gamma: Width of the slope, > 0. Smaller: more temporal attribute; larger: more rate attribute. The attack
-            success rate over gamma is about unimodal.
+        gamma: Width of the slope, in thresholds, > 0. Smaller: more temporal attribute; larger: more rate attribute.
+            The attack success rate over gamma is about unimodal.
     """
 
     name = "hart"

@@ -15,13 +15,15 @@ from art_snn.snn.surrogates import triangle
 @register_rule
 @dataclass(frozen=True, kw_only=True)
 class STBP(TemporalRule):
-    r"""Unroll the network and differentiate each spike with the triangular slope :math:`h_\gamma(m(t) - \theta)`.
+    r"""Unroll the network and differentiate each spike with the triangular slope :math:`h_\gamma(u(t))`.
+
+    Here :math:`u(t) = (m(t) - \theta) / \theta`, and :math:`h_\gamma(u) = \max(0, \gamma - |u|) / \gamma^2`.
 
     Source: Wu et al., "Spatio-Temporal Backpropagation for Training High-Performance Spiking Neural Networks"
     (Frontiers in Neuroscience 2018).
 
     Attributes:
-        gamma: Width of the slope, > 0.
+        gamma: Width of the slope, in thresholds, > 0.
         detach_reset: Keep the gradient from flowing through the reset.
     """
 

@@ -74,18 +74,35 @@ def charge(current: Tensor, state: NeuronState, params: NeuronParams) -> tuple[T
     Returned with it is the synaptic current ``i(t)``, None without synaptic memory.
     """
     synapse = None
-    drive = current
     if not _equals(params.alpha, 0.0):
-        drive = synapse = current if state.synapse is None else params.alpha * state.synapse + current
-    if not _equals(params.c, 1.0):
-        drive = params.c * drive
-    if not _equals(params.d, 0.0):
-        drive = drive + params.d
+        synapse = current if state.synapse is None else params.alpha * state.synapse + current
+    added = drive(current if synapse is None else synapse, params)
     if _equals(state.potential, 0.0):
-        return drive, synapse
+        return added, synapse
     if isinstance(params.decay, Tensor) or not isinstance(state.potential, Tensor):
-        return drive + params.decay * state.potential, synapse
-    return torch.add(drive, state.potential, alpha=params.decay), synapse
+        return added + params.decay * state.potential, synapse
+    return torch.add(added, state.potential, alpha=params.decay), synapse
+
+
+def drive(synapse: Tensor, params: NeuronParams) -> Tensor:
+    """Compute what a step adds to the potential, ``c * i + d``, for a synaptic current ``i`` (N, *F), or its mean."""
+    weighed = synapse if _equals(params.c, 1.0) else params.c * synapse
+    return weighed if _equals(params.d, 0.0) else weighed + params.d
+
+
+def steady_drive(current: Tensor, params: NeuronParams) -> Tensor:
+    """Compute the drive ``c * x / (1 - alpha) + d`` that a constant current ``x`` (N, *F) comes to in the long run."""
+    return drive(current if _equals(params.alpha, 0.0) else current / (1 - params.alpha), params)
+
+
+def in_thresholds(potential: Tensor, params: NeuronParams) -> Tensor:
+    """Return a potential (N, *F) in units of the threshold; it is the same tensor where the threshold is 1."""
+    return potential if _equals(params.threshold, 1.0) else potential / params.threshold
+
+
+def input_weight(params: NeuronParams) -> Scalar:
+    """Return what one unit of input current adds to the potential, in units of the threshold: ``c / threshold``."""
+    return params.c / params.threshold
 
 
 def reset(membrane: Tensor, spikes: Tensor, params: NeuronParams) -> Tensor:
