@@ -26,7 +26,7 @@ HAND_ON = {
         "labels",
         "snn/dynamics",
         "snn/modes",
-        "snn/neurons",
+        "snn/surrogates",
     ]
 }
 

@@ -10,7 +10,7 @@ from art_snn.errors import UnsupportedModelError
 from art_snn.snn.modes import evaluating
 from art_snn.snn.network import SequenceModel, one_step_hint, sequence_hint
 from art_snn.snn.readers import is_spiking, neuron_params
-from art_snn.snn.strangers import PORTING, out_of_reach
+from art_snn.snn.strangers import PORTING
 
 
 def check_model(network: SequenceModel, nb_classes: int, probe: Tensor | None) -> None:
@@ -18,8 +18,8 @@ def check_model(network: SequenceModel, nb_classes: int, probe: Tensor | None) -
 
     Its outputs (N, nb_classes) are looked at for ``probe``, a small batch of inputs (N, ...), if there is one.
     """
-    reasons = out_of_reach(network)
-    if not reasons and not is_spiking(network):
+    reasons = []
+    if not is_spiking(network):
         cure = (
             "put art_snn.LIF or art_snn.IF between its layers. If it has neurons of another kind, "
             f"{PORTING}; a network without any is one for ART's PyTorchClassifier"

@@ -26,7 +26,7 @@ from art_snn.snn.encoders import is_random, with_own_memory
 from art_snn.snn.modes import noise_states
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import Forward, is_spiking, refuse_strays, tapped
-from art_snn.snn.strangers import PORTING, foreign_neurons, wrapper
+from art_snn.snn.strangers import PORTING, foreign_neurons, out_of_reach, wrapper
 
 
 class GradientRuleModule(nn.Module):
@@ -54,7 +54,7 @@ class GradientRuleModule(nn.Module):
     Raises:
         TypeError: The network has no `encode`, `body` and `readout`.
         ValueError: ``eot_samples`` is no whole number >= 1.
-        UnsupportedModelError: The encoder holds spiking layers, or the network is wrapped, as by DataParallel.
+        UnsupportedModelError: The encoder holds spiking layers, or a rule would not reach all neurons.
 
     Example:
         >>> from art_snn import DirectEncoder, LIF, SpikingNetwork
@@ -93,6 +93,8 @@ class GradientRuleModule(nn.Module):
         encoder = getattr(network, "encoder", None)
         if encoder is not None and is_spiking(encoder):
             raise UnsupportedModelError(["its encoder holds spiking layers; put them into the body, where rules apply"])
+        if reasons := out_of_reach(network):
+            raise UnsupportedModelError(reasons)
         self.network = cast("SequenceModel", network)
         self.rule = "hart" if rule is None else rule
         self.eot_samples = 1 if eot_samples is None else eot_samples

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from art_snn.snn.dynamics import NeuronParams, NeuronState, empty_sequence, integrate_from, is_plain, reset_plain
-from art_snn.snn.surrogates import Triangle, spike, triangle_
+from art_snn.snn.surrogates import UNKNOWN, Triangle, refuse_surrogate, spike, triangle_
 
 
 def fire_through_time(
@@ -31,6 +31,7 @@ def fire_from(
     detach_reset: bool = False,
 ) -> tuple[Tensor, NeuronState]:
     """Do as `fire_through_time` from a state on; return the spikes (T, N, *F) and the state after them."""
+    refuse_surrogate("a spike function in the network", UNKNOWN)
     if is_plain(params):
         start = state.potential if isinstance(state.potential, Tensor) else None
         spikes_seq, potential = _FireThroughTime.apply(current_seq, start, params, slope, detach_reset)

@@ -5,30 +5,14 @@ The modules keep no state and do not know T: they read it off the sequence, and 
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from art_snn.checks import check_choice, check_decay, check_positive
-from art_snn.errors import UnsupportedModelError
 from art_snn.snn.bptt import fire_through_time
 from art_snn.snn.dynamics import RESETS, NeuronParams, Reset
-from art_snn.snn.surrogates import Triangle
-
-_HERE = threading.local()
-
-
-@contextmanager
-def neurons_stand_aside() -> Iterator[None]:
-    """Refuse in this thread, for the time of a ``with`` block, to run a neuron's own forward: taps stand in for all."""
-    outer = getattr(_HERE, "aside", False)
-    _HERE.aside = True
-    try:
-        yield
-    finally:
-        _HERE.aside = outer
+from art_snn.snn.surrogates import Triangle, refuse_surrogate
 
 
 class LIF(nn.Module):
@@ -75,13 +59,12 @@ class LIF(nn.Module):
             ValueError: The currents are no sequence.
             UnsupportedModelError: A gradient rule is in force, and does not reach this layer.
         """
-        if getattr(_HERE, "aside", False):
-            name = type(self).__name__
-            reason = (
-                f"a gradient rule does not reach one of its {name} layers; keep it as an attribute of a module or in "
-                f"an nn.ModuleList, not in a plain list, and call it as a module, not by {name}.forward(layer, x)"
-            )
-            raise UnsupportedModelError([reason])
+        name = type(self).__name__
+        refuse_surrogate(
+            f"one of its {name} layers",
+            "keep it as an attribute of a module or in an nn.ModuleList, not in a plain list, and call it as a module, "
+            f"not by {name}.forward(layer, x)",
+        )
         if current_seq.ndim < 2 or current_seq.shape[0] == 0:
             raise ValueError(f"a neuron takes a sequence (T, N, ...) with T >= 1, got shape {tuple(current_seq.shape)}")
         return fire_through_time(current_seq, self.params, self.surrogate, detach_reset=self.detach_reset)

@@ -21,7 +21,8 @@ from torch.autograd.graph import disable_saved_tensors_hooks
 
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams
-from art_snn.snn.neurons import LIF, neurons_stand_aside
+from art_snn.snn.neurons import LIF
+from art_snn.snn.surrogates import surrogates_in_use
 
 Reader = Callable[[nn.Module], NeuronParams | None]
 Forward = Callable[[Tensor], Tensor]
@@ -136,7 +137,7 @@ def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward])
                 own = module.forward
                 tap = _by_step(tap) if name in single_steps else tap
                 module.forward = _for_this_thread(name, tap, own, reached, elsewhere)
-            with neurons_stand_aside(), _no_checkpoints():
+            with surrogates_in_use(False), _no_checkpoints():
                 yield
         finally:
             for module, earlier in shadowed:
@@ -160,7 +161,8 @@ def _for_this_thread(name: str, tap: Forward, forward: Forward, reached: set[str
     def call(current_seq: Tensor) -> Tensor:
         if threading.get_ident() == thread:
             reached.add(name)
-            return tap(current_seq)
+            with surrogates_in_use(True):
+                return tap(current_seq)
         elsewhere.add(name)
         spikes_seq = forward(current_seq)
         node: Any = spikes_seq.grad_fn

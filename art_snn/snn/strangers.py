@@ -32,19 +32,20 @@ PORTING = (
 def foreign_neurons(network: nn.Module) -> list[str]:
     """Return the neurons of other libraries in a network that no reader knows, such as "SpikingJelly's LIFNode".
 
-    A layer that another library derives from one of torch's is none.
+    A layer that another library derives from one of torch's is none, nor is the surrogate inside a neuron.
     """
-    found: dict[str, None] = {}  # an ordered set
-    for module in network.modules():
-        library = _library(type(module))
-        if library is not None and neuron_params(module) is None:
-            found[f"{library}'s {type(module).__name__}"] = None
-    return list(found)
+    if neuron_params(network) is not None:
+        return []
+    inside = [name for child in network.children() for name in foreign_neurons(child)]
+    library = _library(type(network))
+    if inside or library is None or is_spiking(network):
+        return list(dict.fromkeys(inside))
+    return [f"{library}'s {type(network).__name__}"]
 
 
 def _library(kind: type) -> str | None:
     bases = [base for base in kind.__mro__ if base is not nn.Module]
-    if any(base.__module__.startswith("torch.nn.modules.") for base in bases):
+    if any(base.__module__.startswith("torch.nn.modules.") or "surrogate" in base.__module__ for base in bases):
         return None
     roots = (base.__module__.partition(".")[0] for base in bases)
     return next((LIBRARIES[root] for root in roots if root in LIBRARIES), None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,28 @@ import torch
 from torch import Tensor
 
 from art_snn.checks import check_positive
+from art_snn.errors import UnsupportedModelError
+
+_HERE = threading.local()
+
+UNKNOWN = "let a module run it, and make that known as a neuron with art_snn.snn.readers.register_reader"
+
+
+@contextmanager
+def surrogates_in_use(allowed: bool) -> Iterator[None]:
+    """Allow or refuse surrogates in this thread for the time of a ``with`` block; outside of any, they are allowed."""
+    outer = getattr(_HERE, "allowed", True)
+    _HERE.allowed = allowed
+    try:
+        yield
+    finally:
+        _HERE.allowed = outer
+
+
+def refuse_surrogate(what: str, cure: str) -> None:
+    """Raise UnsupportedModelError where surrogates are refused: a rule is in force that does not reach this one."""
+    if not getattr(_HERE, "allowed", True):
+        raise UnsupportedModelError([f"a gradient rule does not reach {what}; {cure}"])
 
 
 def triangle(distance: Tensor, width: float = 1.0) -> Tensor:
@@ -110,4 +134,5 @@ class _Spike(torch.autograd.Function):
 
 def spike(distance: Tensor, slope: Callable[[Tensor], Tensor]) -> Tensor:
     """Return 1 where ``distance = m - threshold`` is >= 0, 0 elsewhere; differentiate with ``slope``."""
+    refuse_surrogate("a spike function in the network", UNKNOWN)
     return _Spike.apply(distance, slope)

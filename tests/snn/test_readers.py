@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,9 +15,11 @@ from torch.utils.checkpoint import checkpoint
 from art_snn import HART, LIF, DirectEncoder, GradientRuleModule, SpikingNetwork, UnsupportedModelError
 from art_snn.engine.unrolling import unroll_rate
 from art_snn.snn import readers as adapters
+from art_snn.snn.bptt import fire_through_time
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.network import SpikingSequential
 from art_snn.snn.readers import neuron_params, register_reader, tapped
+from art_snn.snn.surrogates import Triangle, spike
 from tests.conftest import make_network
 
 
@@ -125,7 +128,7 @@ class Hidden(nn.Module):
         super().__init__()
         self.run, self.neuron = run, LIF(decay=0.9, threshold=0.3)
         self.first, self.last = nn.Linear(16, 12), nn.Linear(12, 3)
-        self.aside = [LIF(decay=0.9, threshold=0.3)]
+        self.aside = SimpleNamespace(neuron=LIF(decay=0.9, threshold=0.3))
 
     def forward(self, x_seq: Tensor) -> Tensor:
         return self.last(self.run(self, self.first(x_seq.flatten(2))))
@@ -142,8 +145,19 @@ def half_in_thread(module: nn.Module, current_seq: Tensor) -> Tensor:
 
 
 PAST_THE_TAP = {
-    "list": (lambda module, current: module.aside[0](current), "does not reach one of its LIF layers.*nn.ModuleList"),
+    "out of sight": (
+        lambda module, current: module.aside.neuron(current),
+        "does not reach one of its LIF layers.*nn.ModuleList",
+    ),
     "class": (lambda module, current: LIF.forward(module.neuron, current), r"not by LIF\.forward\(layer, x\)"),
+    "function": (
+        lambda module, current: fire_through_time(current, NeuronParams(decay=0.9), Triangle()),
+        "does not reach a spike function in the network; .*register_reader",
+    ),
+    "spike": (
+        lambda module, current: spike(current - 1, Triangle()),
+        "does not reach a spike function.*register_reader",
+    ),
     "thread": (in_thread, "layer body.neuron runs in another thread"),
     "half in a thread": (half_in_thread, "layer body.neuron runs in another thread"),
     "checkpoint": (
@@ -198,3 +212,27 @@ def test_what_comes_before_the_input_may_hold_neurons_of_its_own():
     generator = nn.Sequential(nn.Unflatten(1, (1, 2)), LIF(threshold=0.3), nn.Flatten(1, 2))
     leaf = x.clone().requires_grad_()
     assert torch.autograd.grad(GradientRuleModule(network).eval()(generator(leaf)).sum(), leaf)[0].abs().max() > 0
+
+
+def test_neurons_in_plain_containers_are_named():
+    for kept in ([LIF()], (LIF(),), {"a": LIF()}, [nn.Sequential(nn.Linear(2, 2), LIF())]):
+        network, _ = make_network("plain")
+        network.body.kept = kept
+        with pytest.raises(UnsupportedModelError, match=r"neurons in body\.kept are out of torch's sight"):
+            GradientRuleModule(network)
+    network.body.kept = [network.body[2]]  # which torch knows, too
+    GradientRuleModule(network)
+
+
+def test_a_foreign_neuron_with_a_reader_may_hold_modules_of_its_library(monkeypatch):
+    monkeypatch.setattr(adapters, "_READERS", list(adapters._READERS))
+    surrogate = type("Sigmoid", (nn.Module,), {"__module__": "spikingjelly.activation_based.surrogate"})
+    node = type("LIFNode", (nn.Module,), {"__module__": "spikingjelly.activation_based.neuron"})
+    block = type("BasicBlock", (nn.Module,), {"__module__": "spikingjelly.activation_based.model"})()
+    block.neuron = node()
+    block.neuron.surrogate_function = surrogate()
+    network = SpikingNetwork(DirectEncoder(time_steps=4), nn.Sequential(nn.Linear(2, 2), block))
+    with pytest.raises(UnsupportedModelError, match=r"\(SpikingJelly's LIFNode\)"):
+        GradientRuleModule(network)
+    register_reader(lambda module: NeuronParams() if isinstance(module, node) else None)
+    GradientRuleModule(network)
