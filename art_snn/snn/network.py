@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from art_snn.errors import ArtSnnError
 from art_snn.snn.encoders import with_own_memory
+from art_snn.snn.norms import with_laid_out_gradient
 from art_snn.snn.readers import is_spiking, neuron_params
 
 
@@ -28,29 +29,13 @@ def over_time(layer: nn.Module, x_seq: Tensor) -> Tensor:
     time_steps, batch = x_seq.shape[:2]
     if time_steps > 1 and x_seq.stride(0) == 0 and not _differs_between_steps(layer):
         with _flat(1):
-            out = _with_laid_out_gradient(layer(x_seq[0]))
+            out = with_laid_out_gradient(layer(x_seq[0]))
         return out.expand(time_steps, *out.shape)
     # Copies of a repeated step lie in memory as the step does; flatten would lay them out anew.
     rows = torch.cat([x_seq[0]] * time_steps) if x_seq.stride(0) == 0 else x_seq.flatten(0, 1)
     with _flat(time_steps):
-        out = _with_laid_out_gradient(layer(rows))
+        out = with_laid_out_gradient(layer(rows))
     return out.unflatten(0, (time_steps, batch))
-
-
-def _with_laid_out_gradient(out: Tensor) -> Tensor:
-    """Let a layer's gradient come in with the strides that its output has."""
-    # Where a dimension has size 1, elementwise operations choose its stride. From such a gradient torch's batch norm in
-    # evaluation mode cannot tell whether channels come first or last (seen in 2.13 and 2.14, on the CPU, with one row).
-    if out.requires_grad and out.ndim == 4 and 1 in out.shape:
-        last = out.is_contiguous(memory_format=torch.channels_last) and not out.is_contiguous()
-        memory_format = torch.channels_last if last else torch.contiguous_format
-
-        def lay_out(grad: Tensor) -> Tensor:
-            memory = torch.empty(grad.shape, dtype=grad.dtype, device=grad.device, memory_format=memory_format)
-            return memory.copy_(grad)
-
-        out.register_hook(lay_out)
-    return out
 
 
 _HERE = threading.local()

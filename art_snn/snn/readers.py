@@ -22,6 +22,7 @@ from torch.autograd.graph import disable_saved_tensors_hooks
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.neurons import LIF
+from art_snn.snn.norms import LaidOutNorms
 from art_snn.snn.surrogates import surrogates_in_use
 
 Reader = Callable[[nn.Module], NeuronParams | None]
@@ -137,7 +138,7 @@ def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward])
                 own = module.forward
                 tap = _by_step(tap) if name in single_steps else tap
                 module.forward = _for_this_thread(name, tap, own, reached, elsewhere)
-            with surrogates_in_use(False), _no_checkpoints():
+            with surrogates_in_use(False), _no_checkpoints(), LaidOutNorms():
                 yield
         finally:
             for module, earlier in shadowed:
