@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from art_snn.engine.linearity import tolerance
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams
+from art_snn.snn.encoders import is_random
 from art_snn.snn.modes import evaluating, noise_states
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import Forward, tapped
@@ -75,8 +76,11 @@ def layer_reasons(network: SequenceModel, x: Tensor) -> list[str]:
             generator.set_state(state)
         return _events(network, x_seq, spikes, rows)
 
+    x = x[: max(_ROWS) + 1]
     with evaluating(network), _same_noise(x), torch.no_grad():
-        x_seq = network.encode(x[: max(_ROWS) + 1])
+        x_seq = network.encode(x)
+        if reason := _encoder_reason(network, x, x_seq):
+            return [reason]
         first, samples = run(x_seq), x_seq.shape[1]
         if place := _difference(first, run(x_seq)):
             return [_UNREPEATABLE.format(place)]
@@ -90,6 +94,18 @@ def layer_reasons(network: SequenceModel, x: Tensor) -> list[str]:
             if place := _difference(first, run(x_seq)):
                 return [_UNREPEATABLE.format(place)]
     return []
+
+
+def _encoder_reason(network: SequenceModel, x: Tensor, x_seq: Tensor) -> str | None:
+    """Say whether an encoder that is not random keeps state or mixes samples."""
+    steady = torch.equal(network.encode(x), x_seq)
+    if not steady and not is_random(network):
+        return _UNREPEATABLE.format("its encoder (random = False)")
+    if steady and len(x) > max(_ROWS) and not noise_states(network):
+        rows = list(_ROWS)
+        if not _close(x_seq[:, rows], network.encode(x[rows]), 0.0):
+            return _MIXING.format("its encoder")
+    return None
 
 
 def _layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -173,7 +189,8 @@ def _close(expected: Tensor, value: Tensor, floor: float) -> bool:
         return False
     if not value.numel() or torch.equal(expected, value):
         return True
-    one, other = (torch.nan_to_num(each.to(torch.float64)) for each in (expected, value))
+    dtype = value.dtype if value.is_floating_point() else torch.float64
+    one, other = (torch.nan_to_num(each.to(dtype)) for each in (expected, value))
     return bool((one - other).abs().max() <= tolerance(value) * one.abs().max().clamp(min=floor))
 
 

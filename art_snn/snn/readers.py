@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TypeVar
 
 import torch
@@ -176,15 +176,15 @@ def _for_this_thread(name: str, tap: Forward, forward: Forward, reached: set[str
 
 @contextmanager
 def _no_checkpoints() -> Iterator[None]:
-    """Refuse activation checkpointing while a graph is built."""
-    if not torch.is_grad_enabled():
-        yield
-        return
-    try:
-        with disable_saved_tensors_hooks(_CHECKPOINT):
+    """Refuse activation checkpointing inside the block, while a graph is built."""
+    with ExitStack() as stack:
+        if torch.is_grad_enabled():
+            with suppress(RuntimeError):  # hooks of the caller's, such as save_on_cpu, are around all of it
+                stack.enter_context(disable_saved_tensors_hooks(_CHECKPOINT))
+        try:
             yield
-    except RuntimeError as error:
-        raise (UnsupportedModelError([_CHECKPOINT]) if str(error) == _CHECKPOINT else error) from error
+        except RuntimeError as error:
+            raise (UnsupportedModelError([_CHECKPOINT]) if str(error) == _CHECKPOINT else error) from error
 
 
 def refuse_strays(logits: Tensor, x: Tensor) -> None:

@@ -92,6 +92,26 @@ def test_mixing_between_the_layers_of_a_module_is_that_modules():
     assert reason.startswith("its body.3 gives a sample another output")
 
 
+class Encoder(nn.Module):
+    """An encoder made of a function of itself and its input."""
+
+    def __init__(self, function, random: bool) -> None:
+        super().__init__()
+        self.function, self.random, self.state = function, random, None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self, x).expand(4, *x.shape)
+
+
+def test_encoders_that_keep_state_or_mix_samples_are_named():
+    (reason,) = layer_reasons(network(encoder=Encoder(leaky, random=False)), X)
+    assert reason.startswith("its encoder (random = False) gives another output for the same input")
+    assert layer_reasons(network(encoder=Encoder(leaky, random=True)), X) == []
+    for random in (True, False):  # to say that one is random does not help
+        (reason,) = layer_reasons(network(encoder=Encoder(lambda layer, x: x - x.mean(0), random=random)), X)
+        assert reason.startswith("its encoder gives a sample another output beside other samples")
+
+
 class Attention(nn.Module):
     """Attention over the steps of a sample, with samples on the first axis and flattened in another order."""
 

@@ -206,6 +206,16 @@ def test_a_checkpoint_in_training_alone_is_attacked_as_the_network_without():
     assert torch.equal(found, expected)
 
 
+def test_saved_tensors_may_be_kept_elsewhere_around_an_attack():
+    network, x = make_network("plain")
+    leaf = x.clone().requires_grad_()
+    module = GradientRuleModule(network, "stbp").eval()
+    expected = torch.autograd.grad(module(leaf).sum(), leaf)[0]
+    with torch.autograd.graph.save_on_cpu():
+        found = torch.autograd.grad(module(leaf).sum(), leaf)[0]
+    assert torch.equal(found, expected)
+
+
 def test_what_comes_before_the_input_may_hold_neurons_of_its_own():
     """An attack differentiates through a spiking generator, with that one's surrogate."""
     network, x = make_network("plain")
