@@ -129,7 +129,7 @@ def _nmnist_part(file: Path) -> _Part:
 
 
 def from_tonic(dataset: Any, *, is_test: bool | None = None, verbose: bool = False) -> Recordings:
-    """Take the recordings of a data set of the library tonic (``pip install 'art-snn[events]'``).
+    """Take the recordings of a data set of the library tonic (``pip install ".[events]"``).
 
     Args:
         dataset: A tonic data set without transforms, such as ``tonic.datasets.DVSGesture(folder, train=True)``: a
