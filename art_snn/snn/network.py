@@ -97,8 +97,17 @@ def as_sequence(module: nn.Module) -> nn.Module:
     """Make a module on sequences (T, N, ...) of ordinary layers, which are shared: plain `nn.Sequential` are rebuilt.
 
     Other modules are taken to handle sequences if they hold a spiking layer, and to be stateless if not.
+
+    Raises:
+        ValueError: An nn.Sequential that is rebuilt has hooks.
     """
     if type(module) is nn.Sequential:
+        hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
+        if any(hooks):
+            raise ValueError(
+                "an nn.Sequential is rebuilt, and its hooks would be lost; register them on a layer inside, or on the "
+                "network's body once it is made"
+            )
         return SpikingSequential(
             OrderedDict(
                 (name, as_sequence(child) if type(child) is nn.Sequential and _holds_sequence(child) else child)

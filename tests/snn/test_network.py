@@ -38,6 +38,28 @@ def test_plain_sequentials_are_rebuilt_around_the_same_layers():
     assert type(stateless[0]) is nn.Sequential
 
 
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda module: module.register_forward_pre_hook(lambda module, args: (2 * args[0],)),
+        lambda module: module.register_forward_hook(lambda module, args, out: 2 * out),
+        lambda module: module.register_full_backward_hook(lambda module, grad_in, grad_out: None),
+    ],
+)
+def test_hooks_of_a_container_are_not_lost_without_a_word(register, inside):
+    inner = nn.Sequential(nn.Linear(4, 4), LIF())
+    outer = nn.Sequential(inner, nn.Linear(4, 2))
+    register(inner if inside else outer)
+    with pytest.raises(ValueError, match="hooks would be lost; register them on a layer inside"):
+        SpikingNetwork(DirectEncoder(time_steps=2), outer)
+    seen = []
+    layer = nn.Linear(4, 2)
+    layer.register_forward_hook(lambda module, args, out: seen.append(len(out)))
+    SpikingNetwork(DirectEncoder(time_steps=2), nn.Sequential(nn.Linear(4, 4), LIF(), layer))(torch.rand(3, 4))
+    assert seen == [6]
+
+
 def test_residual_adds_its_shortcut():
     torch.manual_seed(0)
     branch, shortcut = nn.Linear(3, 4), nn.Linear(3, 4)
