@@ -29,7 +29,13 @@ def check_model(network: SequenceModel, nb_classes: int, probe: Tensor | None) -
     if not reasons and probe is not None:
         reasons = _output_reasons(network, nb_classes, probe)
     if not reasons and probe is not None:
-        reasons = [*forward_reasons(network, probe), *layer_reasons(network, probe)]
+        try:
+            reasons = [*forward_reasons(network, probe), *layer_reasons(network, probe)]
+        except UnsupportedModelError:
+            raise
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            reasons = [f"it fails on other spikes, or on a batch of another size than {len(probe)}: {text}"]
     if reasons:
         raise UnsupportedModelError(reasons)
 

@@ -75,6 +75,13 @@ class State(nn.Module):
         return self.last
 
 
+class OfTwo(nn.Module):
+    """Takes a batch of two."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(-1, 2, 16).reshape(x.shape) if len(x) % 2 == 0 else x.reshape(2, -1, 7)
+
+
 class ThreeLists(nn.Module):
     """Keeps its neurons past torch."""
 
@@ -121,6 +128,13 @@ BAD_MODELS = {
         lambda: SpikingNetwork(DirectEncoder(time_steps=4), Block(nn.Conv2d(2, 4, 3), LIF(), nn.Flatten())),
         UnsupportedModelError,
         "Block holds spiking layers, so the whole sequence.*over_time",
+    ),
+    "one size": (
+        lambda: SpikingNetwork(
+            DirectEncoder(time_steps=3), nn.Sequential(nn.Flatten(), OfTwo(), nn.Linear(128, 8), LIF(), nn.Linear(8, 5))
+        ),
+        UnsupportedModelError,
+        "it fails on other spikes, or on a batch of another size than 2: RuntimeError",
     ),
     "state": (lambda: with_foreign(State()), UnsupportedModelError, r"its body\.3 gives another output for the same"),
     "batch": (
