@@ -26,6 +26,7 @@ HAND_ON = {
         "labels",
         "snn/dynamics",
         "snn/modes",
+        "snn/norms",
         "snn/surrogates",
     ]
 }
