@@ -20,6 +20,7 @@ HAND_ON = {
     for name in [
         "classifier/inputs",
         "classifier/model_checks",
+        "engine/fingerprints",
         "engine/graphs",
         "engine/probing",
         "engine/steps",

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from art_snn.engine.fingerprints import structure, weights
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams, drive, in_thresholds
 from art_snn.snn.network import SequenceModel
@@ -22,33 +23,47 @@ from art_snn.snn.readers import Forward, single_step_layers, tapped
 # Samples that are enough to try a body on.
 _SAMPLES = 2
 
-# Networks, and what their trials showed, by the state that they were in.
-_TRIED: WeakKeyDictionary[SequenceModel, dict[tuple[Any, ...], tuple[str, ...]]] = WeakKeyDictionary()
+
+class _Trial(NamedTuple):
+    """What a trial showed, and what the network looked like then."""
+
+    places: tuple[str, ...]
+    structure: object
+    weights: object
+
+
+# Networks, and their last trials, by the kind of input.
+_TRIED: WeakKeyDictionary[SequenceModel, dict[tuple[Any, ...], _Trial]] = WeakKeyDictionary()
 
 
 def obstacles(network: SequenceModel, x_seq: Tensor, limit: float) -> tuple[str, ...]:
     """Return where a network is not affine between neurons, or differs between steps; empty where one step will do.
 
-    A deviation up to ``limit``, relative to the largest entry of a channel, is rounding. The answer is kept.
+    A deviation up to ``limit``, relative to the largest entry of a channel, is rounding. The answer is kept
+    until the network changes.
     """
     # All neurons return random numbers, first different ones in every step, then their mean in one step. The mean input
     # current of every neuron, the logits, and the derivatives of these by the numbers have to be the same.
-    key = _key(network, x_seq)
-    trials = _TRIED.setdefault(network, {})
-    if key not in trials:
+    known = tried(network, x_seq)
+    if known is None:
+        looks = structure(network), weights(network)
         with torch.enable_grad():
-            trials[key] = _trial(network, x_seq.detach()[:, :_SAMPLES], _is_constant(x_seq), limit)
-    return trials[key]
+            known = _trial(network, x_seq.detach()[:, :_SAMPLES], _is_constant(x_seq), limit)
+        _TRIED.setdefault(network, {})[_kind(x_seq)] = _Trial(known, *looks)
+    return known
 
 
 def tried(network: SequenceModel, x_seq: Tensor) -> tuple[str, ...] | None:
-    """Return what `obstacles` found earlier, None if it was not asked."""
-    return _TRIED.get(network, {}).get(_key(network, x_seq))
+    """Return what `obstacles` found earlier, None if it was not asked or the network has changed since."""
+    last = _TRIED.get(network, {}).get(_kind(x_seq))
+    if last is None or last.structure != structure(network):
+        return None
+    # Obstacles that have gone make a rule slow, those that have come make it wrong: only these are looked for.
+    return last.places if last.places or last.weights == weights(network) else None
 
 
-def _key(network: SequenceModel, x_seq: Tensor) -> tuple[Any, ...]:
-    state = tuple((type(module), module.training) for module in network.modules())
-    return state, len(x_seq), _is_constant(x_seq), x_seq.dtype, x_seq.device
+def _kind(x_seq: Tensor) -> tuple[Any, ...]:
+    return len(x_seq), _is_constant(x_seq), x_seq.dtype, x_seq.device
 
 
 def _is_constant(x_seq: Tensor) -> bool:

@@ -155,9 +155,10 @@ def test_the_graph_of_the_input_has_no_parameter(pool):
 
 def test_tied_runs_the_loop_once_and_replays_a_sample(monkeypatch):
     loop, _, leaf = make_pair()
-    rule_logits(loop, get_rule("hart"), leaf, parameters=False)  # the trial is over then
     rows = []
     loop.layers[3].register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
+    rule_logits(loop, get_rule("hart"), leaf, parameters=False)  # the trial is over then
+    rows.clear()
     monkeypatch.setattr(replaying, "tied", lambda *a: rows.append("tied") or tied(*a))
     rule_logits(loop, get_rule("hart"), leaf, parameters=False)
     assert rows == ["tied", 4, 4, 4, 4, 4, 4, 1]
