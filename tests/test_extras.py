@@ -69,8 +69,9 @@ def test_what_the_blocks_of_the_documentation_import_is_installed():
             for node in ast.walk(ast.parse(block)):
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+                # dask[distributed] brings distributed.
                 for name in {name.split(".")[0] for name in names} - set(standard) - {"art_snn"}:
-                    assert name in for_users() | {"dask"}, f"{path.relative_to(ROOT)} imports {name}"
+                    assert name in for_users() | {"distributed"}, f"{path.relative_to(ROOT)} imports {name}"
 
 
 def test_cifar10_dvs_can_be_read():
