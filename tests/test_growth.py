@@ -105,6 +105,8 @@ def test_evaluate_tabulates_and_draws_a_new_rule_and_a_new_attack(tmp_path, monk
         ["toy rule", "2", "FGSM"],
         ["HART", "1", "momentum"],
         ["HART", "1", "FGSM"],
+        ["worst case", "", "momentum"],
+        ["worst case", "", "FGSM"],
     ]
     rows = json.loads(files["json"].read_text())["rows"]
     assert [(row["rule"], row["attack"]) for row in rows[:2]] == [("toy", "toyattack"), ("toy", "fgsm")]

@@ -10,10 +10,13 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from art_snn.attacks import FGSM, PGD, attack_names, make_attack
-from art_snn.commands.options import add_command, add_device, check_writable, names, number, usage, whole
+from art_snn.attacks import FGSM, PAPER_STEPS, PGD, Attack, attack_names, make_attack
+from art_snn.checks import check_count
+from art_snn.commands.options import add_command, add_device, check_writable, names, number, numbers, usage, whole
+from art_snn.data import stratified_part
 from art_snn.errors import UsageError
 from art_snn.evaluation import evaluate_rules
+from art_snn.evaluation.evaluate import WORST
 from art_snn.evaluation.report import plot, text_table, write_csv, write_json
 from art_snn.evaluation.rows import package_versions
 from art_snn.rules import HART, GradientRule, get_rule, rule_names
@@ -21,6 +24,8 @@ from art_snn.snn.dynamics import RESETS
 from art_snn.training import DIGITS_RECIPE, load_data, load_trained, read_checkpoint, train_cached
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
+EPS = 0.1  # where no checkpoint has another
+STEPPED = {"eps_step": "eps_step", "max_iter": "steps"}  # options, and what attacks call them
 NETWORK = ("decay", "time_steps", "reset", "seed")  # settings that a checkpoint has already
 
 
@@ -41,7 +46,11 @@ def add_parser(commands: Any) -> None:
     add("--checkpoint", type=Path, metavar="FOLDER", help="evaluate this run, or checkpoint, of art-snn train")
     add("--rules", default=",".join(rule_names()), help="gradient rules, separated by commas")
     add("--attacks", default=f"{FGSM.name},{PGD.name}", help=attacks)
-    add("--eps", type=number, default=0.1, help="largest change of a pixel (L-infinity); pixels are in [0, 1]")
+    eps = f"several are separated by commas, and 8/255 is a number (default: the checkpoint's, or {EPS})"
+    add("--eps", type=numbers, help=f"largest change of a pixel (L-infinity), in [0, 1]; {eps}", **hide)
+    add("--eps-step", type=number, help="step of attacks with steps (default: eps / 4)", **hide)
+    add("--max-iter", type=whole, help=f"steps of attacks with steps (default: {PAPER_STEPS})", **hide)
+    add("--samples", type=whole, help="test samples to attack, every class in its share (default: all)", **hide)
     add("--gamma", type=number, help=f"gamma of HART (default: the checkpoint's, or {recipe.gamma} for digits)", **hide)
     add("--decay", type=number, help=f"membrane retention lambda, in (0, 1]; 1 is IF (default: {recipe.decay})", **hide)
     add("--time-steps", type=whole, help=f"number of time-steps T (default: {recipe.time_steps})", **hide)
@@ -58,15 +67,18 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     verbose = not options.quiet
     network = {name: getattr(options, name) for name in NETWORK if hasattr(options, name)}
-    gamma = getattr(options, "gamma", None)
+    gamma, samples = getattr(options, "gamma", None), getattr(options, "samples", None)
     _check(options, network)
     with usage():
-        attacks = [make_attack(name, eps=options.eps) for name in names(options.attacks, "--attacks")]
+        attacks = _attacks(options, EPS)
         rules = _with_gamma([get_rule(name) for name in names(options.rules, "--rules")], gamma)
         recipe = replace(DIGITS_RECIPE, **network)
+        if samples is not None:
+            check_count("samples", samples)
     if options.checkpoint:
         checkpoint = read_checkpoint(options.checkpoint)
         recipe, classifier = load_trained(checkpoint, device_type=options.device)
+        attacks = _attacks(options, recipe.eps)
         data, epochs = load_data(recipe, verbose=verbose), checkpoint.epoch
         source = f"{recipe.defence}, eps {recipe.eps:g}, {epochs} of {recipe.epochs} epochs"
     else:
@@ -76,16 +88,35 @@ def run(options: argparse.Namespace) -> int:
     if gamma is None:
         trained = recipe.gradient_rule  # with the gamma of the training
         rules = [trained if rule.name == trained.name else rule for rule in rules]
-    shape, eps = f"T={recipe.time_steps}, lambda={recipe.decay:g}, {recipe.reset} reset", f"{options.eps:g}"
-    about = f"{shape}, seed {recipe.seed}; {len(data.x_test)} test images, eps={eps}"
-    print(f"{recipe.title} SNN ({source}): {about}", flush=True)
-    work = evaluate_rules(classifier, data.x_test, data.y_test, rules=rules, attacks=attacks)
-    rows = list(tqdm(work, "Attacking", len(rules) * len(attacks), unit="attack", disable=not verbose, leave=False))
+    x, y = data.x_test, data.y_test
+    if samples is not None:
+        part = stratified_part(y, samples)
+        x, y = x[part], y[part]
+    sizes = list(dict.fromkeys(attack.eps for attack in attacks if attack.eps)) or [0.0]
+    shape, eps = (
+        f"T={recipe.time_steps}, lambda={recipe.decay:g}, {recipe.reset} reset",
+        ", ".join(f"{e:g}" for e in sizes),
+    )
+    print(f"{recipe.title} SNN ({source}): {shape}, seed {recipe.seed}; {len(x)} test images, eps={eps}", flush=True)
+    seen, total = 0, len(rules) * len(attacks)
+    with tqdm(desc="Attacking", total=total, unit="attack", disable=not verbose, leave=False) as bar:
+
+        def show(count: int) -> None:
+            nonlocal seen
+            seen += count
+            bar.set_postfix({"gradients": seen})
+
+        rows = []
+        work = evaluate_rules(classifier, x, y, rules=rules, attacks=attacks, worst=len(rules) > 1, on_gradient=show)
+        for row in work:
+            rows.append(row)
+            bar.update(row.rule != WORST)
     print(text_table(rows))
     if options.json:
         chosen = f"{'by default' if gamma is None else 'given'}, not tuned"
-        settings = {**asdict(recipe), "trained_epochs": epochs, "eps": options.eps, "rules": [repr(r) for r in rules]}
-        settings |= {"gamma_chosen": chosen, "confidence": 0.95, "versions": package_versions()}
+        settings = {**asdict(recipe), "trained_epochs": epochs, "eps": sizes[0] if len(sizes) == 1 else sizes}
+        settings |= {"rules": [repr(rule) for rule in rules], "attacks": [repr(attack) for attack in attacks]}
+        settings |= {"samples": len(x), "gamma_chosen": chosen, "confidence": 0.95, "versions": package_versions()}
         write_json(rows, settings, options.json)
     if options.csv:
         write_csv(rows, options.csv)
@@ -93,6 +124,18 @@ def run(options: argparse.Namespace) -> int:
         defence = "" if recipe.defence == "none" else f"{recipe.defence}, "
         plot(rows, f"{recipe.title}, {defence}{shape.replace('lambda', 'λ')}, ε={eps}", options.plot)
     return 0
+
+
+def _attacks(options: argparse.Namespace, eps: float) -> list[Attack]:
+    """Return the chosen attacks, for every eps; raise UsageError for a setting that none of them has."""
+    settings = {name: getattr(options, option) for option, name in STEPPED.items() if hasattr(options, option)}
+    sizes = getattr(options, "eps", [eps])
+    chosen = names(options.attacks, "--attacks")
+    attacks = [make_attack(name, eps=size, **settings) for name in chosen for size in sizes]
+    for option, name in STEPPED.items():
+        if name in settings and not any(hasattr(attack, name) for attack in attacks):
+            raise UsageError(f"--{option.replace('_', '-')}: {', '.join(chosen)} has no steps; leave it out")
+    return list(dict.fromkeys(attacks))
 
 
 def _check(options: argparse.Namespace, network: dict[str, Any]) -> None:

@@ -49,11 +49,17 @@ def usage(prefix: str = "") -> Iterator[None]:
 
 
 def number(text: str) -> float:
-    """Return a number; an error that names the text otherwise."""
+    """Return a number, which may be a fraction such as 8/255; an error that names the text otherwise."""
+    above, slash, below = text.partition("/")
     try:
-        return float(text)
-    except ValueError:
+        return float(above) / float(below) if slash else float(text)
+    except (ValueError, ZeroDivisionError):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def numbers(text: str) -> list[float]:
+    """Return numbers that are separated by commas, each once."""
+    return list(dict.fromkeys(number(part) for part in text.split(",")))
 
 
 def whole(text: str) -> int:
@@ -78,6 +84,12 @@ def names(text: str, option: str) -> list[str]:
     if not chosen:
         raise UsageError(f"{option} names nothing")
     return list(dict.fromkeys(chosen))
+
+
+def check_used(option: str, value: Any, default: Any, used: bool, why: str) -> None:
+    """Raise UsageError where an option was given that nothing reads."""
+    if value != default and not used:
+        raise UsageError(f"{option} {why}; leave it out")
 
 
 def check_writable(option: str, path: Path | None) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from art_snn.attacks import PGD
-from art_snn.commands.options import add_command, add_device, check_folder, number, usage, whole
+from art_snn.commands.options import add_command, add_device, check_folder, check_used, number, usage, whole
 from art_snn.data import source, stratified_part
 from art_snn.data.frames import SPLIT_BY
 from art_snn.data.sources import absolute
 from art_snn.evaluation.metrics import accuracy
-from art_snn.rules import rule_names
+from art_snn.rules import get_rule, rule_names
 from art_snn.snn.dynamics import RESETS
 from art_snn.snn.models import architecture_names
 from art_snn.training.augmentation import AUGMENTATIONS
@@ -21,7 +21,6 @@ from art_snn.training.losses import DEFENCES
 from art_snn.training.recipe import MOMENTUM, OPTIMIZERS, SCHEDULES, SURROGATES, Recipe
 from art_snn.training.run import load_data, resume_point, train
 
-STEPS = 10  # of the PGD that reports the result
 REPORTED = 1000  # test samples at most
 
 
@@ -78,6 +77,7 @@ def run(options: argparse.Namespace) -> int:
             **{field.name: getattr(options, field.name) for field in fields(Recipe) if field.name != "events"}
         )
         recipe.check_inputs(source(recipe.data).shape(recipe.framing))
+    _check_used(options)
     start = resume_point(options.out, recipe)
     if start is not None and start.epoch >= recipe.epochs:
         print(f"{options.out} is trained already: {start.epoch} of {recipe.epochs} epochs")
@@ -87,6 +87,22 @@ def run(options: argparse.Namespace) -> int:
         _train(recipe, options)
     print(f"next: art-snn evaluate --checkpoint {options.out}")
     return 0
+
+
+def _check_used(options: argparse.Namespace) -> None:
+    """Raise UsageError for an option that was given, and that this training would not read."""
+    default, data = Recipe(), source(options.data)
+    stepped, rule = options.defence in ("madry-pgd", "trades"), get_rule(options.rule)
+    by_defence, by_data = f"does nothing with --defence {options.defence}", f"does nothing with --data {options.data}"
+    for name, used, why in (
+        ("beta", options.defence == "trades", by_defence),
+        ("eps_step", stepped, by_defence),
+        ("max_iter", stepped, by_defence),
+        ("gamma", hasattr(rule, "gamma"), f"does nothing with --rule {rule.name}, which has no gamma"),
+        ("split_by", data.events, by_data),
+        ("test_share", data.events, by_data),
+    ):
+        check_used(f"--{name.replace('_', '-')}", getattr(options, name), getattr(default, name), used, why)
 
 
 def _train(recipe: Recipe, options: argparse.Namespace) -> None:
@@ -99,7 +115,8 @@ def _train(recipe: Recipe, options: argparse.Namespace) -> None:
         raise
     part = stratified_part(data.y_test, REPORTED)
     x, y = data.x_test[part], data.y_test[part]
-    examples = PGD(eps=recipe.eps, steps=STEPS).make(classifier).generate(x, y)
-    attack = f"PGD, {STEPS} steps, eps {recipe.eps:g}, {recipe.gradient_rule!r}, {len(x)} test images"
+    attack_spec = PGD(eps=recipe.eps)  # the default of art-snn evaluate --checkpoint
+    examples = attack_spec.make(classifier).generate(x, y)
+    attack = f"PGD, {attack_spec.steps} steps, eps {recipe.eps:g}, {recipe.gradient_rule!r}, {len(x)} test images"
     print(f"clean accuracy  {accuracy(classifier.predict(x), y)}")
     print(f"robust accuracy {accuracy(classifier.predict(examples), y)}  ({attack})")

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from art_snn.attacks import Attack
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.classifier.inputs import Array
-from art_snn.evaluation.outcomes import attack_through, check_attacks, check_samples, correct_samples, zero_gradients
+from art_snn.evaluation.outcomes import (
+    Outcome,
+    attack_through,
+    check_attacks,
+    check_samples,
+    correct_samples,
+    worst_case,
+    zero_gradients,
+)
 from art_snn.evaluation.rows import Row, measured
 from art_snn.labels import Labels
 from art_snn.rules import GradientRule, get_rule
+
+WORST = "worst case"
 
 
 def evaluate_rules(
@@ -21,7 +31,9 @@ def evaluate_rules(
     *,
     rules: Sequence[str | GradientRule],
     attacks: Sequence[Attack],
+    worst: bool = False,
     batch_size: int = 128,
+    on_gradient: Callable[[int], None] | None = None,
 ) -> Iterator[Row]:
     """Attack a classifier through each rule, as `attack_through` does, and yield a row when each attack is over.
 
@@ -31,7 +43,10 @@ def evaluate_rules(
         y: Labels, class indices (N,) or rows (N, K), in any form of `art_snn.labels`; the class of a row counts.
         rules: Names of rules, or rules.
         attacks: The attacks, such as ``[FGSM(eps=0.1), PGD(eps=0.1)]``.
+        worst: Yield, in the end, a row more for each attack: the worst case over the rules, where a sample counts as
+            robust if it withstands the attack through every rule.
         batch_size: Samples to attack at the same time, >= 1.
+        on_gradient: Called after each gradient of the loss with its number of samples, to show progress.
 
     Raises:
         TypeError: A rule is no rule, or an attack no `Attack`. Nothing has run then.
@@ -43,11 +58,17 @@ def evaluate_rules(
 
     def attacked() -> Iterator[Row]:
         correct = correct_samples(classifier, inputs, labels, batch_size)
-        known: dict[str, Any] = {"batch_size": batch_size, "correct": correct}
+        known: dict[str, Any] = {"batch_size": batch_size, "correct": correct, "on_gradient": on_gradient}
+        outcomes: list[list[Outcome]] = [[] for _ in attacks]
         for rule in chosen:
             zeros = zero_gradients(classifier, rule, inputs, labels, batch_size=batch_size)
-            for attack in attacks:
+            for attack, done in zip(attacks, outcomes, strict=True):
                 outcome = attack_through(classifier, rule, attack, inputs, labels, **known, zero_gradient=zeros)
+                done.append(outcome)
                 yield Row(**measured(rule, attack, outcome))
+        if worst and chosen:
+            name = {"rule": WORST, "rule_title": WORST, "rule_repr": f"{WORST} of {', '.join(map(repr, chosen))}"}
+            for attack, done in zip(attacks, outcomes, strict=True):
+                yield Row(**{**measured(None, attack, worst_case(done)), **name})
 
     return attacked()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,6 +62,7 @@ def attack_through(
     correct: np.ndarray | None = None,
     zero_gradient: np.ndarray | None = None,
     batch_size: int = 128,
+    on_gradient: Callable[[int], None] | None = None,
 ) -> Outcome:
     """Attack a classifier through a rule, and say what happened to each sample.
 
@@ -75,6 +76,7 @@ def attack_through(
         correct: `Outcome.correct`, if it is known; computed otherwise.
         zero_gradient: `Outcome.zero_gradient`, if it is known; computed otherwise, where there is a rule.
         batch_size: Samples to attack at the same time, >= 1.
+        on_gradient: Called after each gradient of the loss with its number of samples, to show progress.
 
     Raises:
         TypeError: The attack is no `Attack`. Nothing has run then.
@@ -88,7 +90,7 @@ def attack_through(
         correct = correct_samples(classifier if target is None else target, inputs, labels, batch_size)
     if zero_gradient is None and rule is not None:
         zero_gradient = zero_gradients(classifier, rule, inputs, labels, batch_size=batch_size)
-    known: dict[str, Any] = {"target": target, "correct": correct, "batch_size": batch_size}
+    known: dict[str, Any] = {"target": target, "correct": correct, "batch_size": batch_size, "on_gradient": on_gradient}
     return replace(run_attack(classifier, rule, attack, inputs, labels, **known), zero_gradient=zero_gradient)
 
 
@@ -102,10 +104,13 @@ def run_attack(
     target: PyTorchSNNClassifier | None,
     correct: np.ndarray,
     batch_size: int,
+    on_gradient: Callable[[int], None] | None = None,
 ) -> Outcome:
     """Attack as `attack_through` does, without checks, and without looking for zero gradients."""
     # They are counted by zero_gradients, not warned of.
     source = classifier.with_rule(classifier.gradient_rule if rule is None else rule, warn=False)
+    if on_gradient is not None:
+        _report_gradients(source, on_gradient)
     victim = classifier if target is None else target
     labels = class_indices(y, len(x), victim.nb_classes)
     start = time.perf_counter()
@@ -119,6 +124,31 @@ def run_attack(
         changed=(np.asarray(examples) != x.astype(np.float32, copy=False)).reshape(len(x), -1).any(1),
         losses=logsumexp(logits, axis=1) - logits[np.arange(len(x)), labels],
         seconds=seconds,
+    )
+
+
+def _report_gradients(view: PyTorchSNNClassifier, report: Callable[[int], None]) -> None:
+    """Let a view report the samples of each gradient of its loss."""
+    loss_gradient = view.loss_gradient
+
+    def reported(x: Array, *args: Any, **kwargs: Any) -> Array:
+        gradient = loss_gradient(x, *args, **kwargs)
+        report(len(x))
+        return gradient
+
+    view.loss_gradient = reported  # type: ignore[method-assign]
+
+
+def worst_case(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return what attacks on the same samples did together: a sample is robust if it withstood all."""
+    known = [outcome.zero_gradient for outcome in outcomes if outcome.zero_gradient is not None]
+    return Outcome(
+        correct=outcomes[0].correct,
+        robust=np.logical_and.reduce([outcome.robust for outcome in outcomes]),
+        zero_gradient=np.logical_and.reduce(known) if known else None,
+        changed=np.logical_or.reduce([outcome.changed for outcome in outcomes]),
+        losses=np.maximum.reduce([outcome.losses for outcome in outcomes]),
+        seconds=sum(outcome.seconds for outcome in outcomes),
     )
 
 

@@ -47,7 +47,13 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 
 def plot(rows: Sequence[Row], title: str, path: Path) -> None:
-    """Draw attack success rates with their intervals as bars; the file's ending says the format (.png, .svg, .pdf)."""
+    """Draw attack success rates with their intervals: as bars, or for three eps and more as curves over eps.
+
+    The file's ending says the format (.png, .svg, .pdf).
+    """
+    if len({row.eps for row in rows if row.eps}) >= 3:
+        _plot_over_eps(rows, title, path)
+        return
     rules = _labels((row.rule_title, row.rule_repr) for row in rows)
     attacks = _labels((row.attack_title, f"{row.attack_title}, ε={row.eps:g}", row.attack_repr) for row in rows)
     width = 0.8 / len(attacks)
@@ -66,6 +72,30 @@ def plot(rows: Sequence[Row], title: str, path: Path) -> None:
         axes.set_title(title, fontsize=10)
         axes.legend(frameon=False, ncols=len(attacks), loc="upper right")
         axes.spines[["top", "right"]].set_visible(False)
+        write_atomic(path, lambda file: figure.savefig(file, dpi=150))
+
+
+def _plot_over_eps(rows: Sequence[Row], title: str, path: Path) -> None:
+    """Draw attack success rates over eps, a panel for each attack and a curve with its band for each rule."""
+    rules = _labels((row.rule_title, row.rule_repr) for row in rows)
+    attacks = {row.attack: row.attack_title for row in rows if row.eps}
+    with mpl.rc_context({"svg.hashsalt": "art_snn", "font.size": 10}):
+        figure = Figure(figsize=(1.5 + 3.3 * len(attacks), 3.4), layout="constrained")
+        panels = figure.subplots(1, len(attacks), sharey=True, squeeze=False)[0]
+        for axes, (attack, label) in zip(panels, attacks.items(), strict=True):
+            for rule, name in rules.items():
+                drawn = sorted((r for r in rows if (r.attack, r.rule_repr) == (attack, rule)), key=lambda row: row.eps)
+                values, low, high = 100 * np.array([row.attack_success_rate[:3] for row in drawn]).T
+                sizes = [row.eps for row in drawn]
+                (line,) = axes.plot(sizes, values, marker="o", markersize=3, label=name)
+                axes.fill_between(sizes, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+            axes.set_xlabel("ε")
+            axes.set_title(label, fontsize=10)
+            axes.set_ylim(0, 105)
+            axes.spines[["top", "right"]].set_visible(False)
+        panels[0].set_ylabel("attack success rate (%)")
+        panels[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        figure.suptitle(title, fontsize=10)
         write_atomic(path, lambda file: figure.savefig(file, dpi=150))
 
 

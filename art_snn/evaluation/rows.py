@@ -25,7 +25,7 @@ _Row = TypeVar("_Row", bound="Row")
 class Row:
     """What one attack through one rule did; shares have 95 % confidence intervals."""
 
-    rule: str  #: Name of the rule; "" where the attack needs no gradient.
+    rule: str  #: Name of the rule; "" where the attack needs no gradient; "worst case" over several.
     rule_title: str  #: What tables call the rule.
     rule_repr: str  #: The rule with its hyperparameters, such as "HART(gamma=0.7)".
     gamma: float | None  #: The rule's gamma; None for rules without one.

@@ -32,7 +32,49 @@ def test_gamma_of_the_training_is_that_of_its_own_rule(tmp_path, few):
     assert main(train_command(out, "--gamma", "1.5", "--rule", "stbp", epochs=1)) == 0
     evaluate = ["evaluate", "--checkpoint", str(out), "--rules", "hart,stbp", "--attacks", "fgsm", "--quiet"]
     assert main([*evaluate, "--device", "cpu", "--json", str(table)]) == 0
-    assert [row["gamma"] for row in json.loads(table.read_text())["rows"]] == [1.0, 1.5]
+    assert [row["gamma"] for row in json.loads(table.read_text())["rows"]] == [1.0, 1.5, None]
+
+
+def test_what_a_checkpoint_was_trained_with_is_what_it_is_attacked_with(tmp_path, few, capsys):
+    out, table = tmp_path / "run", tmp_path / "rows.json"
+    assert main(train_command(out, "--eps", "8/255", "--gamma", "1.5", epochs=1)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    reported = next(line for line in lines if line.startswith("robust accuracy"))
+    following = next(line for line in lines if line.startswith("next: art-snn ")).removeprefix("next: art-snn ").split()
+    more = ["--rules", "hart", "--attacks", "pgd", "--quiet", "--device", "cpu", "--json", str(table)]
+    assert main([*following, *more]) == 0
+    (row,) = json.loads(table.read_text())["rows"]
+    assert row["eps"] == pytest.approx(8 / 255)
+    assert f"PGD, {row['max_iter']} steps, eps {row['eps']:g}, {row['rule_repr']}, 64 test images" in reported
+    assert f"robust accuracy {row['robust_accuracy']:.1%} " in reported
+    assert main([*following, *more, "--eps", "0.2"]) == 0
+    assert json.loads(table.read_text())["rows"][0]["eps"] == 0.2
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.filterwarnings("default")
+def test_several_eps_settings_of_steps_and_fewer_samples(tmp_path, capsys):
+    files = {name: tmp_path / f"out.{name}" for name in ("json", "svg")}
+    words = "--time-steps 1 --device cpu --rules hart,bptr --attacks fgsm,pgd --eps 0.02,8/255,0.1 --eps-step 1/100"
+    more = ["--max-iter", "2", "--samples", "100", "--json", str(files["json"]), "--plot", str(files["svg"])]
+    assert main(["evaluate", *words.split(), *more]) == 0
+    out, err = capsys.readouterr()
+    assert "100 test images, eps=0.02, 0.0313725, 0.1" in out
+    assert "gradients=" in err  # the progress bar counts them
+    document = json.loads(files["json"].read_text())
+    rows = document["rows"]
+    assert document["settings"]["eps"] == [0.02, 8 / 255, 0.1]
+    assert document["settings"]["samples"] == 100
+    assert len(rows) == 3 * 6
+    assert {(row["eps_step"], row["max_iter"]) for row in rows if row["attack"] == "pgd"} == {(0.01, 2)}
+    assert {row["clean_accuracy_n"] for row in rows} == {100}
+    for worst in (row for row in rows if row["rule"] == "worst case"):
+        same = [row for row in rows if row["attack_repr"] == worst["attack_repr"] and row is not worst]
+        assert len(same) == 2
+        assert worst["robust_accuracy"] <= min(row["robust_accuracy"] for row in same)
+        assert worst["rule_repr"] == "worst case of HART(gamma=1.0), BPTR()"
+    drawn = files["svg"].read_text()
+    assert "<svg" in drawn
 
 
 def test_evaluating_nothing_or_with_contradictions(tmp_path, few, capsys):
@@ -82,7 +124,7 @@ def test_evaluate_prints_and_writes_all_rules(tmp_path, capsys):
     assert "trained now" in out
     assert err == ""
     document = json.loads(files["json"].read_text())
-    assert [row["rule"] for row in document["rows"]] == [rule for rule in rule_names()[:6] for _ in range(2)]
+    assert [row["rule"] for row in document["rows"]] == [n for n in (*rule_names()[:6], "worst case") for _ in range(2)]
     assert document["settings"]["rules"][0] == "HART(gamma=0.5)"
     for row in document["rows"]:
         assert row["attack_success_rate_low"] <= row["attack_success_rate"] <= row["attack_success_rate_high"]
@@ -92,7 +134,7 @@ def test_evaluate_prints_and_writes_all_rules(tmp_path, capsys):
     assert [float(row["robust_accuracy"]) for row in table] == [row["robust_accuracy"] for row in document["rows"]]
     assert files["png"].read_bytes().startswith(b"\x89PNG")
     lines = [line for line in out.splitlines() if line.startswith("|")]
-    assert len(lines) == 14
+    assert len(lines) == 16
     assert f"{document['rows'][0]['attack_success_rate']:.1%}" in lines[2]
     again = ["evaluate", "--time-steps", "2", "--device", "cpu", "--quiet", "--rules", "hart", "--attacks", "fgsm"]
     assert main([*again, "--json", str(files["json"])]) == 0
@@ -115,6 +157,13 @@ def test_evaluate_says_where_gamma_comes_from(capsys):
         ("--eps 0", "eps must be a finite number > 0, got 0"),
         ("--eps nan", "eps must be a finite number > 0, got nan"),
         ("--eps x", "'x' is not a number"),
+        ("--eps 8/0", "'8/0' is not a number"),
+        ("--eps 0.1,,0.2", "'' is not a number"),
+        ("--eps 0.1,-0.2", "eps must be a finite number > 0, got -0.2"),
+        ("--attacks fgsm --eps-step 0.1", "--eps-step: fgsm has no steps; leave it out"),
+        ("--attacks fgsm,clip-only --max-iter 3", "--max-iter: fgsm, clip-only has no steps; leave it out"),
+        ("--max-iter 0", "steps must be a whole number >= 1, got 0"),
+        ("--samples 0", "samples must be a whole number >= 1, got 0"),
         ("--rules cba,bptr --gamma 1", "--gamma: none of cba, bptr has a gamma; leave it out"),
         ("--gamma -1", "gamma must be a finite number > 0, got -1.0"),
         ("--decay 1.5", "decay (membrane retention lambda) must be in (0, 1], got 1.5"),

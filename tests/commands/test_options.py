@@ -6,11 +6,14 @@ import argparse
 
 import pytest
 
-from art_snn.commands.options import OneLineParser, add_command, add_device, number, usage, whole, workers
+from art_snn.commands.options import OneLineParser, add_command, add_device, number, numbers, usage, whole, workers
 from art_snn.errors import DataError, UsageError
 
 
-@pytest.mark.parametrize(("text", "value"), [("0.1", 0.1), ("1e-3", 1e-3), ("-2", -2.0), (" 3 ", 3.0)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0.1", 0.1), ("1e-3", 1e-3), ("-2", -2.0), (" 3 ", 3.0), ("8/255", 8 / 255), ("1e-1 / 2", 0.05)],
+)
 def test_numbers_are_those_that_float_takes(text, value):
     assert number(text) == value
 
@@ -19,6 +22,10 @@ def test_numbers_are_those_that_float_takes(text, value):
     ("kind", "text", "message"),
     [
         (number, "much", "'much' is not a number"),
+        (number, "8/", "'8/' is not a number"),
+        (number, "1/2/3", "'1/2/3' is not a number"),
+        (number, "1/0", "'1/0' is not a number"),
+        (numbers, "0.1,x", "'x' is not a number"),
         (whole, "1.5", "'1.5' is not a whole number"),
         (workers, "0", "must be >= 1, or -1, got 0"),
         (workers, "-2", "must be >= 1, or -1, got -2"),
@@ -29,6 +36,10 @@ def test_what_is_no_such_number_is_named(kind, text, message):
     with pytest.raises(argparse.ArgumentTypeError) as caught:
         kind(text)
     assert str(caught.value) == message
+
+
+def test_numbers_are_separated_by_commas_each_once():
+    assert numbers("8/255, 0.1,0.1") == [8 / 255, 0.1]
 
 
 def test_workers_are_counted_or_all():

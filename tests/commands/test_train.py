@@ -148,3 +148,20 @@ def test_diverged_training_is_an_error_in_one_line(tmp_path, few, capsys, monkey
     assert error.count("\n") == 1
     assert "accuracy" not in printed
     assert checkpoints.newest(out) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--defence fgsm --beta 3", "--beta does nothing with --defence fgsm; leave it out"),
+        ("--defence none --eps-step 0.1", "--eps-step does nothing with --defence none; leave it out"),
+        ("--defence fbf --max-iter 7", "--max-iter does nothing with --defence fbf; leave it out"),
+        ("--rule bptr --gamma 2", "--gamma does nothing with --rule bptr, which has no gamma; leave it out"),
+        ("--data digits --split-by time", "--split-by does nothing with --data digits; leave it out"),
+        ("--data digits --test-share 0.2", "--test-share does nothing with --data digits; leave it out"),
+    ],
+)
+def test_options_that_a_training_would_not_read_are_refused(words, message, tmp_path, capsys):
+    assert main(["train", "--out", str(tmp_path / "run"), *words.split()]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
