@@ -153,7 +153,7 @@ def norm_without_weights() -> nn.Module:
 
 
 @animal(unrolled=True)
-def norm_of_the_batch_of_steps() -> nn.Module:
+def group_norm() -> nn.Module:
     return around(conv(4, 4), nn.GroupNorm(2, 4))
 
 
@@ -259,7 +259,7 @@ def softplus() -> nn.Module:
 
 @animal(unrolled=True)
 def clamped_spikes() -> nn.Module:
-    return around(Through(lambda x: x.clamp(0, 1)), conv(4, 4))
+    return around(Through(lambda x: x.clamp(-0.5, 0.7)), conv(4, 4))
 
 
 @animal(unrolled=True)
