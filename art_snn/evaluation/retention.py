@@ -75,7 +75,7 @@ def temporal_retention(
 def _reduced(layer: LayerRecord, distances: Tensor, part: int) -> tuple[np.ndarray, np.ndarray, float, int, float]:
     """Return rates and currents of ``part`` neurons and samples; sum and number of all rates; the identity's error."""
     threshold = torch.as_tensor(layer.params.threshold).cpu()
-    rates, currents = (values.cpu().double() for values in (layer.rate, layer.mean_current))
+    rates, currents = (values.cpu().double() for values in (layer.rate, layer.mean_drive))
     chosen = np.arange(rates.numel())
     if len(chosen) > part:
         chosen = np.random.default_rng(0).choice(chosen, part, replace=False)

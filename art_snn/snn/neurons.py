@@ -26,7 +26,8 @@ class LIF(nn.Module):
         decay: Membrane retention lambda, in (0, 1]; 1 is IF.
         threshold: Firing threshold theta, > 0.
         reset: "hard" (to 0) or "soft" (by the threshold).
-        surrogate: Slope for training: membrane distance to slope, same shape. An attack's gradient rule brings its own.
+        surrogate: Slope for training: membrane distance ``m - theta`` to slope, same shape, in the unit of potentials,
+            whatever the threshold is. An attack's gradient rule brings its own.
         detach_reset: In training, keep the gradient from flowing through the reset.
 
     Example:

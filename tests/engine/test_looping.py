@@ -104,6 +104,22 @@ def make_pair(frames: bool = False, pool: nn.Module | None = None) -> tuple[Loop
     return loop, sequence, (2 * torch.rand(shape, dtype=torch.float64)).requires_grad_()
 
 
+@pytest.mark.parametrize("pool", [None, nn.MaxPool2d(2)], ids=["tied", "segmented"])
+@pytest.mark.parametrize("name", rule_names())
+@pytest.mark.filterwarnings("ignore::art_snn.errors.InexactReplayWarning")
+def test_a_loop_has_the_gradient_of_the_sequence_model_in_all_units(name, pool):
+    loop, sequence, leaf = make_pair(pool=pool)
+    for layer in (*loop.layers, *sequence.body):
+        if isinstance(layer, (Step, LIF)):
+            layer.params = NeuronParams(decay=0.8, threshold=0.7, alpha=0.4, c=0.6, d=0.05, v0=0.1, reset="soft")
+    found = []
+    for network in (loop, sequence):
+        logits = rule_logits(network, get_rule(name), leaf, parameters=False)
+        found.append(torch.autograd.grad(logits.square().sum(), leaf)[0])
+    assert found[1].abs().max() > 0
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("frames", [False, True], ids=["image", "frames"])
 @pytest.mark.parametrize("name", rule_names())
 def test_a_loop_has_the_gradient_of_the_sequence_model(name, frames):

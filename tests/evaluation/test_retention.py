@@ -149,6 +149,20 @@ def test_layers_without_current_have_no_value():
     assert (layer.share, layer.rate) == (0.0, 0.0)
 
 
+def test_retention_does_not_depend_on_whose_an_input_weight_is():
+    found = []
+    for weight in (1.0, 0.5):
+        torch.manual_seed(0)
+        body = nn.Sequential(nn.Linear(3, 40), LIF(decay=0.9), nn.Linear(40, 2))
+        for parameter in body[0].parameters():
+            parameter.data.mul_(3 / weight)
+        body[1].params = body[1].params._replace(c=weight)
+        network = SpikingNetwork(DirectEncoder(time_steps=8), body).eval()
+        found.append(temporal_retention(network, torch.rand(50, 3, generator=torch.Generator().manual_seed(1)))[0])
+    assert found[0].chi > 0
+    assert found[1].chi == pytest.approx(found[0].chi, rel=1e-6)
+
+
 def test_identity_is_unknown_for_neurons_that_it_does_not_cover():
     body = nn.Sequential(nn.Linear(3, 4), LIF(), nn.Linear(4, 2))
     body[1].params = body[1].params._replace(c=0.5)
