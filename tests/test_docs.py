@@ -22,6 +22,7 @@ HAND_ON = {
         "classifier/model_checks",
         "engine/fingerprints",
         "engine/graphs",
+        "engine/linearity",
         "engine/probing",
         "engine/steps",
         "labels",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from art_snn.engine.module import GradientRuleModule
 from art_snn.snn.network import flat_steps
-from art_snn.snn.readers import neuron_params
+from art_snn.snn.readers import neuron_params, single_step_layers
 
 
 class Outputs(nn.Module):
@@ -60,8 +60,13 @@ def find_layer(names: list[str], layer: int | str | None) -> str:
 def layer_output(model: GradientRuleModule, name: str, x: Tensor) -> Tensor:
     """Run a model in evaluation mode and return the output of one layer, (N, ...), averaged over time.
 
-    Where ``x`` requires grad, the output has the rule's graph. ValueError if the layer does not run or gives no tensor.
+    Where ``x`` requires grad, the output has the rule's graph. ValueError if the layer does not run or gives no tensor,
+    or in a network that loops over time itself, whose layers put out one step at a time.
     """
+    if single_step_layers(model.network):
+        raise ValueError(f"the output of layer {name!r} is not to be had: the network loops over time itself")
+    model = model.with_rule(model.rule)
+    model.time_chunk = None  # chunks have no graph of their own
     outputs: list[tuple[object, int | None]] = []
     handle = model.get_submodule(name).register_forward_hook(lambda *call: outputs.append((call[2], flat_steps())))
     try:

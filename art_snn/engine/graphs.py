@@ -1,4 +1,4 @@
-"""What a graph is of: a value with another's graph, and graphs of the input alone."""
+"""What a graph is of: a value with another's graph, the leaves that take part, memory that layers may change."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 
@@ -24,9 +24,20 @@ class WithValue(torch.autograd.Function):
         return grads[0], None
 
 
+def leaves(network: nn.Module) -> list[Tensor]:
+    """Return a network's parameters and buffers that require grad."""
+    return [t for t in (*network.parameters(), *network.buffers()) if t.requires_grad]
+
+
+def fresh(x_seq: Tensor) -> Tensor:
+    """Return a sequence in memory of its own, which layers may change in place; a repeated step is repeated still."""
+    return x_seq[:1].clone().expand_as(x_seq) if len(x_seq) > 1 and x_seq.stride(0) == 0 else x_seq.clone()
+
+
 class InputsOnly(TorchFunctionMode):
     """Keep parameters, and all else that has no graph of its own, out of the graph that is built inside the block.
 
+    Every function of torch gets them detached; an `autograd.Function` of a user's own, or a scripted module, does not.
     Only this thread is affected, and nothing is changed on a network. Layers keep less for the backward pass.
     """
 

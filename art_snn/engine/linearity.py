@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from art_snn.engine.fingerprints import structure, weights
+from art_snn.engine.graphs import fresh
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams, drive, in_thresholds
 from art_snn.snn.network import SequenceModel
@@ -45,6 +46,8 @@ def obstacles(network: SequenceModel, x_seq: Tensor, limit: float) -> tuple[str,
     # All neurons return random numbers, first different ones in every step, then their mean in one step. The mean input
     # current of every neuron, the logits, and the derivatives of these by the numbers have to be the same.
     known = tried(network, x_seq)
+    if not x_seq.shape[1]:
+        return ()  # there is nothing to try it on, and no gradient
     if known is None:
         looks = structure(network), weights(network)
         with torch.enable_grad():
@@ -157,7 +160,7 @@ def _run(network: SequenceModel, x_seq: Tensor, constant: bool, answer: Callable
         return tap
 
     with tapped(network, make_tap):
-        out_seq = network.body(x_seq if constant else put_out("the input", x_seq))
+        out_seq = network.body(fresh(x_seq) if constant else put_out("the input", x_seq))
         single_steps = single_step_layers(network)
         for name in single_steps & currents.keys():
             currents[name] = [torch.stack(currents[name]).mean(0)]

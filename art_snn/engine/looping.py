@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from art_snn.engine.graphs import InputsOnly, WithValue
-from art_snn.engine.recording import DistanceRecorder, Layers, Recorder, Recording, Tie, layer_gain, sample_record
+from art_snn.engine.graphs import InputsOnly, WithValue, fresh, leaves
+from art_snn.engine.one_pass import Tie
+from art_snn.engine.recording import DistanceRecorder, Layers, Recorder, Recording, layer_gain, sample_record
 from art_snn.errors import UnsupportedModelError
 from art_snn.rules.base import LayerRecord, RateRule
 from art_snn.snn.dynamics import NeuronParams, in_thresholds, input_weight
@@ -116,7 +117,7 @@ class _Segments:
         graph = InputsOnly()
         layers = Layers(network, lambda params: _Cut(params, graph.keep))
         with torch.enable_grad(), nullcontext() if parameters else graph, tapped(network, layers.make_tap):
-            self.logits = network.readout(network.body(graph.keep(self._sources[0])))
+            self.logits = network.readout(network.body(fresh(graph.keep(self._sources[0]))))
         self._neurons = layers.in_order
 
     def gradients(self, grad: Tensor) -> list[Tensor | None]:
@@ -181,5 +182,5 @@ def segmented(network: SequenceModel, x_seq: Tensor, rule: RateRule, *, paramete
     Raises:
         UnsupportedModelError: In the backward pass, for a recurrent network.
     """
-    inside = [p for p in network.parameters() if p.requires_grad] if parameters else []
+    inside = leaves(network) if parameters else []
     return _Segmented.apply(x_seq, _Segments(network, x_seq, rule, inside), *inside)

@@ -1,7 +1,4 @@
-"""Record: run the T steps, and keep of each spiking layer only means over time.
-
-No step has a graph, or the first one has: the gain of a layer is read in the backward pass, when all steps are done.
-"""
+"""Record: run the T steps without a graph, and keep of each spiking layer only means over time."""
 
 from __future__ import annotations
 
@@ -12,8 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from art_snn.engine.graphs import InputsOnly, WithValue
-from art_snn.engine.linearity import current_error, relative_error
+from art_snn.engine.graphs import fresh
 from art_snn.engine.steps import is_time_blind
 from art_snn.rules.base import LayerRecord, RateRule
 from art_snn.snn.dynamics import (
@@ -29,7 +25,7 @@ from art_snn.snn.dynamics import (
     reset_plain,
 )
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import Forward, single_step_layers, tapped
+from art_snn.snn.readers import Forward, single_step_layers, spiking_layers, tapped
 
 # Rows (steps x samples) that are put through the body at the same time. More costs memory, fewer leave cores idle.
 ROWS_CPU = 64
@@ -128,57 +124,6 @@ class Recorder(Neurons):
         )
 
 
-class Tied(Recorder):
-    """Neurons whose first step may carry a graph, in which the gain over all steps multiplies the gradient.
-
-    The last steps come with a row more, the replay of one sample.
-    """
-
-    gain: Tensor  # when all steps are done
-    error: Tensor  # of the replayed sample's current
-
-    def __init__(self, params: NeuronParams, rule: RateRule, sample: int) -> None:
-        # A rule with a gain may look at the rates and currents of all samples.
-        super().__init__(params, rule.slope, ALL if rule.slope is None else slice(sample, sample + 1))
-        self.rule = rule
-        self.sample = sample
-        self.last: tuple[int, int] | None = None  # number of the last steps and of samples, once they come
-
-    def __call__(self, current_seq: Tensor, out: Tensor | None = None) -> Tensor:
-        """Return the spikes (T', N, *F) of the next T' steps; of the last, (1, T' * N + 1, *F)."""
-        if torch.is_grad_enabled():
-            return Tie.apply(current_seq, self)
-        return super().__call__(current_seq, out) if self.last is None else self._finish(current_seq[0], self.last)
-
-    def _finish(self, currents: Tensor, last: tuple[int, int]) -> Tensor:
-        spikes = torch.empty_like(currents)
-        super().__call__(currents[:-1].unflatten(0, last), spikes[:-1].unflatten(0, last))
-        record = self.record()
-        kept = slice(self.sample, self.sample + 1) if self.rows == ALL else ALL
-        spikes[-1:] = record.rate[kept]
-        params = _params_of_sample(self.params, self.sample, currents.ndim)
-        self.error = current_error(currents[-1:], record.mean_current[kept], params)
-        self.gain = layer_gain(self.rule, record)
-        self.spike_sum = self.current_sum = self.slope_sum = None
-        self.state = NeuronState(self.params.v0, None)
-        return spikes.unsqueeze(0)
-
-
-class Tie(torch.autograd.Function):
-    """Run neurons; multiply the gradient by their gain, which may be set later. The backward is differentiable."""
-
-    @staticmethod
-    def forward(ctx: Any, current_seq: Tensor, neurons: Any) -> Tensor:
-        """Return the neurons' spikes (T', N, *F)."""
-        ctx.neurons = neurons
-        return neurons(current_seq)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        """Multiply by the gain that the neurons have now."""
-        return grads[0] * ctx.neurons.gain, None
-
-
 def layer_gain(rule: RateRule, record: LayerRecord) -> Tensor:
     """Return what a rate rule multiplies the gradient by on its way through a layer, broadcastable to (N, *F)."""
     return (rule.gain(record) if record.mean_slope is None else record.mean_slope) * input_weight(record.params)
@@ -188,7 +133,7 @@ def sample_record(record: LayerRecord, sample: int) -> LayerRecord:
     """Return the record of one sample, (1, *F)."""
     row = slice(sample, sample + 1)
     return LayerRecord(
-        params=_params_of_sample(record.params, sample, record.rate.ndim),
+        params=params_of_sample(record.params, sample, record.rate.ndim),
         rate=record.rate[row],
         mean_current=record.mean_current[row],
         mean_drive=record.mean_drive[row],
@@ -196,7 +141,7 @@ def sample_record(record: LayerRecord, sample: int) -> LayerRecord:
     )
 
 
-def _params_of_sample(params: NeuronParams, sample: int, ndim: int) -> NeuronParams:
+def params_of_sample(params: NeuronParams, sample: int, ndim: int) -> NeuronParams:
     """Return a layer's parameters for a sample, whose entry it is where each sample has its own."""
 
     def entry(value: Any) -> Any:
@@ -250,36 +195,6 @@ def record_distances(network: SequenceModel, x_seq: Tensor) -> dict[str, list[tu
     return {name: [(call.record(), torch.stack(call.distances)) for call in calls] for name, calls in layers.items()}
 
 
-def one_pass(network: SequenceModel, x_seq: Tensor, rule: RateRule, sample: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Run a network that `runs_in_chunks` over an encoded input (T, N, ...), T > 1, the first step with a graph.
-
-    The graph is that of the input alone: the activations of one step would give parameters wrong gradients. The last
-    steps run together with the replay of one ``sample``, which checks that one step may stand for all.
-
-    Returns:
-        Logits (N, K) with the rule's gradient; and the sample's relative error in the input current of each spiking
-        layer and in the logits, by what was off.
-    """
-    mean, later = x_seq.mean(0, keepdim=True), x_seq.detach()[1:]
-    layers = Layers(network, lambda params: Tied(params, rule, sample))
-    with tapped(network, layers.make_tap):
-        with InputsOnly():
-            graph = layers.run(network, WithValue.apply(mean, x_seq[:1]))
-        with torch.no_grad():
-            *chunks, last = later.split(_chunk(network, later))
-            outputs = [graph.detach(), *(layers.run(network, steps) for steps in chunks)]
-            for neurons in layers.in_order:
-                neurons.last = (len(last), last.shape[1])
-            rows = layers.run(network, torch.cat([last.flatten(0, 1), mean[0, sample : sample + 1]]).unsqueeze(0))[0]
-            out_seq = torch.cat([*outputs, rows[:-1].unflatten(0, last.shape[:2])])
-            logits, replayed = network.readout(out_seq), network.readout(rows[-1:].unsqueeze(0))
-        with InputsOnly():
-            graph = network.readout(WithValue.apply(graph, out_seq.mean(0, keepdim=True)))
-    errors = {f"the layer {name}": torch.stack([c.error for c in calls]).max() for name, calls in layers.calls.items()}
-    errors["the logits"] = relative_error(replayed, logits[sample : sample + 1], floor=1.0)
-    return WithValue.apply(graph, logits), errors
-
-
 _Layer = TypeVar("_Layer", bound=Callable[[Tensor], Tensor])
 
 
@@ -312,10 +227,10 @@ class Layers(Generic[_Layer]):
 
         return tap
 
-    def run(self, network: SequenceModel, steps: Tensor) -> Tensor:
-        """Return a network's outputs (T', N, K) in the next T' steps."""
+    def run(self, body: Callable[[Tensor], Tensor], steps: Tensor) -> Tensor:
+        """Return a body's outputs (T', N, K) in the next T' steps."""
         self._position.clear()
-        return network.body(steps)
+        return body(steps)
 
 
 @torch.no_grad()
@@ -325,17 +240,21 @@ def _run(
     """Run a network with neurons that ``make`` gives; return the logits and each layer's neurons, one per call."""
     layers = Layers(network, make)
     with tapped(network, layers.make_tap):
-        outputs = [layers.run(network, steps) for steps in x_seq.split(_chunk(network, x_seq))]
-    out_seq = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    return network.readout(out_seq), layers.calls
+        outputs = [layers.run(network.body, fresh(steps)) for steps in x_seq.split(chunk(network, x_seq))]
+        logits = network.readout(outputs[0] if len(outputs) == 1 else torch.cat(outputs))
+    return logits, layers.calls
 
 
 def runs_in_chunks(network: SequenceModel) -> bool:
-    """Say whether a network may run a few time-steps at a time."""
-    return isinstance(network.body, nn.Module) and is_time_blind(network.body)
+    """Say whether a network may run a few time-steps at a time: the body may, and holds all spiking layers."""
+    body = network.body
+    if not (isinstance(body, nn.Module) and is_time_blind(body)):
+        return False
+    inside = set(body.modules())
+    return all(module in inside for _, module, _ in spiking_layers(network))
 
 
-def _chunk(network: SequenceModel, x_seq: Tensor) -> int:
+def chunk(network: SequenceModel, x_seq: Tensor) -> int:
     """Return the number of steps to run at the same time."""
     time_steps, batch = x_seq.shape[:2]
     if not runs_in_chunks(network):

@@ -14,10 +14,11 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
-from art_snn.engine.graphs import WithValue
+from art_snn.engine.graphs import InputsOnly, WithValue
 from art_snn.engine.linearity import beyond, current_error, obstacles, relative_error, tolerance, tried
 from art_snn.engine.looping import tied
-from art_snn.engine.recording import Recording, layer_gain, one_pass, record, runs_in_chunks
+from art_snn.engine.one_pass import one_pass, takes_one_pass
+from art_snn.engine.recording import Recording, layer_gain, record
 from art_snn.engine.unrolling import unroll_rate
 from art_snn.errors import InexactReplayWarning, UnsupportedModelError
 from art_snn.rules.base import RateRule
@@ -58,14 +59,15 @@ def rate_logits(network: SequenceModel, rule: RateRule, x_seq: Tensor, *, parame
     return unroll_rate(network, x_seq, rule, parameters=parameters)
 
 
-def _way(
-    network: SequenceModel, x_seq: Tensor, parameters: bool
-) -> Callable[..., tuple[Tensor | None, tuple[str, ...]]]:
+_Way = Callable[[SequenceModel, RateRule, Tensor], tuple[Tensor | None, tuple[str, ...]]]
+
+
+def _way(network: SequenceModel, x_seq: Tensor, parameters: bool) -> _Way:
     if parameters or not x_seq.shape[1]:
         return _in_two_passes
     if single_step_layers(network):
         return _in_a_loop
-    return _in_one_pass if runs_in_chunks(network) else _in_two_passes
+    return _in_one_pass if takes_one_pass(network) else _in_two_passes_for_the_input
 
 
 # The trial comes after a run on spikes, which fails where the network is at fault, not the trial.
@@ -92,6 +94,13 @@ def _in_two_passes(network: SequenceModel, rule: RateRule, x_seq: Tensor) -> tup
     replayed = replay(network, x_seq, rule, recording)
     logits = None if replayed.logits is None else WithValue.apply(replayed.logits, recording.logits)
     return logits, replayed.inexact
+
+
+def _in_two_passes_for_the_input(
+    network: SequenceModel, rule: RateRule, x_seq: Tensor
+) -> tuple[Tensor | None, tuple[str, ...]]:
+    with InputsOnly():
+        return _in_two_passes(network, rule, x_seq)
 
 
 class Replay(NamedTuple):

@@ -7,17 +7,17 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from art_snn.engine.graphs import InputsOnly
+from art_snn.engine.graphs import InputsOnly, fresh, leaves
 from art_snn.engine.looping import segmented
 from art_snn.engine.recording import DistanceRecorder, Layers, Recorder, runs_in_chunks
 from art_snn.errors import UnsupportedModelError
 from art_snn.rules.base import RateRule, TemporalRule
 from art_snn.snn.bptt import fire_from
-from art_snn.snn.dynamics import NeuronParams, NeuronState, in_thresholds, input_weight
-from art_snn.snn.modes import mode
+from art_snn.snn.dynamics import NeuronParams, NeuronState, has_synapse, in_thresholds, input_weight
+from art_snn.snn.modes import kept_modes
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import Forward, single_step_layers, tapped
 
@@ -54,6 +54,7 @@ def unroll_rate(network: SequenceModel, x_seq: Tensor, rule: RateRule, *, parame
     """
     if single_step_layers(network):
         return segmented(network, x_seq, rule, parameters=parameters)
+    x_seq = fresh(x_seq)
     with (
         nullcontext() if parameters else InputsOnly(),
         tapped(network, lambda name, params: lambda current_seq: _Merge.apply(current_seq, params, rule)),
@@ -85,6 +86,7 @@ def unroll_temporal(
         neurons = _Neurons(params, rule)
         return neurons if name in single_steps else neurons.anew
 
+    x_seq = fresh(x_seq)
     with nullcontext() if parameters else InputsOnly(), tapped(network, make_tap):
         return network.readout(network.body(x_seq))
 
@@ -96,15 +98,16 @@ class _Neurons:
         self.params, self.rule = params, rule
         self.state = NeuronState(params.v0, None)
 
+        def slope(distance: Tensor) -> Tensor:
+            return in_thresholds(rule.slope(in_thresholds(distance, params)), params)
+
+        self.slope = slope  # ds/dm at m(t) - threshold; no method, since the graph would then hold what holds the graph
+
     def __call__(self, current_seq: Tensor) -> Tensor:
         spikes_seq, self.state = fire_from(
-            self.state, current_seq, self.params, self._slope, detach_reset=self.rule.detach_reset
+            self.state, current_seq, self.params, self.slope, detach_reset=self.rule.detach_reset
         )
         return spikes_seq
-
-    def _slope(self, distance: Tensor) -> Tensor:
-        """Return the slope ``ds/dm`` at ``m(t) - threshold``; the rule counts in thresholds."""
-        return in_thresholds(self.rule.slope(in_thresholds(distance, self.params)), self.params)
 
     def anew(self, current_seq: Tensor) -> Tensor:
         """Return the spikes from the initial state on."""
@@ -113,31 +116,52 @@ class _Neurons:
 
 
 def _in_chunks(network: SequenceModel, x_seq: Tensor, rule: TemporalRule, parameters: bool, time_chunk: int) -> Tensor:
-    if not runs_in_chunks(network):
+    random = any(isinstance(m, nn.modules.dropout._DropoutNd) and m.training for m in network.modules())
+    if random or not runs_in_chunks(network):
         raise UnsupportedModelError(
             [
                 f"time_chunk={time_chunk} needs a body of torch's own layers, spiking layers, SpikingSequential and "
-                "Residual: others may mix time-steps; leave time_chunk None"
+                "Residual, without dropout that is left on: others may mix time-steps, or change when they are run "
+                "again; leave time_chunk None"
             ]
         )
-    inside = [p for p in network.parameters() if p.requires_grad] if parameters else []
+    inside = leaves(network) if parameters else []
     states: tuple[Tensor, ...] = ()
     outputs = []
     for steps in x_seq.split(time_chunk):
         output, *following = _Chunk.apply(_ChunkRun(network, rule, parameters), steps, len(states), *states, *inside)
         states = tuple(following)
         outputs.append(output)
-    return network.readout(torch.cat(outputs))
+    with nullcontext() if parameters else InputsOnly():
+        return network.readout(torch.cat(outputs))
 
 
 class _ChunkRun:
-    """Runs a network for a few steps, from the states in which the steps before left the neurons.
+    """Runs a network for a few steps, from the states in which the steps before left the neurons, and does so again.
 
     A state is a potential or a synaptic current, (N, *F).
     """
 
     def __init__(self, network: SequenceModel, rule: TemporalRule, parameters: bool) -> None:
         self._network, self._rule, self._parameters = network, rule, parameters
+        self._flags = [(module, module.training) for module in network.modules()]
+        self._versions = self._look()
+
+    def _look(self) -> list[tuple[int, int]]:
+        tensors = (*self._network.parameters(), *self._network.buffers())
+        return [(id(t), 0 if t.is_inference() else t._version) for t in tensors]
+
+    def again(self, steps: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Run as before, in the modes of then, which may have changed since; RuntimeError where weights have."""
+        if self._look() != self._versions:
+            raise RuntimeError(
+                "weights or statistics of the network changed between the forward and the backward pass, which runs it "
+                "again with time_chunk; go backwards first, or set time_chunk to None"
+            )
+        with kept_modes(self._network):
+            for module, training in self._flags:
+                module.training = training
+            return self(steps, states)
 
     def __call__(self, steps: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the outputs (T', N, K) and the states after them."""
@@ -148,18 +172,12 @@ class _ChunkRun:
         def make(params: NeuronParams) -> _Neurons:
             neurons = _Neurons(params, self._rule)
             if states:
-                potential = left.pop(0)
-                has_synapse = isinstance(params.alpha, Tensor) or params.alpha != 0
-                neurons.state = NeuronState(potential, left.pop(0) if has_synapse else None)
+                neurons.state = NeuronState(left.pop(0), left.pop(0) if has_synapse(params) else None)
             return neurons
 
         layers = Layers(self._network, make)
-        with (
-            mode(self._network),  # the backward pass may come when a caller has switched to training
-            nullcontext() if self._parameters else graph,
-            tapped(self._network, layers.make_tap),
-        ):
-            output = layers.run(self._network, steps)
+        with nullcontext() if self._parameters else graph, tapped(self._network, layers.make_tap):
+            output = layers.run(self._network.body, fresh(steps))
         ends = [value for neurons in layers.in_order for value in neurons.state if isinstance(value, Tensor)]
         return (output, *ends)
 
@@ -178,12 +196,14 @@ class _Chunk(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Any) -> Any:
         steps, *tensors = ctx.saved_tensors
-        wanted = [ctx.needs_input_grad[1], *ctx.needs_input_grad[3:]]
         starts = [t.detach().requires_grad_() for t in (steps, *tensors[: ctx.count])]
-        leaves = [*starts, *tensors[ctx.count :]]
+        inside = [t for t in tensors[ctx.count :] if t.requires_grad]
         with torch.enable_grad():
-            ends = ctx.run(starts[0], starts[1:])
+            ends = ctx.run.again(starts[0], starts[1:])
         pairs = [(e, g) for e, g in zip(ends, grads, strict=True) if g is not None and e.requires_grad]
-        found = torch.autograd.grad([e for e, _ in pairs], leaves, [g for _, g in pairs], allow_unused=True)
-        of_steps, *others = [g if want else None for g, want in zip(found, wanted, strict=True)]
-        return None, of_steps, None, *others
+        wanted = [*starts, *inside]
+        found = torch.autograd.grad([e for e, _ in pairs], wanted, [g for _, g in pairs], allow_unused=True)
+        by_leaf = {id(t): g for t, g in zip(wanted, found, strict=True)}
+        of_tensors = [by_leaf.get(id(t)) for t in (*starts[1:], *tensors[ctx.count :])]
+        needed = ctx.needs_input_grad
+        return None, found[0] if needed[1] else None, None, *of_tensors

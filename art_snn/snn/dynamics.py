@@ -68,13 +68,18 @@ def is_plain(params: NeuronParams) -> bool:
     return not any(isinstance(value, Tensor) for value in params) and params == plain
 
 
+def has_synapse(params: NeuronParams) -> bool:
+    """Say whether the neurons have a synaptic current, a state beside the potential."""
+    return not _equals(params.alpha, 0.0)
+
+
 def charge(current: Tensor, state: NeuronState, params: NeuronParams) -> tuple[Tensor, Tensor | None]:
     """Compute the potential before firing, ``m(t) = decay * v(t-1) + c * i(t) + d``, from ``x(t)`` (N, *F).
 
     Returned with it is the synaptic current ``i(t)``, None without synaptic memory.
     """
     synapse = None
-    if not _equals(params.alpha, 0.0):
+    if has_synapse(params):
         synapse = current if state.synapse is None else params.alpha * state.synapse + current
     added = drive(current if synapse is None else synapse, params)
     if _equals(state.potential, 0.0):
@@ -92,7 +97,7 @@ def drive(synapse: Tensor, params: NeuronParams) -> Tensor:
 
 def steady_drive(current: Tensor, params: NeuronParams) -> Tensor:
     """Compute the drive ``c * x / (1 - alpha) + d`` that a constant current ``x`` (N, *F) comes to in the long run."""
-    return drive(current if _equals(params.alpha, 0.0) else current / (1 - params.alpha), params)
+    return drive(current / (1 - params.alpha) if has_synapse(params) else current, params)
 
 
 def in_thresholds(potential: Tensor, params: NeuronParams) -> Tensor:

@@ -12,9 +12,16 @@ from torch import Tensor, nn
 @contextmanager
 def mode(model: nn.Module, training: bool = False) -> Iterator[None]:
     """Run a block with a model in evaluation or training mode; put every module's own flag back afterwards."""
+    with kept_modes(model):
+        model.train(training)
+        yield
+
+
+@contextmanager
+def kept_modes(model: nn.Module) -> Iterator[None]:
+    """Put every module's training flag back after a block."""
     flags = [(module, module.training) for module in model.modules()]
     try:
-        model.train(training)
         yield
     finally:
         for module, flag in flags:

@@ -283,3 +283,10 @@ def test_the_module_of_a_loop_is_differentiated_by_the_rule():
     loop, sequence, leaf = make_pair()
     found, expected = (GradientRuleModule(network, "hart").eval()(leaf) for network in (loop, sequence))
     assert_close(gradient(found, leaf), gradient(expected, leaf))
+
+
+def test_activations_of_a_loop_are_refused():
+    loop, _, leaf = make_pair()
+    classifier = small_classifier(loop.float())
+    with pytest.raises(ValueError, match="the network loops over time itself"):
+        classifier.get_activations(leaf.detach().float().numpy(), "network.layers.3")

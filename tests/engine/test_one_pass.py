@@ -136,13 +136,101 @@ def test_a_neuron_with_parameters_of_its_own_for_each_sample():
 def test_it_takes_the_rows_of_t_steps_and_of_one_sample():
     network, x = make_network("plain", dtype=torch.float64)
     rows = []
-    network.body[5].register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
+    convolution, run = network.body[5], network.body[5].forward
+    convolution.forward = lambda inputs: rows.append(len(inputs)) or run(inputs)  # a hook would be shown two passes
     leaf = x.requires_grad_()
     rule_logits(network, HART(), leaf)  # the trial is over then
     for parameters, expected in ((False, 4 * 5 + 1), (True, 4 * 5 + 4)):
         rows.clear()
         rule_logits(network, HART(), leaf, parameters=parameters)
         assert sum(rows) == expected
+
+
+def test_hooks_see_whole_steps():
+    network, x = make_network("plain", dtype=torch.float64)
+    rows = []
+    network.body[5].register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
+    rule_logits(network, HART(), x.requires_grad_(), parameters=False)
+    assert rows == [4 * 5, 2 * 5, 2, 4]  # recorded, tried on two samples, replayed
+
+
+def test_an_empty_batch_says_nothing_about_a_network():
+    body = nn.Sequential(nn.Flatten(), nn.Linear(16, 12), LIF(), nn.ReLU(), nn.Linear(12, 12), LIF(), nn.Linear(12, 3))
+    network = SpikingNetwork(DirectEncoder(time_steps=6), body).eval().double()
+    leaf = (4 * torch.rand(3, 1, 4, 4, dtype=torch.float64)).requires_grad_()
+    for parameters in (True, False):
+        assert rule_logits(network, HART(), leaf[:0], parameters=parameters).shape == (0, 3)
+    with pytest.warns(InexactReplayWarning):
+        found = rule_logits(network, HART(), leaf, parameters=False)
+    assert_close(gradient(found, leaf), gradient(unroll_rate(network, network.encode(leaf), HART()), leaf))
+
+
+def test_neurons_in_the_readout_and_neurons_that_never_run():
+    class SpikingReadout(SpikingNetwork):
+        def readout(self, out_seq: Tensor) -> Tensor:
+            return self.last(self.neuron(out_seq).mean(0))
+
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Flatten(), nn.Linear(16, 12), LIF(decay=0.8), nn.Linear(12, 3))
+    network = SpikingReadout(DirectEncoder(time_steps=6), body)
+    network.neuron, network.last, network.idle = LIF(decay=0.9, threshold=0.3), nn.Linear(3, 3), LIF()
+    network.eval().double()
+    leaf = (4 * torch.rand(3, 1, 4, 4, dtype=torch.float64)).requires_grad_()
+    for rule in RATE_RULES:
+        expected = gradient(unroll_rate(network, network.encode(leaf), rule), leaf)
+        assert_close(gradient(rule_logits(network, rule, leaf, parameters=False), leaf), expected)
+    del network.neuron
+    body.append(LIF())
+    plain = SpikingNetwork(DirectEncoder(time_steps=6), body[:4]).eval().double()
+    plain.idle = LIF()
+    expected = gradient(unroll_rate(plain, plain.encode(leaf), HART()), leaf)
+    assert_close(gradient(rule_logits(plain, HART(), leaf, parameters=False), leaf), expected)
+
+
+@pytest.mark.filterwarnings("ignore::art_snn.errors.InexactReplayWarning")
+@pytest.mark.parametrize("frames", [False, True], ids=["image", "frames"])
+@pytest.mark.parametrize("name", rule_names())
+def test_a_first_layer_that_works_in_place_leaves_the_input_alone(name, frames, monkeypatch):
+    monkeypatch.setattr(recording, "ROWS_CPU", 8)
+    torch.manual_seed(0)
+    encoder = EventFrameEncoder() if frames else DirectEncoder(time_steps=5)
+
+    def build(inplace: bool) -> SpikingNetwork:
+        torch.manual_seed(1)
+        layers = [nn.LeakyReLU(0.5, inplace=inplace), nn.Flatten(), nn.Linear(16, 12), LIF(threshold=0.2, decay=0.8)]
+        return SpikingNetwork(encoder, nn.Sequential(*layers, nn.Linear(12, 4))).eval().double()
+
+    shape = (6, 5, 1, 4, 4) if frames else (6, 1, 4, 4)
+    x = 3 * torch.rand(shape, dtype=torch.float64) - 1.5
+    results = []
+    for inplace in (True, False):
+        network, leaf = build(inplace), x.clone().requires_grad_()
+        module = GradientRuleModule(network, name).eval()
+        with torch.no_grad():
+            predicted = module(leaf)
+        logits = next(module.attack_samples(leaf, parameters=False))
+        results.append((predicted, gradient(logits, leaf), gradient(module(leaf), leaf)))
+        assert torch.equal(leaf, x)
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-13)
+
+
+def test_two_passes_for_the_input_have_no_parameter_either():
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.neuron, self.last = nn.Linear(128, 12), LIF(decay=0.8), nn.Linear(12, 5)
+
+        def forward(self, x_seq: Tensor) -> Tensor:
+            return self.last(self.neuron(self.linear(x_seq.flatten(2))))
+
+    torch.manual_seed(0)
+    network = SpikingNetwork(DirectEncoder(time_steps=6), Own()).eval().double()
+    leaf = (2 * torch.rand(4, 2, 8, 8, dtype=torch.float64)).requires_grad_()
+    logits = rule_logits(network, HART(), leaf, parameters=False)
+    assert_close(gradient(logits, leaf), gradient(unroll_rate(network, network.encode(leaf), HART()), leaf))
+    grads = torch.autograd.grad(logits.sum(), list(network.parameters()), allow_unused=True)
+    assert [g for g in grads if g is not None] == []
 
 
 class TestCheck:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -13,10 +16,12 @@ from art_snn import (
     DirectEncoder,
     EventFrameEncoder,
     GradientRuleModule,
+    Normalize,
     SpikingNetwork,
     UnsupportedModelError,
 )
 from art_snn.adapters import register_reader
+from art_snn.engine import unrolling
 from art_snn.engine.unrolling import unroll_temporal
 from art_snn.snn import readers
 from art_snn.snn.dynamics import NeuronParams
@@ -131,3 +136,94 @@ def test_the_classifier_has_it_as_a_parameter():
     for wrong in (0, 1.5, "2"):
         with pytest.raises((TypeError, ValueError), match="time_chunk"):
             classifier.time_chunk = wrong
+
+
+def chunked(network: nn.Module, leaf: Tensor) -> Tensor:
+    return unroll_temporal(network, network.encode(leaf), STBP(), time_chunk=2)
+
+
+@pytest.mark.parametrize("change", ["weights", "statistics"])
+def test_a_network_that_has_changed_before_the_backward_pass_is_refused(change):
+    network, x = make_network("plain", dtype=torch.float64)
+    network.requires_grad_(False)  # torch itself looks after those that are in the graph
+    logits = chunked(network, x.requires_grad_())
+    if change == "weights":
+        with torch.no_grad():
+            network.body[0].weight.mul_(3)
+    else:
+        network.train()(2 * x.detach())
+    with pytest.raises(RuntimeError, match="changed between the forward and the backward pass"):
+        torch.autograd.grad(logits.sum(), x)
+
+
+def test_weights_that_are_frozen_before_the_backward_pass():
+    network, x = make_network("plain", dtype=torch.float64)
+    expected = torch.autograd.grad(chunked(network, x.requires_grad_()).sum(), x)[0]
+    logits = chunked(network, x)
+    network.requires_grad_(False)
+    assert torch.equal(torch.autograd.grad(logits.sum(), x)[0], expected)
+
+
+def test_buffers_that_require_grad_get_theirs():
+    network, x = make_network("plain", dtype=torch.float64)
+    network = SpikingNetwork(network.encoder, nn.Sequential(Normalize([0.4, 0.5], [0.3, 0.2]), *network.body))
+    shift = network.eval().double().body[0].mean.requires_grad_()
+    x_seq = network.encode(x)
+    found, expected = (
+        torch.autograd.grad(unroll_temporal(network, x_seq, STBP(), time_chunk=chunk).square().sum(), shift)[0]
+        for chunk in (2, None)
+    )
+    assert expected.abs().max() > 0
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-13)
+
+
+def test_dropout_that_is_left_on_and_neurons_in_the_readout_are_refused():
+    network, x = make_network("plain", dtype=torch.float64)
+    network.body.append(nn.Dropout(0.5).eval())
+    chunked(network, x)
+    network.body[-1].train()
+    with pytest.raises(UnsupportedModelError, match="dropout that is left on"):
+        chunked(network, x)
+
+    class SpikingReadout(SpikingNetwork):
+        def readout(self, out_seq: Tensor) -> Tensor:
+            return self.neuron(out_seq).mean(0)
+
+    other = SpikingReadout(network.encoder, network.body[:-1])
+    other.neuron = LIF()
+    with pytest.raises(UnsupportedModelError, match="time_chunk=2 needs"):
+        chunked(other.eval().double(), x)
+
+
+def test_activations_do_not_depend_on_it():
+    network, x = make_network("plain")
+    classifier = small_classifier(network, gradient_rule="stbp")
+    expected = classifier.get_activations(x.clone().requires_grad_(), "network.body.6", framework=True)
+    classifier.time_chunk = 2
+    leaf = x.clone().requires_grad_()
+    found = classifier.get_activations(leaf, "network.body.6", framework=True)
+    torch.testing.assert_close(found, expected)
+    assert torch.autograd.grad(found.sum(), leaf)[0].abs().max() > 0
+    assert classifier.time_chunk == 2
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_nothing_is_kept_alive_by_a_circle(chunk, monkeypatch):
+    network, x = make_network("plain")
+    made = []
+
+    class Watched(unrolling._Neurons):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(unrolling, "_Neurons", Watched)
+    gc.disable()
+    try:
+        logits = unroll_temporal(network, network.encode(x.requires_grad_()), STBP(), time_chunk=chunk)
+        torch.autograd.grad(logits.sum(), x)
+        del logits
+        assert len(made) >= 3
+        assert [neurons() for neurons in made] == [None] * len(made)
+    finally:
+        gc.enable()
