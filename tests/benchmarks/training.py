@@ -1,34 +1,55 @@
-"""A training step of the small VGG: what one node through time and the layout in memory save, in one run.
+"""A training step of the small VGG, in no-grad forward passes of the same batch, all in one run.
 
-Usage: python tests/benchmarks/training.py [--batch 64] [--time-steps 4] [--repeat 5]
+Usage: python tests/benchmarks/training.py [--batch 64] [--time-steps 4] [--width 16] [--repeat 5]
 
-Prints seconds of a step (the least of the repeats; the ways take turns), and the ratio to the first way. Gradients of
-all ways are compared first, in float64: in float32, sums in another order flip spikes that are close to the threshold.
-Run it on an idle machine.
+Prints seconds of a step (the least of the repeats; the ways take turns), and the ratio to the network's own forward
+pass. First come the defences, as recipes train with them; then a plain step without what makes it fast, a layer of
+neurons as one node through time and the layout with the channels last. Gradients of the plain ways are compared first,
+in float64: in float32, sums in another order flip spikes that are close to the threshold. Run it on an idle machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from tabulate import tabulate
 from torch import Tensor, nn
 
-from art_snn import LIF, SpikingNetwork
+from art_snn import LIF, PyTorchSNNClassifier, SpikingNetwork
+from art_snn.errors import GradientWarning, InexactReplayWarning
 from art_snn.snn.dynamics import integrate
-from art_snn.snn.models import vgg_small
 from art_snn.snn.surrogates import spike
+from art_snn.training.build import make_classifier
+from art_snn.training.losses import DEFENCES
+from art_snn.training.recipe import Recipe
+
+FORWARD = "no-grad forward"
+
+
+class Way(NamedTuple):
+    """How a step is taken; as recipes do if nothing is said."""
+
+    defence: str = "none"
+    one_node: bool = True
+    layout: torch.memory_format = torch.channels_last
+
 
 WAYS = {
-    "step by step, channels first": (False, torch.contiguous_format),
-    "step by step, channels last": (False, torch.channels_last),
-    "one node, channels first": (True, torch.contiguous_format),
-    "one node, channels last": (True, torch.channels_last),
+    "plain": Way(),
+    "FGSM": Way("fgsm"),
+    "PGD-3": Way("madry-pgd"),
+    "TRADES": Way("trades"),
+    "plain, channels first": Way(layout=torch.contiguous_format),
+    "plain, step by step": Way(one_node=False),
+    "plain, step by step, channels first": Way(one_node=False, layout=torch.contiguous_format),
 }
 
 
@@ -50,18 +71,41 @@ def neurons_of(network: SpikingNetwork, one_node: bool) -> Iterator[None]:
             del neuron.forward
 
 
-def make_step(way: str, time_steps: int, x: Tensor, y: Tensor) -> Callable[[], list[Tensor]]:
-    """Return a function that takes gradients of all weights."""
-    one_node, layout = WAYS[way]
+def classifier_of(recipe: Recipe, way: Way) -> PyTorchSNNClassifier:
+    """Return the untrained classifier of a recipe, the same weights for each way, in its layout."""
     torch.manual_seed(0)
-    network = vgg_small(time_steps=time_steps).to(x.dtype, memory_format=layout)
+    classifier = make_classifier(recipe, (3, 32, 32), 10, "cpu")
+    classifier.model.to(memory_format=way.layout)
+    return classifier
 
-    def step() -> list[Tensor]:
-        with neurons_of(network, one_node):
-            loss = nn.functional.cross_entropy(network(x), y)
-            return list(torch.autograd.grad(loss, list(network.parameters())))
+
+def gradients(recipe: Recipe, way: Way, x: np.ndarray, y: np.ndarray) -> list[Tensor]:
+    """Return the gradients of all weights in a plain step, float64."""
+    network = classifier_of(recipe, way).model.network.train().double()
+    with neurons_of(network, way.one_node):
+        loss = nn.functional.cross_entropy(network(torch.from_numpy(x).double()), torch.from_numpy(y))
+        return list(torch.autograd.grad(loss, list(network.parameters())))
+
+
+def make_step(recipe: Recipe, way: Way, x: np.ndarray, y: np.ndarray) -> Callable[[], None]:
+    """Return a function that takes a step of training."""
+    classifier = classifier_of(recipe, way)
+    optimizer: Any = classifier.optimizer
+
+    def step() -> None:
+        with neurons_of(classifier.model.network, way.one_node):
+            loss, _ = DEFENCES[way.defence](classifier, x, y, recipe.loss_settings)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
 
     return step
+
+
+def make_forward(recipe: Recipe, x: np.ndarray) -> Callable[[], Tensor]:
+    """Return a function that runs the network forwards."""
+    network, images = classifier_of(recipe, Way()).model.network, torch.from_numpy(x)
+    return torch.no_grad()(lambda: network(images))
 
 
 def main() -> None:
@@ -69,24 +113,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=64, help="images a step")
     parser.add_argument("--time-steps", type=int, default=4, help="T")
+    parser.add_argument("--width", type=int, default=16, help="channels of the first layer")
     parser.add_argument("--repeat", type=int, default=5, help="timed repeats")
     options = parser.parse_args()
-    torch.manual_seed(1)
-    x, y = torch.rand(options.batch, 3, 32, 32), torch.randint(0, 10, (options.batch,))
-    exact = [make_step(way, options.time_steps, x[:8].double(), y[:8])() for way in WAYS]
+    warnings.simplefilter("ignore", GradientWarning)  # without training, some gradients are zero
+    warnings.simplefilter("error", InexactReplayWarning)  # what is measured would be something else
+    recipe = Recipe(
+        data="cifar10", architecture="vgg_small", width=options.width, time_steps=options.time_steps, eps=8 / 255
+    )
+    rng = np.random.default_rng(1)
+    x, y = rng.random((options.batch, 3, 32, 32), dtype=np.float32), rng.integers(0, 10, options.batch)
+    exact = [gradients(recipe, way, x[:8], y[:8]) for way in WAYS.values() if way.defence == "none"]
     for found in exact[1:]:
         torch.testing.assert_close(found, exact[0], rtol=1e-9, atol=1e-12)
-    steps = {way: make_step(way, options.time_steps, x, y) for way in WAYS}
+    steps: dict[str, Callable[[], object]] = {FORWARD: make_forward(recipe, x)}
+    steps |= {name: make_step(recipe, way, x, y) for name, way in WAYS.items()}
     best = dict.fromkeys(steps, float("inf"))
-    for _ in range(options.repeat):
-        for way, step in steps.items():
+    for turn in range(options.repeat + 1):  # the first turn warms up
+        for name, step in steps.items():
             start = time.perf_counter()
             step()
-            best[way] = min(best[way], time.perf_counter() - start)
-    first = next(iter(best.values()))
-    print(f"vgg_small, T={options.time_steps}, batch {options.batch}, {torch.get_num_threads()} threads")
-    rows = [[way, f"{seconds:.3f}", f"{seconds / first:.2f}"] for way, seconds in best.items()]
-    print(tabulate(rows, headers=["way", "seconds a step", "/ first"], tablefmt="github", disable_numparse=True))
+            if turn:
+                best[name] = min(best[name], time.perf_counter() - start)
+    print(
+        f"vgg_small, width {options.width}, T={options.time_steps}, batch {options.batch}, torch {torch.__version__}, "
+        f"{torch.get_num_threads()} threads"
+    )
+    rows = [[name, f"{seconds:.3f}", f"{seconds / best[FORWARD]:.2f}"] for name, seconds in best.items()]
+    print(tabulate(rows, headers=["step", "seconds", "/ forward"], tablefmt="github", disable_numparse=True))
 
 
 if __name__ == "__main__":
