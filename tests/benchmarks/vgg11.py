@@ -48,6 +48,7 @@ WAYS = (
     "HART by replay",  # the model's own graph
     "HART unrolled",
     "STBP",
+    "STBP, time_chunk=2",
     "reference BPTT",
     "plain ART",
 )
@@ -115,6 +116,7 @@ def make_ways(network: SpikingNetwork, x: np.ndarray, y: np.ndarray, device: str
     options = {"loss": nn.CrossEntropyLoss(), "input_shape": (3, 32, 32), "nb_classes": 10, "device_type": device}
     classifier = PyTorchSNNClassifier(network, clip_values=(0, 1), **options)
     stbp = PyTorchSNNClassifier(network, clip_values=(0, 1), gradient_rule="stbp", **options)
+    chunked = PyTorchSNNClassifier(network, clip_values=(0, 1), gradient_rule="stbp", time_chunk=2, **options)
     plain = PyTorchClassifier(network, clip_values=(0, 1), **options)
 
     def images() -> Tensor:
@@ -136,6 +138,7 @@ def make_ways(network: SpikingNetwork, x: np.ndarray, y: np.ndarray, device: str
         gradient_of(classifier.model),
         gradient_of(lambda leaf: unroll_rate(network, network.encode(leaf), HART(), parameters=False)),
         lambda: stbp.loss_gradient(x, y),
+        lambda: chunked.loss_gradient(x, y),
         gradient_of(lambda leaf: reference_bptt(network, leaf)),
         lambda: plain.loss_gradient(x, rows),
     )
