@@ -37,23 +37,22 @@ def one_pass(network: SequenceModel, x_seq: Tensor, rule: RateRule, sample: int)
     mean, later = x_seq.mean(0, keepdim=True), x_seq.detach()[1:]
     first = WithValue.apply(mean, x_seq[:1])  # the mean's gradient reaches every step
     layers = Layers(network, lambda params: Tied(params, rule, sample))
-    with tapped(network, layers.make_tap):
-        with InputsOnly():
-            head, tail = _split(network.body) if x_seq.stride(0) == 0 else (None, network.body)
-            if head is not None:  # its output is the same in all steps
-                first = mean = head(first)
-                later = first.detach().expand(len(later), *first.shape[1:])
-            graph = layers.run(tail, fresh(first))
-        with torch.no_grad():
-            *chunks, last = later.split(chunk(network, later))
-            outputs = [graph.detach(), *(layers.run(tail, fresh(steps)) for steps in chunks)]
-            for neurons in layers.in_order:
-                neurons.last = (len(last), last.shape[1])
-            rows = layers.run(tail, torch.cat([last.flatten(0, 1), mean[0, sample : sample + 1]]).unsqueeze(0))[0]
-            out_seq = torch.cat([*outputs, rows[:-1].unflatten(0, last.shape[:2])])
-            logits, replayed = network.readout(out_seq), network.readout(rows[-1:].unsqueeze(0))
-        with InputsOnly():
-            graph = network.readout(WithValue.apply(graph, out_seq.mean(0, keepdim=True)))
+    with InputsOnly(), tapped(network, layers.make_tap):
+        head, tail = _split(network.body) if x_seq.stride(0) == 0 else (None, network.body)
+        if head is not None:  # its output is the same in all steps
+            first = mean = head(first)
+            later = first.detach().expand(len(later), *first.shape[1:])
+        graph = layers.run(tail, fresh(first))
+    with torch.no_grad(), tapped(network, layers.make_tap):
+        *chunks, last = later.split(chunk(network, later))
+        outputs = [graph.detach(), *(layers.run(tail, fresh(steps)) for steps in chunks)]
+        for neurons in layers.in_order:
+            neurons.last = (len(last), last.shape[1])
+        rows = layers.run(tail, torch.cat([last.flatten(0, 1), mean[0, sample : sample + 1]]).unsqueeze(0))[0]
+        out_seq = torch.cat([*outputs, rows[:-1].unflatten(0, last.shape[:2])])
+        logits, replayed = network.readout(out_seq), network.readout(rows[-1:].unsqueeze(0))
+    with InputsOnly():
+        graph = network.readout(WithValue.apply(graph, out_seq.mean(0, keepdim=True)))
     errors = {
         f"the layer {name}": torch.stack([call.error for call in calls]).max()
         for name, calls in layers.calls.items()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 import torch
@@ -138,7 +138,11 @@ def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward])
                 own = module.forward
                 tap = _by_step(tap) if name in single_steps else tap
                 module.forward = _for_this_thread(name, tap, own, reached, elsewhere)
-            with surrogates_in_use(False), _no_checkpoints(), LaidOutNorms():
+            with (
+                surrogates_in_use(False),
+                _no_checkpoints(),
+                LaidOutNorms() if torch.is_grad_enabled() else nullcontext(),
+            ):
                 yield
         finally:
             for module, earlier in shadowed:
