@@ -9,6 +9,7 @@ from art_snn.classifier.pytorch import PyTorchSNNClassifier
 from art_snn.engine.module import GradientRuleModule
 from art_snn.errors import (
     ArtSnnError,
+    ExampleWarning,
     GradientWarning,
     InexactReplayWarning,
     RandomnessWarning,
@@ -33,6 +34,7 @@ __all__ = [
     "ArtSnnError",
     "DirectEncoder",
     "EventFrameEncoder",
+    "ExampleWarning",
     "GradientRuleModule",
     "GradientWarning",
     "InexactReplayWarning",

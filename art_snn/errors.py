@@ -70,5 +70,9 @@ class GradientWarning(UserWarning):
     """A gradient is all zero or not finite for some samples: an attack cannot move them."""
 
 
+class ExampleWarning(UserWarning):
+    """An attack made examples that it may not make; they count as no success."""
+
+
 class RandomnessWarning(UserWarning):
     """An option for random encoders does nothing here, or cannot reach the encoder's noise."""

@@ -236,7 +236,7 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
             raise ValueError("loss_gradient needs labels y, got None")
         x_grad, inputs, labels = self._leaf(x, y)
         mean = torch.zeros_like(x_grad)
-        with mode(self.model, training_mode), torch.enable_grad():
+        with mode(self.model, training_mode), torch.enable_grad(), torch.autocast(self._device.type, enabled=False):
             samples = [self.model(inputs)] if training_mode else self.model.attack_samples(inputs, parameters=False)
             for count, logits in enumerate(samples, start=1):
                 # Where a defence stands between x and the network, its graph serves all samples.
@@ -267,7 +267,8 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
             index = torch.as_tensor(label.reshape(-1, 1), device=logits.device)
             copies = len(logits) // max(1, len(index))  # ART's EoT preprocessors make several rows of a sample
             targets = [logits.gather(1, index.repeat_interleave(copies, 0)).sum()]
-        grads = [torch.autograd.grad(target, x_grad, retain_graph=True)[0] for target in targets]
+        with torch.autocast(self._device.type, enabled=False):
+            grads = [torch.autograd.grad(target, x_grad, retain_graph=True)[0] for target in targets]
         stacked = self._checked_gradient(torch.stack(grads, 1)).cpu().numpy()
         return stacked if self.all_framework_preprocessing else self._apply_preprocessing_gradient(to_numpy(x), stacked)
 
@@ -319,7 +320,7 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
         name = find_layer(self.layer_names, layer_name)
         x_grad, inputs, _ = self._leaf(x, None)
         target = torch.as_tensor(self.get_activations(to_numpy(y), name)).to(self._device)
-        with mode(self.model):
+        with mode(self.model), torch.autocast(self._device.type, enabled=False):
             loss = loss_fn(layer_output(self.model, name, inputs) - target, p=2)
             (grad,) = torch.autograd.grad(loss.sum(), x_grad)
         return self._to_input(x, self._checked_gradient(grad))

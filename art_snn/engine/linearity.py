@@ -175,7 +175,8 @@ def _deviation(value: Tensor, expected: Tensor) -> float:
     rows = expected.detach().flatten(2) if expected.ndim > 2 else expected.detach().unsqueeze(-1)
     off = (value.detach().reshape(rows.shape) - rows).abs().amax((0, 2))
     size = rows.abs().amax((0, 2))
-    floor = (1e-6 * size.amax()).clamp(min=torch.finfo(rows.dtype).tiny)  # what cancels to 0 is rounding
+    # What cancels to nearly 0 is rounding: where a batch of one has one entry a channel, some of many entries do.
+    floor = (1e-2 * size.amax()).clamp(min=torch.finfo(rows.dtype).tiny)
     return float((off / size.maximum(floor)).amax())
 
 
@@ -205,8 +206,6 @@ def tolerance(like: Tensor) -> float:
     """Return how far a replayed current may be off: rounding of sums in another order, far below any real deviation."""
     if like.dtype == torch.float64:
         return 1e-9
-    if like.dtype != torch.float32:
-        return 32 * torch.finfo(like.dtype).eps
     return 5e-3 if like.device.type == "cuda" and _rounds_to_tf32() else 1e-4
 
 

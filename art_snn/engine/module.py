@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import Any, cast
@@ -38,6 +38,10 @@ class GradientRuleModule(nn.Module):
     - in training mode, or where no gradient with respect to the input is asked for, this is the network itself;
     - in evaluation mode with an input that requires grad, the value is the network's logits and their gradient the
       rule's.
+
+    In evaluation mode, two things hold whoever calls. Numbers are the same inside ``torch.autocast`` and outside. And
+    the logits of a sample with an entry that is NaN or inf are NaN: neurons that get one fall silent, and the logits of
+    the rest would look like a prediction.
 
     A network with a random encoder gives an attacker another gradient in every run. With ``eot_samples`` of k, logits
     that are differentiated are the mean over k runs (expectation over transformation, Athalye et al. 2018).
@@ -157,15 +161,11 @@ class GradientRuleModule(nn.Module):
         for _ in range(self._eot_samples):
             inputs = self._cast(x)
             if self._is_attacked(x):
-                refuse_own_forward(self.network, inputs)
-                logits = rule_logits(self.network, self._rule, inputs, **self._options(parameters))
-                refuse_strays(logits, inputs)
-                yield logits
-            elif self.training or torch.is_grad_enabled():
+                yield self._attacked(rule_logits, inputs, parameters)
+            elif self.training:
                 yield self.network(inputs)
             else:
-                refuse_own_forward(self.network, inputs)
-                yield simulate(self.network, self.network.encode(inputs))
+                yield self._predicted(inputs)
 
     def attack_samples(self, x: Tensor, *, parameters: bool = True) -> Iterator[Tensor]:
         """Yield the logits (N, K) on which an attack takes its loss; only CBA's differ from those of `samples`.
@@ -174,14 +174,25 @@ class GradientRuleModule(nn.Module):
         """
         self.restart_noise()
         for _ in range(self._eot_samples):
-            inputs = self._cast(x)
-            refuse_own_forward(self.network, inputs)
-            logits = attack_logits(self.network, self._rule, inputs, **self._options(parameters))
-            refuse_strays(logits, inputs)
-            yield logits
+            yield self._attacked(attack_logits, self._cast(x), parameters)
 
-    def _options(self, parameters: bool) -> dict[str, Any]:
-        return {"parameters": parameters, "time_chunk": self._time_chunk}
+    def _attacked(self, run: Callable[..., Tensor], x: Tensor, parameters: bool) -> Tensor:
+        inputs, finite = _finite(x)
+        refuse_own_forward(self.network, inputs)
+        with torch.autocast(inputs.device.type, enabled=False):
+            logits = run(self.network, self._rule, inputs, parameters=parameters, time_chunk=self._time_chunk)
+        refuse_strays(logits, inputs)
+        return _marked(logits, finite)
+
+    def _predicted(self, x: Tensor) -> Tensor:
+        inputs, finite = _finite(x)
+        with torch.autocast(inputs.device.type, enabled=False):
+            if torch.is_grad_enabled():
+                logits = self.network(inputs)
+            else:
+                refuse_own_forward(self.network, inputs)
+                logits = simulate(self.network, self.network.encode(inputs))
+        return _marked(logits, finite)
 
     def _is_attacked(self, x: Tensor) -> bool:
         return not self.training and torch.is_grad_enabled() and x.requires_grad
@@ -230,6 +241,17 @@ class GradientRuleModule(nn.Module):
         return f"rule={self._rule!r}" + (f", eot_samples={self._eot_samples}" if self._eot_samples > 1 else "")
 
 
+def _finite(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return inputs (N, ...) with zeros in the place of NaN and inf, and which samples (N,) had none."""
+    entries = torch.isfinite(x.detach())
+    return torch.where(entries, x, torch.zeros_like(x)), entries.flatten(1).all(1)
+
+
+def _marked(logits: Tensor, finite: Tensor) -> Tensor:
+    """Return the logits (N, K), NaN for samples that are not finite."""
+    return torch.where(finite.unsqueeze(1), logits, torch.full_like(logits, torch.nan))
+
+
 def rule_logits(
     network: SequenceModel,
     rule: GradientRule,
@@ -253,8 +275,11 @@ def rule_logits(
 
     Returns:
         Logits (N, K).
+
+    Raises:
+        UnsupportedModelError: Inputs, and so weights, have less than 32 bits.
     """
-    x_seq = network.encode(x)
+    x_seq = network.encode(_precise(x))
     if isinstance(rule, RateRule):
         return rate_logits(network, rule, x_seq, parameters=parameters)
     if isinstance(rule, TemporalRule):
@@ -265,10 +290,19 @@ def rule_logits(
     raise TypeError(f"{rule!r} is no RateRule, TemporalRule or ConversionRule")
 
 
+def _precise(x: Tensor) -> Tensor:
+    """Return the inputs; raise UnsupportedModelError below float32, where rounding hides what the engine checks."""
+    if x.dtype in (torch.float16, torch.bfloat16):
+        name = str(x.dtype).removeprefix("torch.")
+        raise UnsupportedModelError([f"its weights are {name}; gradient rules need float32: call model.float()"])
+    return x
+
+
 def attack_logits(network: SequenceModel, rule: GradientRule, x: Tensor, **options: Any) -> Tensor:
     """Return `rule_logits`, or for a conversion rule the ANN's logits, on which the papers take the loss, too."""
     if isinstance(rule, ConversionRule):
-        return converted_logits(network, rule, network.encode(x), parameters=options.get("parameters", True))
+        x_seq = network.encode(_precise(x))
+        return converted_logits(network, rule, x_seq, parameters=options.get("parameters", True))
     return rule_logits(network, rule, x, **options)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from art_snn.attacks import Attack
 from art_snn.checks import check_count
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.classifier.inputs import Array, check_input, to_numpy
+from art_snn.errors import ExampleWarning
 from art_snn.evaluation.metrics import Proportion, share
 from art_snn.labels import Labels, class_indices, to_array
 from art_snn.rules import GradientRule
@@ -114,17 +116,39 @@ def run_attack(
     victim = classifier if target is None else target
     labels = class_indices(y, len(x), victim.nb_classes)
     start = time.perf_counter()
-    examples = attack.make(source, batch_size=batch_size).generate(x, labels)
+    made = np.asarray(attack.make(source, batch_size=batch_size).generate(x, labels))
+    allowed = _allowed(attack, x, made, victim.clip_values)
+    if not allowed.all():
+        warnings.warn(
+            f"{(~allowed).sum()} of {len(x)} examples of {attack!r} are not finite, or go beyond its eps or the clip "
+            "values; they count as no success, and the inputs stay in their place",
+            ExampleWarning,
+            stacklevel=3,
+        )
+    examples = np.where(allowed.reshape(-1, *[1] * (x.ndim - 1)), made, x)
     logits = victim.predict(examples, batch_size=batch_size)
     seconds = time.perf_counter() - start
     return Outcome(
         correct=correct,
         robust=logits.argmax(1) == labels,
         zero_gradient=None,
-        changed=(np.asarray(examples) != x.astype(np.float32, copy=False)).reshape(len(x), -1).any(1),
+        changed=(examples != x.astype(np.float32, copy=False)).reshape(len(x), -1).any(1),
         losses=logsumexp(logits, axis=1) - logits[np.arange(len(x)), labels],
         seconds=seconds,
     )
+
+
+def _allowed(attack: Attack, x: np.ndarray, examples: np.ndarray, clip_values: Any) -> np.ndarray:
+    """Return whether each example (N,) is finite, within eps of its input, and changed nowhere out of clip_values."""
+    change = np.abs(examples - x)
+    good = np.isfinite(examples)
+    if attack.eps:  # the control that only clips has none
+        good &= change <= attack.eps * (1 + 1e-4) + 1e-6
+    if clip_values is not None:
+        low, high = clip_values
+        slack = 1e-5 * np.maximum(1, np.maximum(np.abs(low), np.abs(high)))
+        good &= (change == 0) | ((examples >= low - slack) & (examples <= high + slack))
+    return good.reshape(len(x), -1).all(1)
 
 
 def _report_gradients(view: PyTorchSNNClassifier, report: Callable[[int], None]) -> None:

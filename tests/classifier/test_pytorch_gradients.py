@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from art_snn import DirectEncoder, GradientWarning, PyTorchSNNClassifier, SpikingNetwork, UnsupportedModelError
+from art_snn import (
+    DirectEncoder,
+    GradientWarning,
+    PyTorchSNNClassifier,
+    SpikingNetwork,
+    UnsupportedModelError,
+    rule_names,
+)
 from tests.classifier.classifiers import Y, body, small_classifier
 from tests.conftest import make_network
 
@@ -141,3 +148,23 @@ def test_losses_may_have_any_reduction(x, reduction, factor):
     before = classifier.compute_loss(x, Y).mean()
     classifier.fit(x, Y, nb_epochs=5, training_mode=False)
     assert classifier.compute_loss(x, Y).mean() < before
+
+
+@pytest.mark.parametrize("name", rule_names())
+def test_autocast_changes_no_prediction_and_no_gradient(name):
+    network, x = make_network("plain")
+    classifier, inputs = small_classifier(network, gradient_rule=name), x.numpy()
+
+    def run() -> list[np.ndarray]:
+        return [
+            classifier.predict(inputs),
+            classifier.loss_gradient(inputs, Y),
+            classifier.class_gradient(inputs, 1),
+            classifier.compute_loss(inputs, Y),
+        ]
+
+    expected = run()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = run()
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -284,3 +284,13 @@ def test_trial_is_made_once_and_again_when_a_layer_changes(monkeypatch):
     with pytest.warns(InexactReplayWarning):
         module(x.clone().requires_grad_())
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("batch", [1, 2, 8])
+def test_rounding_in_wide_layers_is_no_obstacle(batch, recwarn):
+    torch.manual_seed(0)
+    layers = [nn.Flatten(), nn.Linear(512, 4096), LIF(decay=0.9), nn.Linear(4096, 4096), LIF(), nn.Linear(4096, 10)]
+    module = GradientRuleModule(SpikingNetwork(DirectEncoder(time_steps=4), nn.Sequential(*layers)), "hart").eval()
+    leaf = (4 * torch.rand(batch, 512)).requires_grad_()
+    module(leaf)
+    assert not [warning for warning in recwarn if warning.category is InexactReplayWarning]

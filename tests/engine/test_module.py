@@ -19,6 +19,7 @@ from art_snn import (
     InexactReplayWarning,
     SpikingNetwork,
     UnsupportedModelError,
+    rule_names,
 )
 from art_snn.engine.module import rule_logits
 from art_snn.engine.recording import simulate
@@ -185,3 +186,56 @@ def test_views_share_the_network_and_have_rules_of_their_own():
         grads = [torch.autograd.grad(each(leaf).sum(), leaf)[0] for each in (module, again, module)]
     assert torch.equal(grads[0], grads[1])
     assert torch.equal(grads[0], grads[2])
+
+
+class TestPrecision:
+    """Low precision hides what the engine checks, and changes values without a word."""
+
+    @pytest.mark.parametrize("name", rule_names())
+    def test_autocast_changes_nothing(self, name):
+        network, x = make_network("plain")
+        module = GradientRuleModule(network, name).eval()
+        leaf = x.requires_grad_()
+
+        def run() -> list[Tensor]:
+            with torch.no_grad():
+                predicted = module(x)
+            return [predicted, next(module.attack_samples(leaf, parameters=False)), module(leaf)]
+
+        def with_gradients(runs: list[Tensor]) -> list[Tensor]:
+            return [*runs, *(torch.autograd.grad(logits.sum(), leaf)[0] for logits in runs[1:])]
+
+        expected = with_gradients(run())
+        with torch.autocast("cpu", torch.bfloat16):
+            found = run()
+            assert torch.is_autocast_enabled("cpu")
+        for one, other in zip(with_gradients(found), expected, strict=True):
+            assert one.dtype == torch.float32
+            assert torch.equal(one, other)
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+    @pytest.mark.parametrize("name", rule_names())
+    def test_networks_below_float32_are_refused(self, name, dtype):
+        network, x = make_network("plain")
+        module = GradientRuleModule(network.to(dtype), name).eval()
+        with pytest.raises(UnsupportedModelError, match=r"gradient rules need float32: call model\.float\(\)"):
+            module(x.requires_grad_())
+        with pytest.raises(UnsupportedModelError, match="gradient rules need float32"):
+            next(module.attack_samples(x))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", rule_names())
+def test_logits_of_a_sample_that_is_not_finite_are_nan(name, bad):
+    network, x = make_network("plain")
+    module = GradientRuleModule(network, name).eval()
+    with torch.no_grad():
+        expected = module(x)
+    x[1, 0, 2, 3] = bad
+    with torch.no_grad():
+        found = module(x)
+    assert torch.isnan(found[1]).all()
+    torch.testing.assert_close(found[[0, 2, 3]], expected[[0, 2, 3]])
+    differentiated = module(x.requires_grad_())
+    assert torch.isnan(differentiated[1]).all()
+    torch.testing.assert_close(differentiated[[0, 2, 3]], expected[[0, 2, 3]], rtol=1e-4, atol=1e-5)

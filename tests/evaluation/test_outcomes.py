@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +12,8 @@ from art.attacks.evasion import FastGradientMethod
 from hypothesis import given
 from torch import nn
 
-from art_snn import HART
-from art_snn.attacks import FGSM, PGD, ClipOnly
+from art_snn import HART, ExampleWarning
+from art_snn.attacks import FGSM, PGD, Attack, ClipOnly
 from art_snn.evaluation import accuracy, attack_success_rate, attack_through, tune, zero_gradients
 from art_snn.evaluation.outcomes import correct_samples
 from tests.labels import any_form, for_each_form, labels_as
@@ -129,3 +132,41 @@ def test_what_is_no_attack_is_refused_before_any_work(classifier, digits, monkey
             attack_through(classifier, "hart", wrong, digits.x_test[:2], digits.y_test[:2])
         with pytest.raises(TypeError, match="an attack must be an Attack"):
             tune("hart", "gamma", classifier, wrong, digits.x_test[:2], digits.y_test[:2])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cheat(Attack):
+    """Makes examples that it may not make."""
+
+    name: ClassVar[str] = "cheat"
+    eps: float = 0.1
+    how: str = "nan"
+
+    def make(self, classifier: object, *, batch_size: int = 128) -> object:
+        cheat = self
+
+        class Made:
+            def generate(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+                made = np.clip(x + cheat.eps * (x < 0.5) - cheat.eps * (x >= 0.5), 0, 1)
+                if cheat.how == "nan":
+                    made[:7, 0, 2] = np.nan
+                elif cheat.how == "far":
+                    made[:7] = 1 - x[:7]
+                elif cheat.how == "out of range":
+                    made[:7] = x[:7] - cheat.eps
+                return made
+
+        return Made()
+
+
+@pytest.mark.parametrize("how", ["nan", "far", "out of range"])
+def test_an_example_that_may_not_be_is_no_success(how, classifier, digits):
+    x, y = digits.x_test[:40], digits.y_test[:40]
+    with pytest.warns(ExampleWarning, match="7 of 40 examples of Cheat"):
+        found = attack_through(classifier, "hart", Cheat(how=how), x, y)
+    fair = attack_through(classifier, "hart", Cheat(how="fair"), x, y)
+    np.testing.assert_array_equal(found.robust[:7], found.correct[:7])
+    np.testing.assert_array_equal(found.robust[7:], fair.robust[7:])
+    assert not found.changed[:7].any()
+    assert fair.changed.all()
+    assert np.isfinite(found.losses).all()
