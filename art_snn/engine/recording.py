@@ -126,7 +126,9 @@ class Recorder(Neurons):
 
 def layer_gain(rule: RateRule, record: LayerRecord) -> Tensor:
     """Return what a rate rule multiplies the gradient by on its way through a layer, broadcastable to (N, *F)."""
-    return (rule.gain(record) if record.mean_slope is None else record.mean_slope) * input_weight(record.params)
+    gain = rule.gain(record) if record.mean_slope is None else record.mean_slope
+    weight = input_weight(record.params)
+    return gain if not isinstance(weight, Tensor) and weight == 1 else gain * weight
 
 
 def sample_record(record: LayerRecord, sample: int) -> LayerRecord:
