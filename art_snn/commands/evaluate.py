@@ -132,6 +132,8 @@ def _attacks(options: argparse.Namespace, eps: float) -> list[Attack]:
     sizes = getattr(options, "eps", [eps])
     chosen = names(options.attacks, "--attacks")
     attacks = [make_attack(name, eps=size, **settings) for name in chosen for size in sizes]
+    if hasattr(options, "eps") and not any(attack.eps for attack in attacks):
+        raise UsageError(f"--eps: {', '.join(chosen)} has no eps; leave it out")
     for option, name in STEPPED.items():
         if name in settings and not any(hasattr(attack, name) for attack in attacks):
             raise UsageError(f"--{option.replace('_', '-')}: {', '.join(chosen)} has no steps; leave it out")

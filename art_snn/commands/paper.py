@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from art_snn.commands.options import add_command, add_device, check_folder, number, usage, whole, workers
+from art_snn.commands.options import add_command, add_device, check_folder, check_used, number, usage, whole, workers
 from art_snn.evaluation import GridSettings
 from art_snn.paper import paper_experiments, reproduce
 from art_snn.paper.experiments import SIZES
@@ -67,6 +67,19 @@ def run(options: argparse.Namespace) -> int:
             mixed_precision=options.precision == "bfloat16" or is_fast,
             seed=options.seed,
         )
+    for option, value, default, used, why in (
+        ("--test-share", options.test_share, None, options.events, "does nothing without --events"),
+        ("--events-name", options.events_name, "", options.events, "does nothing without --events"),
+        ("--dataset", options.dataset, "", options.data, "does nothing without --data"),
+        (
+            "--tuning-samples",
+            options.tuning_samples,
+            GridSettings().tuning_samples,
+            not options.tune_on_test,
+            "does nothing with --tune-on-test",
+        ),
+    ):
+        check_used(option, value, default, bool(used), why)
     reproduce(
         experiments,
         options.out,

@@ -162,6 +162,7 @@ def test_evaluate_says_where_gamma_comes_from(capsys):
         ("--eps 0.1,-0.2", "eps must be a finite number > 0, got -0.2"),
         ("--attacks fgsm --eps-step 0.1", "--eps-step: fgsm has no steps; leave it out"),
         ("--attacks fgsm,clip-only --max-iter 3", "--max-iter: fgsm, clip-only has no steps; leave it out"),
+        ("--attacks clip-only --eps 0.1", "--eps: clip-only has no eps; leave it out"),
         ("--max-iter 0", "steps must be a whole number >= 1, got 0"),
         ("--samples 0", "samples must be a whole number >= 1, got 0"),
         ("--rules cba,bptr --gamma 1", "--gamma: none of cba, bptr has a gamma; leave it out"),

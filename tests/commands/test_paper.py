@@ -72,6 +72,12 @@ def test_paper_runs_from_training_to_figures_and_resumes(tmp_path, capsys):
         (["--data", "digits", "--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
         (["--data", "digits", "--lr", "abc"], "argument --lr: 'abc' is not a number"),
         (["--data", "digits", "--lr", "0"], "lr must be a finite number > 0, got 0.0"),
+        (["--data", "digits", "--test-share", "0.3"], "--test-share does nothing without --events; leave it out"),
+        (["--data", "digits", "--events-name", "X"], "--events-name does nothing without --events; leave it out"),
+        (
+            ["--data", "digits", "--tune-on-test", "--tuning-samples", "9"],
+            "--tuning-samples does nothing with --tune-on-test; leave it out",
+        ),
         (["--data", "digits", "--test-share", "1"], "test_share must be in (0, 1), got 1.0"),
         (["--data", "digits", "--seed", "4294967295"], "seed must be a whole number in 0 to 4294967294"),
         (["--events", "digits"], "'digits' holds images, not events"),
