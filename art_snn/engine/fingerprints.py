@@ -63,11 +63,20 @@ def weights(network: nn.Module) -> object:
     if all(is_affine(module) for module in network.modules()):
         return None
     tensors = [*network.parameters(), *network.buffers(), *_tensor_attributes(network)]
-    places = tuple((t.data_ptr(), 0 if t.is_inference() else t._version, t.shape, t.stride()) for t in tensors)
+    places = tuple((t.data_ptr(), _version(t), t.shape, t.stride()) for t in tensors)
     by_kind: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for tensor in tensors:
         by_kind.setdefault((tensor.device, tensor.dtype), []).append(_entries(tensor.detach()))
     return places, tuple(hash(torch.cat(parts).cpu().view(torch.uint8).numpy().tobytes()) for parts in by_kind.values())
+
+
+def versions(network: nn.Module) -> tuple[tuple[int, int], ...]:
+    """Return which parameters and buffers a network has, and how often torch saw each of them changed in place."""
+    return tuple((id(t), _version(t)) for t in (*network.parameters(), *network.buffers()))
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _entries(tensor: Tensor) -> Tensor:

@@ -16,10 +16,10 @@ from torch.autograd.function import once_differentiable
 
 from art_snn.engine.graphs import InputsOnly, WithValue, fresh, leaves
 from art_snn.engine.one_pass import Tie
-from art_snn.engine.recording import DistanceRecorder, Layers, Recorder, Recording, layer_gain, sample_record
+from art_snn.engine.recording import FactorRecorder, Layers, Recorder, Recording, layer_gain, sample_record
 from art_snn.errors import UnsupportedModelError
 from art_snn.rules.base import LayerRecord, RateRule
-from art_snn.snn.dynamics import NeuronParams, in_thresholds, input_weight
+from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import tapped
 
@@ -79,11 +79,11 @@ def tied(
     return logits, Recording(logits[sample : sample + 1].detach(), records), odd
 
 
-class _Cut(DistanceRecorder):
+class _Cut(FactorRecorder):
     """Neurons that cut the graph: their currents end a segment of it, and their spikes begin others."""
 
-    def __init__(self, params: NeuronParams, keep: Callable[[Tensor], Tensor]) -> None:
-        super().__init__(params)
+    def __init__(self, params: NeuronParams, rule: RateRule, keep: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(params, rule)
         self.keep = keep
         self.currents: list[Tensor] = []
         self.spikes: list[Tensor] = []
@@ -96,13 +96,6 @@ class _Cut(DistanceRecorder):
         self.spikes.append(self.keep(spikes_seq.requires_grad_()))
         return spikes_seq.clone()  # which may be changed in place
 
-    def factor(self, rule: RateRule) -> Tensor:
-        """Return ``k(t)`` times what a current weighs, (T, N, *F) or (N, *F) where it is the same in every step."""
-        if rule.slope is None:
-            return layer_gain(rule, self.record())
-        slopes = [rule.slope(in_thresholds(distance, self.params)) for distance in self.distances]
-        return torch.stack(slopes) * input_weight(self.params)
-
 
 class _Segments:
     """A run of a network whose graph is cut at all spikes.
@@ -112,10 +105,9 @@ class _Segments:
     """
 
     def __init__(self, network: SequenceModel, x_seq: Tensor, rule: RateRule, parameters: Sequence[Tensor]) -> None:
-        self._rule = rule
         self._sources = [x_seq.detach().requires_grad_(), *parameters]
         graph = InputsOnly()
-        layers = Layers(network, lambda params: _Cut(params, graph.keep))
+        layers = Layers(network, lambda params: _Cut(params, rule, graph.keep))
         with torch.enable_grad(), nullcontext() if parameters else graph, tapped(network, layers.make_tap):
             self.logits = network.readout(network.body(fresh(graph.keep(self._sources[0]))))
         self._neurons = layers.in_order
@@ -147,7 +139,7 @@ class _Segments:
             incoming = torch.cat(
                 [torch.zeros_like(s) if g is None else g for s, g in zip(neurons.spikes, sums[start:end], strict=True)]
             )
-            merged = (incoming * neurons.factor(self._rule)).mean(0)
+            merged = (incoming * neurons.factor()).mean(0)
             done = sums[start:]
             carry(neurons.currents, [merged.expand_as(current) for current in neurons.currents])
             if any(before is not after for before, after in zip(done, sums[start:], strict=True)):

@@ -26,7 +26,7 @@ from art_snn.snn.encoders import is_random, with_own_memory
 from art_snn.snn.modes import noise_states
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import Forward, is_spiking, refuse_strays, tapped
-from art_snn.snn.strangers import PORTING, foreign_neurons, out_of_reach, wrapper
+from art_snn.snn.strangers import foreign_reason, out_of_reach, wrapper
 
 
 class GradientRuleModule(nn.Module):
@@ -89,10 +89,10 @@ class GradientRuleModule(nn.Module):
             raise UnsupportedModelError([f"it {phrase}"])
         parts = [getattr(network, name, None) for name in ("encode", "body", "readout")]
         if not (isinstance(network, nn.Module) and all(callable(part) for part in parts)):
-            foreign = foreign_neurons(network) if isinstance(network, nn.Module) else []
+            foreign = foreign_reason(network) if isinstance(network, nn.Module) else None
             cure = "wrap the layers: SpikingNetwork(DirectEncoder(time_steps=8), layers)"
             if foreign:
-                cure = f"it holds neurons of another library ({', '.join(foreign[:3])}); {PORTING}; then {cure}"
+                cure = f"{foreign}; then {cure}"
             raise TypeError(f"the network must be a SpikingNetwork, got {type(network).__name__}; {cure}")
         encoder = getattr(network, "encoder", None)
         if encoder is not None and is_spiking(encoder):

@@ -44,7 +44,7 @@ def one_pass(network: SequenceModel, x_seq: Tensor, rule: RateRule, sample: int)
             later = first.detach().expand(len(later), *first.shape[1:])
         graph = layers.run(tail, fresh(first))
     with torch.no_grad(), tapped(network, layers.make_tap):
-        *chunks, last = later.split(chunk(network, later))
+        *chunks, last = later.split(chunk(later))
         outputs = [graph.detach(), *(layers.run(tail, fresh(steps)) for steps in chunks)]
         for neurons in layers.in_order:
             neurons.last = (len(last), last.shape[1])

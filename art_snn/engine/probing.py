@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from art_snn.engine.fingerprints import versions
 from art_snn.engine.linearity import tolerance
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams
@@ -219,9 +220,8 @@ def refuse_own_forward(network: SequenceModel, x: Tensor) -> None:
     """
     if not has_own_forward(network):
         return
-    tensors = (*network.parameters(), *network.buffers())
     hooks = (*network._forward_pre_hooks, *network._forward_hooks)
-    state = (vars(network).get("forward"), hooks, *((id(t), 0 if t.is_inference() else t._version) for t in tensors))
+    state = vars(network).get("forward"), hooks, versions(network)
     if len(x) and _COMPARED.get(network) != state:
         if reasons := forward_reasons(network, x[:2].detach()):
             raise UnsupportedModelError(reasons)

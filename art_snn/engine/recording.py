@@ -104,7 +104,7 @@ class Recorder(Neurons):
     def watch(self, membrane: Tensor) -> None:
         """Add the slope of a step."""
         if self.slope is not None:
-            slope = self.slope(in_thresholds(membrane - self.params.threshold, self.params))
+            slope = _slope(self.slope, membrane, self.params)
             self.slope_sum = slope if self.slope_sum is None else self.slope_sum.add_(slope)
 
     def record(self) -> LayerRecord:
@@ -163,6 +163,31 @@ class DistanceRecorder(Recorder):
     def watch(self, membrane: Tensor) -> None:
         """Keep the distance of a step."""
         self.distances.append(membrane - self.params.threshold)
+
+
+class FactorRecorder(Recorder):
+    """Neurons that also keep what a rate rule multiplies the gradient by in every step."""
+
+    def __init__(self, params: NeuronParams, rule: RateRule) -> None:
+        super().__init__(params, None)
+        self.rule = rule
+        self.slopes: list[Tensor] = []
+
+    def watch(self, membrane: Tensor) -> None:
+        """Keep the slope of a step."""
+        if self.rule.slope is not None:
+            self.slopes.append(_slope(self.rule.slope, membrane, self.params))
+
+    def factor(self) -> Tensor:
+        """Return ``k(t)`` times what a current weighs, (T, N, *F) or (N, *F) where it is the same in every step."""
+        if self.rule.slope is None:
+            return layer_gain(self.rule, self.record())
+        return torch.stack(self.slopes) * input_weight(self.params)
+
+
+def _slope(slope: Slope, membrane: Tensor, params: NeuronParams) -> Tensor:
+    """Return a rule's slope for a potential before firing, (N, *F)."""
+    return slope(in_thresholds(membrane - params.threshold, params))
 
 
 def _add_steps(total: Tensor | None, seq: Tensor) -> Tensor:
@@ -241,8 +266,9 @@ def _run(
 ) -> tuple[Tensor, dict[str, list[_Layer]]]:
     """Run a network with neurons that ``make`` gives; return the logits and each layer's neurons, one per call."""
     layers = Layers(network, make)
+    count = chunk(x_seq) if runs_in_chunks(network) else len(x_seq)
     with tapped(network, layers.make_tap):
-        outputs = [layers.run(network.body, fresh(steps)) for steps in x_seq.split(chunk(network, x_seq))]
+        outputs = [layers.run(network.body, fresh(steps)) for steps in x_seq.split(count)]
         logits = network.readout(outputs[0] if len(outputs) == 1 else torch.cat(outputs))
     return logits, layers.calls
 
@@ -256,10 +282,8 @@ def runs_in_chunks(network: SequenceModel) -> bool:
     return all(module in inside for _, module, _ in spiking_layers(network))
 
 
-def chunk(network: SequenceModel, x_seq: Tensor) -> int:
-    """Return the number of steps to run at the same time."""
+def chunk(x_seq: Tensor) -> int:
+    """Return the number of steps to run at the same time, in a network that `runs_in_chunks`."""
     time_steps, batch = x_seq.shape[:2]
-    if not runs_in_chunks(network):
-        return time_steps
     rows = ROWS_CPU if x_seq.device.type == "cpu" else ROWS_ACCELERATOR
     return min(time_steps, max(1, rows // max(1, batch)))

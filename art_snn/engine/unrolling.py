@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from art_snn.engine.fingerprints import versions
 from art_snn.engine.graphs import InputsOnly, fresh, leaves
 from art_snn.engine.looping import segmented
-from art_snn.engine.recording import DistanceRecorder, Layers, Recorder, runs_in_chunks
+from art_snn.engine.recording import FactorRecorder, Layers, runs_in_chunks
 from art_snn.errors import UnsupportedModelError
 from art_snn.rules.base import RateRule, TemporalRule
 from art_snn.snn.bptt import fire_from
-from art_snn.snn.dynamics import NeuronParams, NeuronState, has_synapse, in_thresholds, input_weight
+from art_snn.snn.dynamics import NeuronParams, NeuronState, has_synapse, in_thresholds
 from art_snn.snn.modes import kept_modes
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import Forward, single_step_layers, tapped
@@ -27,17 +28,9 @@ class _Merge(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, current_seq: Tensor, params: NeuronParams, rule: RateRule) -> Tensor:
-        if rule.slope is None:
-            recorder = Recorder(params, None)
-            spikes_seq = recorder(current_seq)
-            factor = rule.gain(recorder.record())
-        else:
-            keeper = DistanceRecorder(params)
-            spikes_seq = keeper(current_seq)
-            distances = keeper.distances[::-1]
-            keeper.distances.clear()  # so that a step's distance is gone when its slope is there
-            factor = torch.stack([rule.slope(in_thresholds(distances.pop(), params)) for _ in range(len(distances))])
-        ctx.save_for_backward(factor * input_weight(params))
+        recorder = FactorRecorder(params, rule)
+        spikes_seq = recorder(current_seq)
+        ctx.save_for_backward(recorder.factor())
         return spikes_seq
 
     @staticmethod
@@ -126,10 +119,11 @@ def _in_chunks(network: SequenceModel, x_seq: Tensor, rule: TemporalRule, parame
             ]
         )
     inside = leaves(network) if parameters else []
+    run = _ChunkRun(network, rule, parameters)
     states: tuple[Tensor, ...] = ()
     outputs = []
     for steps in x_seq.split(time_chunk):
-        output, *following = _Chunk.apply(_ChunkRun(network, rule, parameters), steps, len(states), *states, *inside)
+        output, *following = _Chunk.apply(run, steps, len(states), *states, *inside)
         states = tuple(following)
         outputs.append(output)
     with nullcontext() if parameters else InputsOnly():
@@ -145,15 +139,11 @@ class _ChunkRun:
     def __init__(self, network: SequenceModel, rule: TemporalRule, parameters: bool) -> None:
         self._network, self._rule, self._parameters = network, rule, parameters
         self._flags = [(module, module.training) for module in network.modules()]
-        self._versions = self._look()
-
-    def _look(self) -> list[tuple[int, int]]:
-        tensors = (*self._network.parameters(), *self._network.buffers())
-        return [(id(t), 0 if t.is_inference() else t._version) for t in tensors]
+        self._versions = versions(network)
 
     def again(self, steps: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Run as before, in the modes of then, which may have changed since; RuntimeError where weights have."""
-        if self._look() != self._versions:
+        if versions(self._network) != self._versions:
             raise RuntimeError(
                 "weights or statistics of the network changed between the forward and the backward pass, which runs it "
                 "again with time_chunk; go backwards first, or set time_chunk to None"

@@ -130,13 +130,15 @@ def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward])
     elsewhere: set[str] = set()
     with _LOCK:
         try:
-            single_steps = single_step_layers(network)
-            for name, module, params in list(spiking_layers(network)):
+            for name, module in list(network.named_modules()):
+                params, single_step = _read(module)
+                if params is None:
+                    continue
                 tap = make_tap(name, params)
                 earlier = module.__dict__.get("forward")
                 shadowed.append((module, earlier))
                 own = module.forward
-                tap = _by_step(tap) if name in single_steps else tap
+                tap = _by_step(tap) if single_step else tap
                 module.forward = _for_this_thread(name, tap, own, reached, elsewhere)
             with (
                 surrogates_in_use(False),

@@ -43,6 +43,15 @@ def foreign_neurons(network: nn.Module) -> list[str]:
     return [f"{library}'s {type(network).__name__}"]
 
 
+def foreign_reason(network: nn.Module) -> str | None:
+    """Return the sentence that says which neurons of other libraries a network holds, and what to do; None for none."""
+    foreign = foreign_neurons(network)
+    if not foreign:
+        return None
+    more = f" and {len(foreign) - 3} more kinds" if len(foreign) > 3 else ""
+    return f"it holds neurons of another library ({', '.join(foreign[:3])}{more}); {PORTING}"
+
+
 def _library(kind: type) -> str | None:
     bases = [base for base in kind.__mro__ if base is not nn.Module]
     if any(base.__module__.startswith("torch.nn.modules.") or "surrogate" in base.__module__ for base in bases):
@@ -66,11 +75,8 @@ def wrapper(module: nn.Module) -> str | None:
 
 def out_of_reach(network: nn.Module) -> list[str]:
     """Return why a gradient rule would not reach all neurons of a network, one sentence each."""
-    reasons = []
-    foreign = foreign_neurons(network)
-    if foreign:
-        more = f" and {len(foreign) - 3} more kinds" if len(foreign) > 3 else ""
-        reasons.append(f"it holds neurons of another library ({', '.join(foreign[:3])}{more}); {PORTING}")
+    foreign = foreign_reason(network)
+    reasons = [] if foreign is None else [foreign]
     for name, module in network.named_modules():
         phrase = wrapper(module)
         if phrase is not None and (isinstance(module, torch.jit.ScriptModule) or is_spiking(module)):
