@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from art_snn.engine.module import GradientRuleModule
 from art_snn.snn.network import flat_steps
-from art_snn.snn.readers import neuron_params, single_step_layers
+from art_snn.snn.readers import long_layers, neuron_params
 
 
 class Outputs(nn.Module):
@@ -63,7 +63,7 @@ def layer_output(model: GradientRuleModule, name: str, x: Tensor) -> Tensor:
     Where ``x`` requires grad, the output has the rule's graph. ValueError if the layer does not run or gives no tensor,
     or in a network that loops over time itself, whose layers put out one step at a time.
     """
-    if single_step_layers(model.network):
+    if long_layers(model.network):
         raise ValueError(f"the output of layer {name!r} is not to be had: the network loops over time itself")
     model = model.with_rule(model.rule)
     model.time_chunk = None  # chunks have no graph of their own

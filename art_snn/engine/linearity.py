@@ -19,7 +19,7 @@ from art_snn.engine.graphs import fresh
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams, drive, in_thresholds
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import Forward, single_step_layers, tapped
+from art_snn.snn.readers import Forward, long_layers, tapped
 
 # Samples that are enough to try a body on.
 _SAMPLES = 2
@@ -86,13 +86,11 @@ class _Run(NamedTuple):
     numbers: dict[str, list[Tensor]]  # place (the input, each layer) to what it put out, (T, N, *F)
     currents: dict[str, list[Tensor]]  # place (each layer, the logits) to the mean of what came in, (N, *F)
     steps: int  # that the body returned
-    single_steps: set[str]  # layers that are called once for each step
+    long: set[str]  # layers whose calls are steps of one sequence
 
     def sequences(self, values: dict[str, list[Tensor]]) -> dict[str, list[Tensor]]:
-        """Join what belongs to the calls of a layer that takes single steps, (1, N, *F), to one sequence."""
-        return {
-            place: [torch.cat(calls)] if place in self.single_steps else list(calls) for place, calls in values.items()
-        }
+        """Join what belongs to the calls of a layer that goes on from call to call, (1, N, *F), to one sequence."""
+        return {place: [torch.cat(calls)] if place in self.long else list(calls) for place, calls in values.items()}
 
     def slopes(self, weights: list[Tensor]) -> dict[str, list[Tensor]]:
         """Return the derivatives of a weighted sum of all currents with respect to the numbers."""
@@ -161,11 +159,11 @@ def _run(network: SequenceModel, x_seq: Tensor, constant: bool, answer: Callable
 
     with tapped(network, make_tap):
         out_seq = network.body(fresh(x_seq) if constant else put_out("the input", x_seq))
-        single_steps = single_step_layers(network)
-        for name in single_steps & currents.keys():
+        long = long_layers(network)
+        for name in long & currents.keys():
             currents[name] = [torch.stack(currents[name]).mean(0)]
         currents["the logits"] = [network.readout(out_seq)]
-    return _Run(numbers, currents, len(out_seq), single_steps)
+    return _Run(numbers, currents, len(out_seq), long)
 
 
 def _deviation(value: Tensor, expected: Tensor) -> float:

@@ -19,7 +19,7 @@ from art_snn.engine.one_pass import Tie
 from art_snn.engine.recording import FactorRecorder, Layers, Recorder, Recording, layer_gain, sample_record
 from art_snn.errors import UnsupportedModelError
 from art_snn.rules.base import LayerRecord, RateRule
-from art_snn.snn.dynamics import NeuronParams
+from art_snn.snn.dynamics import NeuronParams, NeuronState
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import tapped
 
@@ -80,13 +80,17 @@ def tied(
 
 
 class _Cut(FactorRecorder):
-    """Neurons that cut the graph: their currents end a segment of it, and their spikes begin others."""
+    """Neurons that cut the graph: their currents end a segment of it, and what they give out begins others.
+
+    That is their spikes and, where it is asked for, their state.
+    """
 
     def __init__(self, params: NeuronParams, rule: RateRule, keep: Callable[[Tensor], Tensor]) -> None:
         super().__init__(params, rule)
         self.keep = keep
         self.currents: list[Tensor] = []
         self.spikes: list[Tensor] = []
+        self.states: dict[int, NeuronState] = {}  # number of calls before to the state that was shown then
 
     def __call__(self, current_seq: Tensor, out: Tensor | None = None) -> Tensor:
         """Return the spikes (T', N, *F) of the next T' steps."""
@@ -95,6 +99,72 @@ class _Cut(FactorRecorder):
         self.currents.append(current_seq)
         self.spikes.append(self.keep(spikes_seq.requires_grad_()))
         return spikes_seq.clone()  # which may be changed in place
+
+    def shown_state(self) -> NeuronState:
+        """Return the state after the steps so far, the same tensors if asked again."""
+        calls = len(self.currents)
+        if calls and calls not in self.states:
+            state = super().shown_state()
+            self.states[calls] = NeuronState(*(self._leaf(value) for value in state))
+        return self.states.get(calls, self.state)
+
+    def _leaf(self, value: Any) -> Any:
+        return self.keep(value.detach().requires_grad_()) if isinstance(value, Tensor) else value
+
+    def start_from(self, state: NeuronState) -> None:
+        """Take a state before the first step."""
+        if any(isinstance(value, Tensor) and value.grad_fn is not None for value in state):
+            raise UnsupportedModelError(
+                [
+                    "a spiking layer starts from a state that is computed from others; rate rules are not defined for "
+                    "that: hand each layer the state that it returned, as it is"
+                ]
+            )
+        super().start_from(state)
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """Everything that begins a segment: spikes, then states."""
+        states = (value for state in self.states.values() for value in state if isinstance(value, Tensor))
+        return [*self.spikes, *states]
+
+    def through_spikes(self, grads: Sequence[Tensor | None]) -> Tensor:
+        """Return the gradient of every current, (N, *F), for those of `outputs`, by the rule."""
+        pairs = zip(self.spikes, grads[: len(self.spikes)], strict=True)
+        incoming = torch.cat([torch.zeros_like(spikes) if g is None else g for spikes, g in pairs])
+        return (incoming * self.factor()).mean(0)
+
+    def through_states(self, grads: Sequence[Tensor | None]) -> list[Tensor] | None:
+        """Return the gradients of the currents for those of the states alone, None where all of these are None.
+
+        A state is an affine function of the currents: the spikes, and so the resets, are taken as they are.
+        """
+        of_states, left = {}, iter(grads[len(self.spikes) :])
+        for calls, state in self.states.items():
+            of_states[calls] = [next(left) if isinstance(value, Tensor) else None for value in state]
+        if all(g is None for pair in of_states.values() for g in pair):
+            return None
+        if self.params.floor is not None:
+            raise UnsupportedModelError(["it reads the potential of neurons with a floor, which has no gradient here"])
+        of_currents: list[Tensor] = []
+        of_membrane = of_synapse = torch.zeros_like(self.spikes[0][0])
+        for calls in range(len(self.currents), 0, -1):
+            shown = of_states.get(calls, (None, None))
+            steps = []
+            for t, spikes in reversed(list(enumerate(self.spikes[calls - 1].detach()))):
+                last = t == len(self.spikes[calls - 1]) - 1
+                of_potential = _plus(self.params.decay * of_membrane, shown[0] if last else None)
+                of_membrane = of_potential * (1 - spikes) if self.params.reset == "hard" else of_potential
+                of_synapse = _plus(
+                    self.params.c * of_membrane + self.params.alpha * of_synapse, shown[1] if last else None
+                )
+                steps.append(of_synapse)
+            of_currents.append(torch.stack(steps[::-1]))
+        return of_currents[::-1]
+
+
+def _plus(value: Tensor, more: Tensor | None) -> Tensor:
+    return value if more is None else value + more
 
 
 class _Segments:
@@ -114,8 +184,8 @@ class _Segments:
 
     def gradients(self, grad: Tensor) -> list[Tensor | None]:
         """Return the gradients of the input and the parameters for that of the logits."""
-        spikes = [s for neurons in self._neurons for s in neurons.spikes]
-        sums: list[Tensor | None] = [None] * (len(self._sources) + len(spikes))
+        outputs = [out for neurons in self._neurons for out in neurons.outputs]
+        sums: list[Tensor | None] = [None] * (len(self._sources) + len(outputs))
 
         def carry(ends: list[Tensor], grads: list[Tensor]) -> None:
             pairs = [(end, g) for end, g in zip(ends, grads, strict=True) if end.requires_grad]
@@ -123,7 +193,7 @@ class _Segments:
                 return
             found = torch.autograd.grad(
                 [end for end, _ in pairs],
-                [*self._sources, *spikes],
+                [*self._sources, *outputs],
                 [g for _, g in pairs],
                 retain_graph=True,
                 allow_unused=True,
@@ -135,13 +205,14 @@ class _Segments:
         carry([self.logits], [grad])
         end = len(sums)
         for neurons in reversed(self._neurons):
-            start = end - len(neurons.spikes)
-            incoming = torch.cat(
-                [torch.zeros_like(s) if g is None else g for s, g in zip(neurons.spikes, sums[start:end], strict=True)]
-            )
-            merged = (incoming * neurons.factor()).mean(0)
+            start = end - len(neurons.outputs)
             done = sums[start:]
-            carry(neurons.currents, [merged.expand_as(current) for current in neurons.currents])
+            through_spikes = neurons.through_spikes(done[: end - start])
+            through_states = neurons.through_states(done[: end - start])
+            grads = [through_spikes.expand_as(current) for current in neurons.currents]
+            if through_states is not None:
+                grads = [g + more for g, more in zip(grads, through_states, strict=True)]
+            carry(neurons.currents, grads)
             if any(before is not after for before, after in zip(done, sums[start:], strict=True)):
                 raise UnsupportedModelError(
                     ["its spikes come back to neurons before them; rate rules are not defined for recurrent networks"]

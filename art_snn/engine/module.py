@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from art_snn.adapters.network import adapt, is_readable
 from art_snn.checks import check_count
-from art_snn.engine.graphs import InputsOnly, WithValue
+from art_snn.engine.converting import converted_logits
+from art_snn.engine.graphs import WithValue
 from art_snn.engine.probing import refuse_own_forward
 from art_snn.engine.recording import simulate
 from art_snn.engine.replaying import rate_logits
@@ -21,11 +23,10 @@ from art_snn.engine.unrolling import unroll_temporal
 from art_snn.errors import RandomnessWarning, UnsupportedModelError
 from art_snn.rules import get_rule
 from art_snn.rules.base import ConversionRule, GradientRule, RateRule, TemporalRule
-from art_snn.snn.dynamics import NeuronParams, steady_drive
 from art_snn.snn.encoders import is_random, with_own_memory
 from art_snn.snn.modes import noise_states
-from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import Forward, is_spiking, refuse_strays, tapped
+from art_snn.snn.network import SequenceModel, is_native
+from art_snn.snn.readers import is_spiking, refuse_strays
 from art_snn.snn.strangers import foreign_reason, out_of_reach, wrapper
 
 
@@ -88,7 +89,10 @@ class GradientRuleModule(nn.Module):
         if isinstance(network, nn.Module) and (phrase := wrapper(network)):
             raise UnsupportedModelError([f"it {phrase}"])
         parts = [getattr(network, name, None) for name in ("encode", "body", "readout")]
-        if not (isinstance(network, nn.Module) and all(callable(part) for part in parts)):
+        whole = isinstance(network, nn.Module) and not any(callable(part) for part in parts)
+        if whole and is_readable(network):
+            network = adapt(network)
+        elif not (isinstance(network, nn.Module) and all(callable(part) for part in parts)):
             foreign = foreign_reason(network) if isinstance(network, nn.Module) else None
             cure = "wrap the layers: SpikingNetwork(DirectEncoder(time_steps=8), layers)"
             if foreign:
@@ -187,7 +191,7 @@ class GradientRuleModule(nn.Module):
     def _predicted(self, x: Tensor) -> Tensor:
         inputs, finite = _finite(x)
         with torch.autocast(inputs.device.type, enabled=False):
-            if torch.is_grad_enabled():
+            if torch.is_grad_enabled() or is_native(self.network):
                 logits = self.network(inputs)
             else:
                 refuse_own_forward(self.network, inputs)
@@ -285,9 +289,17 @@ def rule_logits(
     if isinstance(rule, TemporalRule):
         return unroll_temporal(network, x_seq, rule, parameters=parameters, time_chunk=time_chunk)
     if isinstance(rule, ConversionRule):
-        value = simulate(network, x_seq.detach())  # first: hooks on layers read the last run, which has the graph
+        value = _values(network, x_seq.detach())  # first: hooks on layers read the last run, which has the graph
         return WithValue.apply(converted_logits(network, rule, x_seq, parameters=parameters), value)
     raise TypeError(f"{rule!r} is no RateRule, TemporalRule or ConversionRule")
+
+
+def _values(network: SequenceModel, x_seq: Tensor) -> Tensor:
+    """Return the logits (N, K) for an encoded input (T, N, ...), without a graph."""
+    if not is_native(network):
+        return simulate(network, x_seq)
+    with torch.no_grad():
+        return network.readout(network.body(x_seq))
 
 
 def _precise(x: Tensor) -> Tensor:
@@ -304,13 +316,3 @@ def attack_logits(network: SequenceModel, rule: GradientRule, x: Tensor, **optio
         x_seq = network.encode(_precise(x))
         return converted_logits(network, rule, x_seq, parameters=options.get("parameters", True))
     return rule_logits(network, rule, x, **options)
-
-
-def converted_logits(network: SequenceModel, rule: ConversionRule, x_seq: Tensor, *, parameters: bool = True) -> Tensor:
-    """Return the logits (N, K) of the ANN made of the network's weights, on the mean of ``x_seq`` over time."""
-
-    def make_tap(name: str, params: NeuronParams) -> Forward:
-        return lambda current_seq: rule.activate(steady_drive(current_seq, params), params)
-
-    with nullcontext() if parameters else InputsOnly(), tapped(network, make_tap):
-        return network.readout(network.body(x_seq.mean(0, keepdim=True)))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +18,16 @@ from art_snn.snn.dynamics import (
     charge,
     drive,
     empty_sequence,
-    in_thresholds,
+    fired,
     input_weight,
     is_plain,
     reset,
+    reset_late,
     reset_plain,
+    slope_at,
 )
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import Forward, single_step_layers, spiking_layers, tapped
+from art_snn.snn.readers import Forward, long_layers, spiking_layers, tapped
 
 # Rows (steps x samples) that are put through the body at the same time. More costs memory, fewer leave cores idle.
 ROWS_CPU = 64
@@ -67,8 +69,12 @@ class Neurons:
                 membrane = memory = torch.add(current, potential, alpha=float(self.params.decay), out=potential)
             else:
                 membrane, synapse = charge(current, self.state, self.params)
+                membrane = reset_late(membrane, potential, self.params, self._fire)
                 memory = None  # the potential of the first step may be the input
-            torch.ge(membrane, self.params.threshold, out=spikes)
+            if self.plain:
+                torch.ge(membrane, self.params.threshold, out=spikes)
+            else:
+                spikes.copy_(self._fire(membrane - self.params.threshold))
             self.watch(membrane)
             if self.plain:
                 potential = reset_plain(membrane, spikes, self.params, out=memory)
@@ -77,8 +83,23 @@ class Neurons:
             self.state = NeuronState(potential, synapse)
         return spikes_seq
 
+    def shown_state(self) -> NeuronState:
+        """Return the state in memory of its own, since neurons may change theirs in place."""
+        return NeuronState(*map(_copy, self.state))
+
+    def start_from(self, state: NeuronState) -> None:
+        """Take a state before the first step."""
+        self.state = NeuronState(*map(_copy, state))
+
+    def _fire(self, distance: Tensor) -> Tensor:
+        return fired(distance, self.params)
+
     def watch(self, membrane: Tensor) -> None:
         """See the potential before firing, shape (N, *F), in every step."""
+
+
+def _copy(value: Any) -> Any:
+    return value.detach().clone() if isinstance(value, Tensor) else value
 
 
 class Recorder(Neurons):
@@ -187,7 +208,7 @@ class FactorRecorder(Recorder):
 
 def _slope(slope: Slope, membrane: Tensor, params: NeuronParams) -> Tensor:
     """Return a rule's slope for a potential before firing, (N, *F)."""
-    return slope(in_thresholds(membrane - params.threshold, params))
+    return slope_at(slope, membrane - params.threshold, params)
 
 
 def _add_steps(total: Tensor | None, seq: Tensor) -> Tensor:
@@ -222,42 +243,78 @@ def record_distances(network: SequenceModel, x_seq: Tensor) -> dict[str, list[tu
     return {name: [(call.record(), torch.stack(call.distances)) for call in calls] for name, calls in layers.items()}
 
 
-_Layer = TypeVar("_Layer", bound=Callable[[Tensor], Tensor])
+class _Runs(Protocol):
+    """Neurons that keep their state between steps."""
+
+    def __call__(self, current_seq: Tensor, /) -> Tensor: ...
+    def shown_state(self) -> NeuronState: ...
+    def start_from(self, state: NeuronState) -> None: ...
+
+
+_Layer = TypeVar("_Layer", bound=_Runs)
 
 
 class Layers(Generic[_Layer]):
     """The neurons of a network that runs a few steps at a time.
 
     Attributes:
-        calls: Name of each spiking layer to its neurons, one for each call of the layer in a forward pass; to one alone
-            for a layer that takes single steps.
+        calls: Name of each spiking layer to its neurons, other ones for each sequence that begins anew in a forward
+            pass.
     """
 
     def __init__(self, network: SequenceModel, make: Callable[[NeuronParams], _Layer]) -> None:
         self.calls: dict[str, list[_Layer]] = {}
         self.in_order: list[_Layer] = []  # of their first calls
-        self.single_steps = single_step_layers(network)
-        self._make = make
-        self._position: Counter[str] = Counter()  # how often a layer was called in the forward pass that runs
+        self.make = make
+        self._long = long_layers(network)
+        self._taps: list[_LayerTap[_Layer]] = []
 
     def make_tap(self, name: str, params: NeuronParams) -> Forward:
         """Return what stands in for a layer."""
         calls = self.calls.setdefault(name, [])
-
-        def tap(current_seq: Tensor) -> Tensor:
-            if self._position[name] == len(calls):
-                calls.append(self._make(params))
-                self.in_order.append(calls[-1])
-            neurons = calls[self._position[name]]
-            self._position[name] += name not in self.single_steps
-            return neurons(current_seq)
-
+        tap = _LayerTap(partial(self.make, params), calls, self.in_order, goes_on=name in self._long)
+        self._taps.append(tap)
         return tap
 
     def run(self, body: Callable[[Tensor], Tensor], steps: Tensor) -> Tensor:
         """Return a body's outputs (T', N, K) in the next T' steps."""
-        self._position.clear()
+        for tap in self._taps:
+            tap.position = 0
         return body(steps)
+
+
+class _LayerTap(Generic[_Layer]):
+    """Stands in for a layer: the neurons of its first call, its second, ... in a forward pass."""
+
+    def __init__(
+        self, make: Callable[[], _Layer], calls: list[_Layer], in_order: list[_Layer], *, goes_on: bool
+    ) -> None:
+        self._make, self._calls, self._in_order, self._goes_on = make, calls, in_order, goes_on
+        self.position = 0  # of the neurons that run next; only those of long layers go on within a forward pass
+
+    def __call__(self, current_seq: Tensor) -> Tensor:
+        """Return the spikes (T', N, *F) of the next T' steps."""
+        neurons = self._neurons
+        self.position += not self._goes_on
+        return neurons(current_seq)
+
+    @property
+    def state(self) -> NeuronState:
+        """A copy of the state, to be had between the steps of layers that go on."""
+        return self._neurons.shown_state()
+
+    def begin(self, state: NeuronState | None) -> None:
+        """Let the next step be a first one."""
+        self.position = len(self._calls)
+        if state is not None:
+            self._neurons.start_from(state)
+
+    @property
+    def _neurons(self) -> _Layer:
+        if self.position == len(self._calls):
+            self._calls.append(self._make())
+            self._in_order.append(self._calls[-1])
+        return self._calls[self.position]
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ from art_snn.errors import InexactReplayWarning, UnsupportedModelError
 from art_snn.rules.base import RateRule
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import Forward, single_step_layers, tapped
+from art_snn.snn.readers import Forward, long_layers, tapped
 
 # Which sample of a batch is checked.
 _DRAW = random.Random(0)  # noqa: S311  (no secret)
@@ -65,7 +65,7 @@ _Way = Callable[[SequenceModel, RateRule, Tensor], tuple[Tensor | None, tuple[st
 def _way(network: SequenceModel, x_seq: Tensor, parameters: bool) -> _Way:
     if parameters or not x_seq.shape[1]:
         return _in_two_passes
-    if single_step_layers(network):
+    if long_layers(network):
         return _in_a_loop
     return _in_one_pass if takes_one_pass(network) else _in_two_passes_for_the_input
 

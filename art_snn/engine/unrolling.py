@@ -17,10 +17,10 @@ from art_snn.engine.recording import FactorRecorder, Layers, runs_in_chunks
 from art_snn.errors import UnsupportedModelError
 from art_snn.rules.base import RateRule, TemporalRule
 from art_snn.snn.bptt import fire_from
-from art_snn.snn.dynamics import NeuronParams, NeuronState, has_synapse, in_thresholds
+from art_snn.snn.dynamics import NeuronParams, NeuronState, has_synapse, in_thresholds, slope_at
 from art_snn.snn.modes import kept_modes
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import Forward, single_step_layers, tapped
+from art_snn.snn.readers import long_layers, tapped
 
 
 class _Merge(torch.autograd.Function):
@@ -45,7 +45,7 @@ def unroll_rate(network: SequenceModel, x_seq: Tensor, rule: RateRule, *, parame
     Without ``parameters``, the graph is of the input alone.
     Takes T times the memory of `art_snn.engine.replaying`, and does not ask for affine layers.
     """
-    if single_step_layers(network):
+    if long_layers(network):
         return segmented(network, x_seq, rule, parameters=parameters)
     x_seq = fresh(x_seq)
     with (
@@ -73,14 +73,9 @@ def unroll_temporal(
     """
     if time_chunk is not None and time_chunk < len(x_seq):
         return _in_chunks(network, x_seq, rule, parameters, time_chunk)
-    single_steps = single_step_layers(network)
-
-    def make_tap(name: str, params: NeuronParams) -> Forward:
-        neurons = _Neurons(params, rule)
-        return neurons if name in single_steps else neurons.anew
-
+    layers = Layers(network, lambda params: _Neurons(params, rule))
     x_seq = fresh(x_seq)
-    with nullcontext() if parameters else InputsOnly(), tapped(network, make_tap):
+    with nullcontext() if parameters else InputsOnly(), tapped(network, layers.make_tap):
         return network.readout(network.body(x_seq))
 
 
@@ -92,7 +87,7 @@ class _Neurons:
         self.state = NeuronState(params.v0, None)
 
         def slope(distance: Tensor) -> Tensor:
-            return in_thresholds(rule.slope(in_thresholds(distance, params)), params)
+            return in_thresholds(slope_at(rule.slope, distance, params), params)
 
         self.slope = slope  # ds/dm at m(t) - threshold; no method, since the graph would then hold what holds the graph
 
@@ -102,10 +97,13 @@ class _Neurons:
         )
         return spikes_seq
 
-    def anew(self, current_seq: Tensor) -> Tensor:
-        """Return the spikes from the initial state on."""
-        self.state = NeuronState(self.params.v0, None)
-        return self(current_seq)
+    def shown_state(self) -> NeuronState:
+        """Return the state with its graph."""
+        return self.state
+
+    def start_from(self, state: NeuronState) -> None:
+        """Take a state before the first step, with its graph."""
+        self.state = state
 
 
 def _in_chunks(network: SequenceModel, x_seq: Tensor, rule: TemporalRule, parameters: bool, time_chunk: int) -> Tensor:

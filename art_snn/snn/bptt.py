@@ -8,7 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from art_snn.snn.dynamics import NeuronParams, NeuronState, empty_sequence, integrate_from, is_plain, reset_plain
+from art_snn.snn.dynamics import (
+    NeuronParams,
+    NeuronState,
+    empty_sequence,
+    fired,
+    integrate_from,
+    is_plain,
+    reset_plain,
+)
 from art_snn.snn.surrogates import UNKNOWN, Triangle, refuse_surrogate, spike, triangle_
 
 
@@ -36,7 +44,11 @@ def fire_from(
         start = state.potential if isinstance(state.potential, Tensor) else None
         spikes_seq, potential = _FireThroughTime.apply(current_seq, start, params, slope, detach_reset)
         return spikes_seq, NeuronState(potential, None)
-    return integrate_from(state, current_seq, params, lambda u: spike(u, slope), detach_reset=detach_reset)
+
+    def fire(distance: Tensor) -> Tensor:
+        return spike(distance, slope, lambda u: fired(u, params))
+
+    return integrate_from(state, current_seq, params, fire, detach_reset=detach_reset)
 
 
 class _FireThroughTime(torch.autograd.Function):

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-Reset: TypeAlias = Literal["hard", "soft"]
-RESETS: tuple[Reset, ...] = ("hard", "soft")
+Reset: TypeAlias = Literal["hard", "soft", "late", "none"]
+RESETS: tuple[Reset, ...] = ("hard", "soft")  # that LIF and IF have
 Scalar: TypeAlias = float | Tensor
 
 
@@ -24,6 +24,12 @@ class NeuronParams(NamedTuple):
         v(t) = v_reset where s(t) = 1, else m(t)              reset = "hard"
         v(t) = m(t) - rho * s(t)                              reset = "soft"
 
+    Neurons of other libraries add to this. With ``reset="late"`` a spike takes ``rho`` off the next step's potential,
+    after the decay: ``m(t) = decay * v(t-1) + c * i(t) + d - rho * s(t-1)`` and ``v(t) = m(t)``. With ``"none"`` it
+    takes off nothing. ``strict`` neurons fire above the threshold only, not at it. Those of ``several`` spikes give one
+    for each threshold that the potential holds, ``s(t) = floor(m(t) / threshold)``. And ``floor`` is the smallest
+    ``v(t)``.
+
     The defaults give the neuron of the SNN attack literature (IF for ``decay=1``, LIF below). Every number may be a
     tensor that broadcasts against ``(N, *F)``.
 
@@ -36,7 +42,10 @@ class NeuronParams(NamedTuple):
         d: Constant drive in every step.
         v_reset: Potential after a hard reset.
         v0: Initial potential.
-        rho: Potential a soft reset takes off; None means ``threshold``.
+        rho: Potential a soft or late reset takes off; None means ``threshold``.
+        strict: Whether a potential at the threshold does not fire.
+        several: Whether a step may give several spikes.
+        floor: Smallest potential after a step; None for none.
     """
 
     decay: Scalar = 1.0
@@ -48,6 +57,9 @@ class NeuronParams(NamedTuple):
     v_reset: Scalar = 0.0
     v0: Scalar = 0.0
     rho: Scalar | None = None
+    strict: bool = False
+    several: bool = False
+    floor: Scalar | None = None
 
 
 class NeuronState(NamedTuple):
@@ -65,7 +77,7 @@ class NeuronState(NamedTuple):
 def is_plain(params: NeuronParams) -> bool:
     """Say whether nothing but decay, threshold and kind of reset is set, and these are numbers."""
     plain = NeuronParams(decay=params.decay, threshold=params.threshold, reset=params.reset)
-    return not any(isinstance(value, Tensor) for value in params) and params == plain
+    return params.reset in RESETS and not any(isinstance(value, Tensor) for value in params) and params == plain
 
 
 def has_synapse(params: NeuronParams) -> bool:
@@ -113,9 +125,44 @@ def input_weight(params: NeuronParams) -> Scalar:
 def reset(membrane: Tensor, spikes: Tensor, params: NeuronParams) -> Tensor:
     """Compute the potential after firing, ``v(t)``, differentiably in both ``m(t)`` and ``s(t)``, shape (N, *F)."""
     if params.reset == "soft":
-        return membrane - (params.threshold if params.rho is None else params.rho) * spikes
-    kept = membrane * (1 - spikes)
-    return kept if _equals(params.v_reset, 0.0) else kept + params.v_reset * spikes
+        left = membrane - _taken(params) * spikes
+    elif params.reset == "hard":
+        kept = membrane * (1 - spikes)
+        left = kept if _equals(params.v_reset, 0.0) else kept + params.v_reset * spikes
+    else:
+        left = membrane
+    return left if params.floor is None else torch.clamp(left, min=params.floor)
+
+
+def reset_late(membrane: Tensor, before: Scalar, params: NeuronParams, fire: Callable[[Tensor], Tensor]) -> Tensor:
+    """Take off a potential what a spike in the step before left to a late reset; ``before`` is ``v(t-1)``."""
+    if params.reset != "late" or not isinstance(before, Tensor):
+        return membrane
+    return membrane - _taken(params) * fire(before - params.threshold)
+
+
+def _taken(params: NeuronParams) -> Scalar:
+    return params.threshold if params.rho is None else params.rho
+
+
+def fired(distance: Tensor, params: NeuronParams) -> Tensor:
+    """Return the number of spikes at the distances ``m - threshold``, (N, *F) as they are and of their dtype."""
+    spikes = (distance > 0 if params.strict else distance >= 0).to(distance.dtype)
+    return spikes * (1 + torch.floor(in_thresholds(distance, params))) if params.several else spikes
+
+
+def slope_at(slope: Callable[[Tensor], Tensor], distance: Tensor, params: NeuronParams) -> Tensor:
+    """Return a rule's slope, which counts in thresholds, at the distances ``m - threshold``, (N, *F).
+
+    Neurons that give several spikes have one of these slopes at each multiple of the threshold: up to three above the
+    largest potential, which is all of them for slopes that are 0 three thresholds away.
+    """
+    u = in_thresholds(distance, params)
+    total = slope(u)
+    if params.several and u.numel():
+        for k in range(1, int(u.detach().amax().clamp(min=0.0)) + 4):
+            total = total + slope(u - k)
+    return total
 
 
 def reset_plain(membrane: Tensor, spikes: Tensor, params: NeuronParams, out: Tensor | None) -> Tensor:
@@ -151,8 +198,13 @@ def integrate_from(
 ) -> tuple[Tensor, NeuronState]:
     """Do as `integrate` from a state on; return the spikes (T, N, *F) and the state after them."""
     spikes_seq = []
+
+    def late(distance: Tensor) -> Tensor:
+        return fire(distance).detach() if detach_reset else fire(distance)
+
     for current in current_seq:
         membrane, synapse = charge(current, state, params)
+        membrane = reset_late(membrane, state.potential, params, late)
         spikes = fire(membrane - params.threshold)
         spikes_seq.append(spikes)
         state = NeuronState(reset(membrane, spikes.detach() if detach_reset else spikes, params), synapse)

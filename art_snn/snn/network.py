@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -190,9 +191,11 @@ class SequenceModel(nn.Module):
 
     Attributes:
         body: Module or method from a sequence (T, N, ...) to outputs (T, N, K).
+        native: Whether its neurons are another library's, which predict themselves.
     """
 
     body: Callable[[Tensor], Tensor]
+    native: ClassVar[bool] = False
 
     def encode(self, x: Tensor) -> Tensor:
         """Turn inputs (N, ...) into a sequence (T, N, ...), differentiably."""
@@ -201,6 +204,10 @@ class SequenceModel(nn.Module):
     def readout(self, out_seq: Tensor) -> Tensor:
         """Turn outputs (T, N, K) into logits (N, K)."""
         raise NotImplementedError
+
+    def mean_input(self, x_seq: Tensor) -> Tensor:
+        """Return what a conversion rule runs on: the mean of a sequence (T, N, ...), as one step (1, N, ...)."""
+        return x_seq.mean(0, keepdim=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, K) for inputs ``x`` (N, ...); differentiable with each neuron's own surrogate.
@@ -216,6 +223,11 @@ class SequenceModel(nn.Module):
             if hint := one_step_hint(error):
                 raise ValueError(f"{type(error).__name__}: {error}.{hint}") from error
             raise
+
+
+def is_native(network: nn.Module) -> bool:
+    """Say whether a network predicts with its own neurons; one that has a SequenceModel's parts need not derive."""
+    return getattr(network, "native", False)
 
 
 class SpikingNetwork(SequenceModel):

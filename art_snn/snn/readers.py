@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,29 @@ from torch.autograd.graph import disable_saved_tensors_hooks
 
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams
+from art_snn.snn.layouts import Layout, Sequences, Steps
 from art_snn.snn.neurons import LIF
 from art_snn.snn.norms import LaidOutNorms
 from art_snn.snn.surrogates import surrogates_in_use
 
-Reader = Callable[[nn.Module], NeuronParams | None]
+_SEQUENCES, _STEPS = Sequences(), Steps()
+
+
+class Reading(NamedTuple):
+    """What a reader finds out about a spiking layer.
+
+    Attributes:
+        params: Its parameters.
+        layout: How it is called.
+        library: The library that it is of; None for this package's own, and for those that users register.
+    """
+
+    params: NeuronParams
+    layout: Layout = _SEQUENCES
+    library: str | None = None
+
+
+Reader = Callable[[nn.Module], NeuronParams | Reading | None]
 Forward = Callable[[Tensor], Tensor]
 _Reader = TypeVar("_Reader", bound=Reader)
 
@@ -45,24 +63,37 @@ def _read_own(module: nn.Module) -> NeuronParams | None:
     return module.params
 
 
-_READERS: list[Reader] = [_read_own]
-_SINGLE_STEP: set[Reader] = set()  # those whose layers take one step in each call
+_READERS: dict[Reader, Layout] = {_read_own: _SEQUENCES}
 
 
 def register_reader(reader: _Reader, *, single_step: bool = False) -> _Reader:
     """Let the engine recognise another kind of spiking layer; usable as a decorator.
 
     Args:
-        reader: Function from a module to its parameters, or None where it is no such layer.
+        reader: Function from a module to its parameters, or None where it is no such layer. Where layers are called in
+            another way than ``single_step`` can say, it returns a `Reading`.
         single_step: Whether its modules take one step (N, *F) in each call, and keep their state in themselves, rather
             than a sequence (T, N, *F). The body of such a network loops over time.
     """
     if not callable(reader):
         raise TypeError(f"a reader must be callable, got {reader!r}")
-    if reader not in _READERS:
-        _READERS.append(reader)
-    (_SINGLE_STEP.add if single_step else _SINGLE_STEP.discard)(reader)
+    _READERS[reader] = _STEPS if single_step else _SEQUENCES
     return reader
+
+
+def read(module: nn.Module) -> Reading | None:
+    """Return what the readers find out about a module, None where it is no spiking layer.
+
+    Raises:
+        UnsupportedModelError: It is one, and the engine cannot run it.
+    """
+    for reader, layout in list(_READERS.items()):
+        found = reader(module)
+        if isinstance(found, Reading):
+            return found
+        if found is not None:
+            return Reading(found, layout)
+    return None
 
 
 def neuron_params(module: nn.Module) -> NeuronParams | None:
@@ -74,21 +105,14 @@ def neuron_params(module: nn.Module) -> NeuronParams | None:
         >>> neuron_params(nn.ReLU()) is None
         True
     """
-    return _read(module)[0]
+    reading = read(module)
+    return None if reading is None else reading.params
 
 
-def _read(module: nn.Module) -> tuple[NeuronParams | None, bool]:
-    """Return a layer's parameters, and whether it takes single steps."""
-    for reader in _READERS:
-        params = reader(module)
-        if params is not None:
-            return params, reader in _SINGLE_STEP
-    return None, False
-
-
-def single_step_layers(network: nn.Module) -> set[str]:
-    """Return the names of the spiking layers in ``network`` that take one step in each call."""
-    return {name for name, module in network.named_modules() if _read(module)[1]}
+def long_layers(network: nn.Module) -> set[str]:
+    """Return the names of the spiking layers in ``network`` whose calls go on where the one before ended."""
+    readings = ((name, read(module)) for name, module in network.named_modules())
+    return {name for name, reading in readings if reading is not None and reading.layout.goes_on}
 
 
 def spiking_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module, NeuronParams]]:
@@ -118,8 +142,9 @@ _CHECKPOINT = (
 def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward]) -> Iterator[None]:
     """Shadow ``forward`` of every spiking layer for the time of a ``with`` block.
 
-    ``make_tap`` gives, for a layer's name and parameters, what stands in: sequence (T, N, *F) to sequence. For a layer
-    that takes single steps, each is a sequence of one.
+    ``make_tap`` gives, for a layer's name and parameters, what stands in: sequence (T, N, *F) to sequence. The layer's
+    layout calls it; for a layer that takes single steps, each is a sequence of one. Where a layout asks for the state
+    of neurons, it has to be a `Tap`.
 
     Raises:
         UnsupportedModelError: Inside the block, a layer ran past its tap, or layers are checkpointed while a graph is
@@ -131,15 +156,15 @@ def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward])
     with _LOCK:
         try:
             for name, module in list(network.named_modules()):
-                params, single_step = _read(module)
-                if params is None:
+                reading = read(module)
+                if reading is None:
                     continue
-                tap = make_tap(name, params)
+                tap: Any = make_tap(name, reading.params)
                 earlier = module.__dict__.get("forward")
                 shadowed.append((module, earlier))
                 own = module.forward
-                tap = _by_step(tap) if single_step else tap
-                module.forward = _for_this_thread(name, tap, own, reached, elsewhere)
+                stand_in = reading.layout.forward(module, tap)
+                module.forward = _for_this_thread(name, stand_in, own, reached, elsewhere)
             with (
                 surrogates_in_use(False),
                 _no_checkpoints(),
@@ -157,25 +182,24 @@ def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward])
         raise UnsupportedModelError([_ELSEWHERE.format(sorted(past)[0])])
 
 
-def _by_step(tap: Forward) -> Forward:
-    return lambda current: tap(current.unsqueeze(0)).squeeze(0)
-
-
-def _for_this_thread(name: str, tap: Forward, forward: Forward, reached: set[str], elsewhere: set[str]) -> Forward:
-    """Return a forward that is the tap in the thread that calls this now, and the layer's own in any other."""
+def _for_this_thread(
+    name: str, stand_in: Callable[..., Any], forward: Callable[..., Any], reached: set[str], elsewhere: set[str]
+) -> Callable[..., Any]:
+    """Return a forward that is the stand-in in the thread that calls this now, and the layer's own in any other."""
     thread = threading.get_ident()
 
-    def call(current_seq: Tensor) -> Tensor:
+    def call(*args: Any, **kwargs: Any) -> Any:
         if threading.get_ident() == thread:
             reached.add(name)
             with surrogates_in_use(True):
-                return tap(current_seq)
+                return stand_in(*args, **kwargs)
         elsewhere.add(name)
-        spikes_seq = forward(current_seq)
-        node: Any = spikes_seq.grad_fn
-        if node is not None:
-            node.metadata[_ELSEWHERE] = name
-        return spikes_seq
+        output = forward(*args, **kwargs)
+        for each in output if isinstance(output, tuple) else (output,):
+            node: Any = each.grad_fn if isinstance(each, Tensor) else None
+            if node is not None:
+                node.metadata[_ELSEWHERE] = name
+        return output
 
     return call
 

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from art_snn.snn.readers import is_spiking, neuron_params
+from art_snn.errors import UnsupportedModelError
+from art_snn.snn.readers import is_spiking, read
 
 # Top packages of libraries with spiking neurons of their own, and how they are called.
 LIBRARIES = {
@@ -34,10 +35,14 @@ def foreign_neurons(network: nn.Module) -> list[str]:
 
     A layer that another library derives from one of torch's is none, nor is the surrogate inside a neuron.
     """
-    if neuron_params(network) is not None:
-        return []
-    inside = [name for child in network.children() for name in foreign_neurons(child)]
     library = _library(type(network))
+    try:
+        reading = read(network)
+    except UnsupportedModelError:
+        return [f"{library}'s {type(network).__name__}"] if library else []
+    if reading is not None:  # those of a library run in `art_snn.adapters.adapt` alone
+        return [f"{library}'s {type(network).__name__}"] if reading.library else []
+    inside = [name for child in network.children() for name in foreign_neurons(child)]
     if inside or library is None or is_spiking(network):
         return list(dict.fromkeys(inside))
     return [f"{library}'s {type(network).__name__}"]

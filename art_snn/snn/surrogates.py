@@ -15,6 +15,8 @@ from torch import Tensor
 from art_snn.checks import check_positive
 from art_snn.errors import UnsupportedModelError
 
+Slope = Callable[[Tensor], Tensor]
+
 _HERE = threading.local()
 
 UNKNOWN = "let a module run it, and make that known as a neuron with art_snn.snn.readers.register_reader"
@@ -118,21 +120,26 @@ class Sigmoid:
 
 
 class _Spike(torch.autograd.Function):
-    """Heaviside step with a chosen slope; the backward is itself differentiable."""
+    """Spikes with a chosen slope; the backward is itself differentiable."""
 
     @staticmethod
-    def forward(ctx: Any, distance: Tensor, slope: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(ctx: Any, distance: Tensor, slope: Slope, fire: Slope) -> Tensor:
         ctx.save_for_backward(distance)
         ctx.slope = slope
-        return (distance >= 0).to(distance.dtype)
+        return fire(distance)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         (distance,) = ctx.saved_tensors
-        return grads[0] * ctx.slope(distance), None
+        return grads[0] * ctx.slope(distance), None, None
 
 
-def spike(distance: Tensor, slope: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return 1 where ``distance = m - threshold`` is >= 0, 0 elsewhere; differentiate with ``slope``."""
+def step(distance: Tensor) -> Tensor:
+    """Return 1 where ``distance = m - threshold`` is >= 0, 0 elsewhere."""
+    return (distance >= 0).to(distance.dtype)
+
+
+def spike(distance: Tensor, slope: Slope, fire: Slope = step) -> Tensor:
+    """Return the spikes that ``fire`` makes of ``distance = m - threshold``; differentiate with ``slope``."""
     refuse_surrogate("a spike function in the network", UNKNOWN)
-    return _Spike.apply(distance, slope)
+    return _Spike.apply(distance, slope, fire)

@@ -79,7 +79,7 @@ def reader() -> Iterator[None]:
 
     register_reader(read, single_step=True)
     yield
-    readers._READERS.remove(read)
+    readers._READERS.pop(read)
 
 
 def layers(neuron: Callable[[], nn.Module], pool: nn.Module | None = None) -> nn.Sequential:

@@ -130,7 +130,7 @@ def test_a_neuron_with_parameters_of_its_own_for_each_sample():
         for _ in range(8):  # samples are drawn
             assert_close(gradient(rule_logits(network, HART(), leaf, parameters=False), leaf), expected)
     finally:
-        readers._READERS.remove(reader)
+        readers._READERS.pop(reader)
 
 
 def test_it_takes_the_rows_of_t_steps_and_of_one_sample():

@@ -78,7 +78,7 @@ def test_neurons_with_synaptic_memory_hand_on_both_states():
             for chunk in (None, 2)
         ]
     finally:
-        readers._READERS.remove(reader)
+        readers._READERS.pop(reader)
     assert grads[0].abs().max() > 0
     torch.testing.assert_close(grads[1], grads[0], rtol=1e-10, atol=1e-13)
 

@@ -39,7 +39,7 @@ def test_foreign_neuron_needs_only_a_reader(monkeypatch):
                 potential = torch.where(potential >= 1, 0.0, potential)
             return torch.stack(spikes)
 
-    monkeypatch.setattr(adapters, "_READERS", list(adapters._READERS))
+    monkeypatch.setattr(adapters, "_READERS", dict(adapters._READERS))
 
     @register_reader
     def read(module: nn.Module) -> NeuronParams | None:
@@ -235,7 +235,7 @@ def test_neurons_in_plain_containers_are_named():
 
 
 def test_a_foreign_neuron_with_a_reader_may_hold_modules_of_its_library(monkeypatch):
-    monkeypatch.setattr(adapters, "_READERS", list(adapters._READERS))
+    monkeypatch.setattr(adapters, "_READERS", dict(adapters._READERS))
     surrogate = type("Sigmoid", (nn.Module,), {"__module__": "spikingjelly.activation_based.surrogate"})
     node = type("LIFNode", (nn.Module,), {"__module__": "spikingjelly.activation_based.neuron"})
     block = type("BasicBlock", (nn.Module,), {"__module__": "spikingjelly.activation_based.model"})()

@@ -1,0 +1,147 @@
+"""How a network that takes time-steps is run on inputs without an own forward: read off its neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor, nn
+
+from art_snn.checks import check_count
+from art_snn.errors import UnsupportedModelError
+from art_snn.snn.layouts import Axes
+from art_snn.snn.readers import read
+
+ReadoutName: TypeAlias = Literal["mean", "sum", "last", "max"]
+Readout: TypeAlias = ReadoutName | Callable[[Tensor], Tensor]
+
+_READOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": lambda out_seq: out_seq.mean(0),
+    "sum": lambda out_seq: out_seq.sum(0),
+    "last": lambda out_seq: out_seq[-1],
+    "max": lambda out_seq: out_seq.amax(0),
+}
+
+
+def checked_options(forward: object, time_steps: int | None, frames: bool, readout: Any, output: int) -> None:
+    """Raise TypeError or ValueError unless these options of `adapt` go together."""
+    if time_steps is not None:
+        check_count("time_steps", time_steps)
+        if frames:
+            raise ValueError("event frames have time-steps of their own; give time_steps or frames=True, not both")
+    if not (callable(readout) or readout in get_args(ReadoutName)):
+        raise ValueError(f"readout must be 'mean', 'sum', 'last', 'max' or a function, got {readout!r}")
+    if not isinstance(output, int) or isinstance(output, bool):
+        raise TypeError(f"output must be the index of an output, a whole number, got {output!r}")
+    if forward is not None and (time_steps is not None or readout != "mean" or output != 0):
+        raise ValueError("a forward of your own does all that time_steps, readout and output would; leave them out")
+
+
+@dataclass(frozen=True)
+class StandardForward:
+    """Run a model on inputs (N, ...), and read its outputs.
+
+    Attributes:
+        axes: How the model takes time: as its neurons do; None calls it once, and leaves time to it.
+        time_steps: T; None where inputs are event frames.
+        readout: What makes logits (N, K) of outputs (T, N, K).
+        output: Which of several outputs is meant.
+        has_state: Whether the model takes and returns its state, after the outputs, in each step.
+    """
+
+    axes: Axes | None
+    time_steps: int | None
+    readout: Readout
+    output: int
+    has_state: bool = False
+
+    @classmethod
+    def of(
+        cls, model: nn.Module, *, time_steps: int | None, frames: bool, readout: Readout, output: int
+    ) -> StandardForward:
+        """Read off a model's neurons how it takes time.
+
+        Raises:
+            UnsupportedModelError: Some of its neurons take time in another way than others.
+        """
+        if time_steps is None and not frames:
+            return cls(None, None, readout, output)
+        found: dict[Axes, str] = {}
+        for name, module in model.named_modules():
+            if (reading := read(module)) is not None:
+                found.setdefault(reading.layout.axes, name or type(module).__name__)
+        if len(found) > 1:
+            kinds = ", ".join(f"{name} takes {_WORDS[axes]}" for axes, name in found.items())
+            raise UnsupportedModelError([f"its neurons take time in different ways ({kinds}); {_OWN_FORWARD}"])
+        return cls(next(iter(found)), time_steps, readout, output)
+
+    def __call__(self, model: nn.Module, x: Tensor) -> Any:
+        """Return logits (N, K) for inputs ``x``, (N, ...) or event frames (N, T, ...)."""
+        if self.axes is None:
+            return self._picked(model(x))
+        x_seq = x.transpose(0, 1) if self.time_steps is None else x.expand(self.time_steps, *x.shape)
+        out_seq = self._outputs(model, x_seq)
+        if not isinstance(out_seq, Tensor):
+            return out_seq
+        readout = self.readout if callable(self.readout) else _READOUTS[self.readout]
+        return readout(out_seq)
+
+    def _outputs(self, model: nn.Module, x_seq: Tensor) -> Any:
+        steps, samples = x_seq.shape[:2]
+        if self.axes == "N":
+            return _stacked(self._step_by_step(model, x_seq))
+        if self.axes == "T N":
+            return self._picked(model(x_seq))
+        if self.axes == "N T":
+            out = self._picked(model(x_seq.transpose(0, 1)))
+            return out.transpose(0, 1) if isinstance(out, Tensor) else out
+        if self.axes == "T*N":
+            out = self._picked(model(x_seq.flatten(0, 1)))
+            return out.unflatten(0, (steps, samples)) if isinstance(out, Tensor) else out
+        out = self._picked(model(x_seq.transpose(0, 1).flatten(0, 1)))
+        return out.unflatten(0, (samples, steps)).transpose(0, 1) if isinstance(out, Tensor) else out
+
+    def _step_by_step(self, model: nn.Module, x_seq: Tensor) -> list[Any]:
+        outputs, state = [], None
+        for x in x_seq:
+            returned = model(x) if state is None else model(x, state)
+            if takes_state(model):
+                state = returned[1]
+            outputs.append(self._picked(returned))
+        return outputs
+
+    def _picked(self, returned: Any) -> Any:
+        if isinstance(returned, (tuple, list)) and -len(returned) <= self.output < len(returned):
+            return returned[self.output]
+        return returned
+
+    def __repr__(self) -> str:
+        if self.axes is None:
+            return "model(x)"
+        time = "event frames" if self.time_steps is None else f"T={self.time_steps}"
+        readout = self.readout if isinstance(self.readout, str) else "your own"
+        return f"{_WORDS[self.axes]}, {time}, output {self.output}, readout {readout}"
+
+
+def takes_state(model: nn.Module) -> bool:
+    """Say whether a model is norse's SequentialState, which takes and returns its state in each call."""
+    return any(
+        f"{base.__module__.partition('.')[0]}.{base.__name__}" == "norse.SequentialState"
+        for base in type(model).__mro__
+    )
+
+
+def _stacked(outputs: list[Any]) -> Any:
+    return torch.stack(outputs) if all(isinstance(out, Tensor) for out in outputs) else outputs[0]
+
+
+_WORDS = {
+    "T N": "sequences (T, N, ...)",
+    "N": "single steps (N, ...)",
+    "N T": "sequences (N, T, ...)",
+    "T*N": "merged sequences (T*N, ...)",
+    "N*T": "merged sequences (N*T, ...)",
+}
+_OWN_FORWARD = "say how it is run: adapt(model, forward), with the lines that compute its logits"

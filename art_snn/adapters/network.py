@@ -1,0 +1,141 @@
+"""A user's own network as a network that the engine runs: its forward as it is, time and all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from art_snn.adapters.forwards import Readout, StandardForward, checked_options
+from art_snn.adapters.libraries import reset_states, unreadable
+from art_snn.errors import UnsupportedModelError
+from art_snn.snn.network import SequenceModel
+from art_snn.snn.readers import is_spiking, read
+from art_snn.snn.strangers import PORTING, wrapper
+
+Forward = Callable[[Any, Tensor], Any]
+
+
+class _Whole(nn.Module):
+    """Hand inputs (N, ...) on as a sequence of one step (1, N, ...): the network itself has the time."""
+
+    def __init__(self, *, frames: bool) -> None:
+        super().__init__()
+        self.frames = frames
+        self.random = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unsqueeze(0)
+
+
+class AdaptedNetwork(SequenceModel):
+    """A network of another library, or of a user's own code, that `adapt` made known.
+
+    It runs as its author wrote it. Predictions are the model's own, for which the states of its neurons are reset
+    before and after. For a gradient, the same forward runs with the rule's neurons in the place of the model's, whose
+    states it leaves alone.
+
+    Attributes:
+        model: The user's model, not a copy.
+        call: Function from the model and inputs (N, ...) to logits (N, K).
+    """
+
+    native = True
+
+    def __init__(self, model: nn.Module, call: Forward, *, frames: bool = False) -> None:
+        super().__init__()
+        self.encoder = _Whole(frames=frames)
+        self.model = model
+        self.call = call
+        self.train(model.training)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return inputs (N, ...) as (1, N, ...)."""
+        return self.encoder(x)
+
+    def body(self, x_seq: Tensor) -> Any:
+        """Return logits (1, N, K) for inputs (1, N, ...); what is no tensor is returned as it is."""
+        reset_states(self.model)
+        try:
+            logits = self.call(self.model, x_seq[0])
+        finally:
+            reset_states(self.model)
+        return logits.unsqueeze(0) if isinstance(logits, Tensor) else logits
+
+    def readout(self, out_seq: Any) -> Any:
+        """Return logits (1, N, K) as (N, K)."""
+        return out_seq[0] if isinstance(out_seq, Tensor) else out_seq
+
+    def mean_input(self, x_seq: Tensor) -> Tensor:
+        """Return event frames (1, N, T, ...) with their mean over time in every step, and other inputs as they are."""
+        return x_seq.mean(2, keepdim=True).expand_as(x_seq) if self.encoder.frames else x_seq
+
+    def extra_repr(self) -> str:
+        """Return what the module's repr shows."""
+        return f"forward={self.call!r}" if isinstance(self.call, StandardForward) else "forward=your own"
+
+
+def adapt(
+    model: nn.Module,
+    forward: Forward | None = None,
+    *,
+    time_steps: int | None = None,
+    frames: bool = False,
+    readout: Readout = "mean",
+    output: int = 0,
+) -> AdaptedNetwork:
+    """Make a network of SpikingJelly, snnTorch, norse or sinabs, or of your own code, one that rules differentiate.
+
+    The model is not changed and not copied: `PyTorchSNNClassifier.fit` trains its weights, with its own surrogates.
+
+    Without further arguments, ``model(x)`` has to give logits (N, K) for inputs (N, ...). With ``time_steps``, each
+    input is shown in T steps, in the way that the model's neurons are written for: as a sequence (T, N, ...) or
+    (N, T, ...), as a merged batch (T*N, ...) or (N*T, ...), or step by step. With ``frames``, event frames
+    (N, T, ...) are.
+
+    Args:
+        model: The network.
+        forward: Function from the model and inputs (N, ...) to logits (N, K): the lines with which you compute its
+            accuracy. It has to be differentiable but for the neurons, and stands in the place of all that follows.
+        time_steps: T, >= 1, for inputs without time.
+        frames: Whether inputs are event frames (N, T, ...).
+        readout: What makes logits (N, K) of the outputs of T steps: "mean", "sum", "last" or "max", or a function of
+            outputs (T, N, K).
+        output: Which of its outputs is meant, where the model returns several.
+
+    Raises:
+        UnsupportedModelError: With every reason why the engine cannot run its neurons.
+        TypeError, ValueError: An argument is none of these.
+
+    Example:
+        >>> from art_snn import LIF
+        >>> net = nn.Sequential(nn.Flatten(2), nn.Linear(4, 8), LIF(decay=0.9), nn.Linear(8, 3))  # takes (T, N, ...)
+        >>> adapt(net, time_steps=4)(torch.rand(2, 1, 2, 2)).shape
+        torch.Size([2, 3])
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if isinstance(model, SequenceModel):
+        raise TypeError(f"a {type(model).__name__} needs no adapt; give it to the classifier as it is")
+    if forward is not None and not callable(forward):
+        raise TypeError(f"forward must be a function of a model and inputs, got {forward!r}")
+    if phrase := wrapper(model):
+        raise UnsupportedModelError([f"it {phrase}"])
+    if reasons := unreadable(model):
+        raise UnsupportedModelError(reasons)
+    if not is_spiking(model):
+        raise UnsupportedModelError([f"it has no spiking layer that art_snn knows; {PORTING}"])
+    checked_options(forward, time_steps, frames, readout, output)
+    if forward is None:
+        forward = StandardForward.of(model, time_steps=time_steps, frames=frames, readout=readout, output=output)
+    return AdaptedNetwork(model, forward, frames=frames)
+
+
+def is_readable(module: nn.Module) -> bool:
+    """Say whether a module holds neurons of another library that `adapt` takes."""
+    try:
+        readings = [read(each) for each in module.modules()]
+    except UnsupportedModelError:
+        return True  # and refuses, with all reasons
+    return any(reading is not None for reading in readings)
