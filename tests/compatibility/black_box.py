@@ -123,13 +123,17 @@ def zoo(case: Case) -> None:
     "ZooAttack, use_resize=False, use_importance=False",
     FAMILY,
     "ZooAttack",
-    note=f"{STEPS}; on event frames only a change is asserted",
+    note=f"{STEPS}; on event frames it is asserted that the margin of the right class falls",
 )
 def zoo_plain(case: Case) -> None:
     options = {"use_resize": False, "use_importance": False}
     attack = evasion.ZooAttack(case.classifier, max_iter=30, nb_parallel=64, learning_rate=1.0, **options, **ZOO)
     case = case.unsure()
-    case.attacked(attack.generate(case.x[:4], case.y[:4]), n=4, robust=None if case.events else 0.75)
+    x, y = case.x[:4], case.y[:4]
+    examples = attack.generate(x, y)
+    case.attacked(examples, n=4, robust=None if case.events else 0.75)
+    # How many classes fall depends on rounding. Over 18 trainings and seeds, the mean margin fell by 0.23 to 0.86.
+    assert case.margin(x, y) - case.margin(examples, y) > 0.1
 
 
 @TABLE.row(

@@ -160,6 +160,14 @@ class Case:
     def accuracy(self, x: np.ndarray, y: np.ndarray) -> float:
         return float((self.classifier.predict(x).argmax(1) == y.argmax(1)).mean())
 
+    def margin(self, x: np.ndarray, y: np.ndarray) -> float:
+        """Return by how much the right logit exceeds the largest other one, on average."""
+        logits = self.classifier.predict(x)
+        right = y.argmax(1)[:, None]
+        others = logits.copy()
+        np.put_along_axis(others, right, -np.inf, axis=1)
+        return float((np.take_along_axis(logits, right, axis=1)[:, 0] - others.max(1)).mean())
+
     def attacked(
         self,
         examples: np.ndarray,
