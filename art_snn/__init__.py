@@ -4,6 +4,7 @@
 another one is chosen.
 """
 
+from art_snn.adapters import AdaptedNetwork, adapt
 from art_snn.classifier.event_frames import for_event_frames
 from art_snn.classifier.pytorch import PyTorchSNNClassifier
 from art_snn.engine.module import GradientRuleModule
@@ -31,6 +32,7 @@ __all__ = [
     "LIF",
     "RGA",
     "STBP",
+    "AdaptedNetwork",
     "ArtSnnError",
     "DirectEncoder",
     "EventFrameEncoder",
@@ -48,6 +50,7 @@ __all__ = [
     "SpikingSequential",
     "UnsupportedInputError",
     "UnsupportedModelError",
+    "adapt",
     "for_event_frames",
     "get_rule",
     "register_rule",

@@ -18,6 +18,7 @@ PAGE = ROOT / "docs" / "explanation" / "follow_x.md"
 HAND_ON = {
     f"art_snn/{name}.py"
     for name in [
+        "adapters/libraries",
         "classifier/inputs",
         "classifier/model_checks",
         "engine/fingerprints",
@@ -27,6 +28,7 @@ HAND_ON = {
         "engine/steps",
         "labels",
         "snn/dynamics",
+        "snn/layouts",
         "snn/modes",
         "snn/norms",
         "snn/surrogates",

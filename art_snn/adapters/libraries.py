@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from art_snn.adapters import norse, sinabs, snntorch, spikingjelly
 from art_snn.errors import UnsupportedModelError
-from art_snn.snn.readers import read, register_reader
+from art_snn.snn.readers import Reading, read, register_reader
 
-_LIBRARIES = (spikingjelly, snntorch, norse, sinabs)
+# Top package of each library to what is known of it; none is imported.
+_LIBRARIES: dict[str, Any] = {
+    "spikingjelly": spikingjelly,
+    "snntorch": snntorch,
+    "norse": norse,
+    "sinabs": sinabs,
+}
 
-for _library in _LIBRARIES:
-    register_reader(_library.read)
+
+def _library_of(kind: type) -> Any:
+    roots = (base.__module__.partition(".")[0] for base in kind.__mro__)
+    return next((_LIBRARIES[root] for root in roots if root in _LIBRARIES), None)
+
+
+@register_reader
+def read_library(module: nn.Module) -> Reading | None:
+    """Return the reading of a known library's neuron; None for any other module."""
+    library = _library_of(type(module))
+    return None if library is None else library.read(module)
 
 
 def unreadable(model: nn.Module) -> list[str]:
@@ -33,5 +50,6 @@ def _reasons(module: nn.Module) -> tuple[str, ...]:
 def reset_states(model: nn.Module) -> None:
     """Let every layer of a known library start anew."""
     for module in model.modules():
-        for library in _LIBRARIES:
+        library = _library_of(type(module))
+        if library is not None:
             library.reset(module)

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from art_snn.engine.probing import forward_reasons, layer_reasons, not_logits
+from art_snn.engine.whole import whole_reasons
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.modes import evaluating
-from art_snn.snn.network import SequenceModel, one_step_hint, sequence_hint
+from art_snn.snn.network import SequenceModel, is_native, one_step_hint, sequence_hint
 from art_snn.snn.readers import is_spiking, neuron_params
 from art_snn.snn.strangers import PORTING
 
@@ -26,18 +27,26 @@ def check_model(network: SequenceModel, nb_classes: int, probe: Tensor | None) -
         )
         reasons.append(f"it has no spiking layer that art_snn knows; {cure}")
     reasons += _dtype_reasons(network)
-    if not reasons and probe is not None:
-        reasons = _output_reasons(network, nb_classes, probe)
-    if not reasons and probe is not None:
-        try:
-            reasons = [*forward_reasons(network, probe), *layer_reasons(network, probe)]
-        except UnsupportedModelError:
-            raise
-        except Exception as error:
-            text = f"{type(error).__name__}: {error}"
-            reasons = [f"it fails on other spikes, or on a batch of another size than {len(probe)}: {text}"]
+    if not reasons and probe is not None and is_native(network):
+        reasons = whole_reasons(network, probe, nb_classes)
+    elif not reasons and probe is not None:
+        reasons = _parts_reasons(network, nb_classes, probe)
     if reasons:
         raise UnsupportedModelError(reasons)
+
+
+def _parts_reasons(network: SequenceModel, nb_classes: int, probe: Tensor) -> list[str]:
+    """Say why a network in parts cannot be attacked, seen on a small batch (N, ...)."""
+    reasons = _output_reasons(network, nb_classes, probe)
+    if reasons:
+        return reasons
+    try:
+        return [*forward_reasons(network, probe), *layer_reasons(network, probe)]
+    except UnsupportedModelError:
+        raise
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        return [f"it fails on other spikes, or on a batch of another size than {len(probe)}: {text}"]
 
 
 def check_dtype(network: nn.Module) -> None:

@@ -43,8 +43,9 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
     Gradients warn (`GradientWarning`) of samples where they are all zero or not finite; such entries are 0.
 
     Args:
-        model: A `SpikingNetwork` that gives logits, float32, or a `GradientRuleModule` around one. It is moved to the
-            device and left in evaluation mode.
+        model: A `SpikingNetwork` that gives logits, float32; a network with neurons of another library, or what
+            `art_snn.adapt` makes of one; or a `GradientRuleModule` around these. It is moved to the device and left in
+            evaluation mode.
         loss: Loss on logits and labels, for attacks and training.
         input_shape: Shape of one input, (C, H, W) or, for event frames, (T, C, H, W).
         nb_classes: Number of classes K.

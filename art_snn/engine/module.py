@@ -20,6 +20,7 @@ from art_snn.engine.probing import refuse_own_forward
 from art_snn.engine.recording import simulate
 from art_snn.engine.replaying import rate_logits
 from art_snn.engine.unrolling import unroll_temporal
+from art_snn.engine.whole import refuse_wrong_whole
 from art_snn.errors import RandomnessWarning, UnsupportedModelError
 from art_snn.rules import get_rule
 from art_snn.rules.base import ConversionRule, GradientRule, RateRule, TemporalRule
@@ -183,6 +184,8 @@ class GradientRuleModule(nn.Module):
     def _attacked(self, run: Callable[..., Tensor], x: Tensor, parameters: bool) -> Tensor:
         inputs, finite = _finite(x)
         refuse_own_forward(self.network, inputs)
+        if is_native(self.network):
+            refuse_wrong_whole(self.network, inputs)
         with torch.autocast(inputs.device.type, enabled=False):
             logits = run(self.network, self._rule, inputs, parameters=parameters, time_chunk=self._time_chunk)
         refuse_strays(logits, inputs)

@@ -19,7 +19,7 @@ from art_snn.rules.base import RateRule, TemporalRule
 from art_snn.snn.bptt import fire_from
 from art_snn.snn.dynamics import NeuronParams, NeuronState, has_synapse, in_thresholds, slope_at
 from art_snn.snn.modes import kept_modes
-from art_snn.snn.network import SequenceModel
+from art_snn.snn.network import SequenceModel, is_native
 from art_snn.snn.readers import long_layers, tapped
 
 
@@ -71,15 +71,15 @@ def unroll_temporal(
     Raises:
         UnsupportedModelError: There is a ``time_chunk``, and the network cannot run a few steps at a time.
     """
-    if time_chunk is not None and time_chunk < len(x_seq):
+    if time_chunk is not None and (time_chunk < len(x_seq) or is_native(network)):
         return _in_chunks(network, x_seq, rule, parameters, time_chunk)
-    layers = Layers(network, lambda params: _Neurons(params, rule))
+    layers = Layers(network, lambda params: StepNeurons(params, rule))
     x_seq = fresh(x_seq)
     with nullcontext() if parameters else InputsOnly(), tapped(network, layers.make_tap):
         return network.readout(network.body(x_seq))
 
 
-class _Neurons:
+class StepNeurons:
     """Neurons with the graph of a rule through time, which go on from the state that they were left in."""
 
     def __init__(self, params: NeuronParams, rule: TemporalRule) -> None:
@@ -92,6 +92,7 @@ class _Neurons:
         self.slope = slope  # ds/dm at m(t) - threshold; no method, since the graph would then hold what holds the graph
 
     def __call__(self, current_seq: Tensor) -> Tensor:
+        """Return the spikes (T', N, *F) of the next T' steps."""
         spikes_seq, self.state = fire_from(
             self.state, current_seq, self.params, self.slope, detach_reset=self.rule.detach_reset
         )
@@ -157,8 +158,8 @@ class _ChunkRun:
         for leaf in (steps, *states):
             graph.keep(leaf)
 
-        def make(params: NeuronParams) -> _Neurons:
-            neurons = _Neurons(params, self._rule)
+        def make(params: NeuronParams) -> StepNeurons:
+            neurons = StepNeurons(params, self._rule)
             if states:
                 neurons.state = NeuronState(left.pop(0), left.pop(0) if has_synapse(params) else None)
             return neurons

@@ -29,6 +29,8 @@ PORTING = (
     "the page 'Attack your own model' has the parameters"
 )
 
+WHOLE = "give the model that they are of as it is, without a SpikingNetwork around: art_snn.adapt(model, time_steps=T)"
+
 
 def foreign_neurons(network: nn.Module) -> list[str]:
     """Return the neurons of other libraries in a network that no reader knows, such as "SpikingJelly's LIFNode".
@@ -54,7 +56,16 @@ def foreign_reason(network: nn.Module) -> str | None:
     if not foreign:
         return None
     more = f" and {len(foreign) - 3} more kinds" if len(foreign) > 3 else ""
-    return f"it holds neurons of another library ({', '.join(foreign[:3])}{more}); {PORTING}"
+    cure = WHOLE if any(_runs_whole(module) for module in network.modules()) else PORTING
+    return f"it holds neurons of another library ({', '.join(foreign[:3])}{more}); {cure}"
+
+
+def _runs_whole(module: nn.Module) -> bool:
+    try:
+        reading = read(module)
+    except UnsupportedModelError:
+        return False
+    return reading is not None and reading.library is not None
 
 
 def _library(kind: type) -> str | None:

@@ -1,0 +1,202 @@
+"""What a network that is run whole, with its own neurons, shows in one run of its own and one with taps.
+
+Nothing is known of what its forward does, so that every way in which a gradient could be wrong is looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
+
+from art_snn.engine.graphs import InputsOnly
+from art_snn.engine.linearity import tolerance
+from art_snn.engine.recording import Layers
+from art_snn.engine.unrolling import StepNeurons
+from art_snn.errors import UnsupportedModelError
+from art_snn.rules import STBP
+from art_snn.snn.dynamics import NeuronParams
+from art_snn.snn.modes import evaluating
+from art_snn.snn.network import SequenceModel
+from art_snn.snn.readers import tapped
+
+# Networks that were found right.
+_CHECKED: WeakSet[nn.Module] = WeakSet()
+
+_SINGLE = (
+    "its neurons saw a single time-step; give time_steps=T, or your own loop over time as forward, to art_snn.adapt"
+)
+_CUT = (
+    "no differentiable way leads from the input to its neurons: an encoder that draws spikes cuts it; use "
+    "art_snn.PoissonEncoder, or encode outside the model"
+)
+_MIXED = (
+    "a sample's logits depend on the other samples of the batch: a time axis is read as the batch, or the batch as "
+    "time; give time_steps=T, or your own loop as forward, to art_snn.adapt, and look at the layout of the neurons"
+)
+_UNSTEADY = (
+    "it gives other logits for the same input in the next call: a layer keeps a state that art_snn does not reset; "
+    "reset it in a forward of your own"
+)
+
+
+def refuse_wrong_whole(network: SequenceModel, x: Tensor) -> None:
+    """Raise UnsupportedModelError if a batch ``x`` (N, ...) shows that gradients are wrong, once for a network."""
+    if len(x) and network not in _CHECKED:
+        if reasons := whole_reasons(network, x[:2].detach()):
+            raise UnsupportedModelError(reasons)
+        _CHECKED.add(network)
+
+
+def whole_reasons(network: SequenceModel, x: Tensor, nb_classes: int | None = None) -> list[str]:
+    """Say why gradients of a network that runs whole would be wrong, seen on a small batch ``x`` (N, ...).
+
+    A network whose runs differ by random numbers alone counts as random from then on.
+    """
+    with evaluating(network):
+        try:
+            with torch.no_grad(), _seeded(x):
+                logits = network(x)
+        except UnsupportedModelError as error:
+            return list(error.reasons)
+        except Exception as error:  # whatever a user's forward raises is a reason
+            return [f"it fails on inputs of shape {tuple(x.shape)}: {type(error).__name__}: {error}"]
+        if reasons := output_reasons(logits, len(x), nb_classes):
+            return reasons
+        return [*_native_reasons(network, x, logits), *_tapped_reasons(network, x, logits)]
+
+
+def output_reasons(logits: Any, samples: int, nb_classes: int | None) -> list[str]:
+    """Say what is wrong with what a network returns, which should be logits (N, nb_classes), and the line to write."""
+    line = "say how you read them: art_snn.adapt(model, lambda model, x: {})"
+    if isinstance(logits, (tuple, list)):
+        shapes = [tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__ for value in logits]
+        first = next((value for value in logits if isinstance(value, Tensor)), None)
+        read = "model(x)[0]" if first is None or first.ndim == 2 else "model(x)[0].sum(0)"
+        return [f"it returns {len(logits)} outputs, {shapes}; {line.format(read)}"]
+    if not isinstance(logits, Tensor):
+        return [f"it returns a {type(logits).__name__}, not logits (N, K); {line.format('...')}"]
+    shape = tuple(logits.shape)
+    if logits.ndim != 2 or logits.shape[0] != samples or nb_classes not in (None, logits.shape[1]):
+        reason = f"it gives outputs of shape {shape} for {samples} inputs, expected logits (N, {nb_classes or 'K'})"
+        if logits.ndim == 2 and shape[0] == samples and nb_classes and shape[1] % nb_classes == 0:
+            several = shape[1] // nb_classes
+            code = f"model(x).unflatten(1, ({nb_classes}, {several})).sum(2)"
+            return [f"{reason}; {shape[1]} outputs are {several} a class: {line.format(code)}"]
+        if logits.ndim == 3 and samples in shape[:2]:
+            axis = int(shape[0] == samples)
+            return [f"{reason}; {line.format(f'model(x).mean({axis})')}"]
+        return [f"{reason}; give time_steps=T or frames=True if it takes time-steps, or {line.format('...')}"]
+    if not torch.isfinite(logits).all():
+        return ["it gives NaN or inf on a random input; check its weights"]
+    # Firing rates may sum to 1, too, but those of some neurons are 0.
+    if logits.shape[1] > 1 and (logits > 0).all() and torch.allclose(logits.sum(1), logits.new_ones(()), atol=1e-4):
+        return ["it returns probabilities; take its softmax off, attacks and losses expect logits"]
+    return []
+
+
+def _native_reasons(network: SequenceModel, x: Tensor, logits: Tensor) -> list[str]:
+    with torch.no_grad():
+        with _seeded(x):
+            again = network(x)
+        if _share_off(logits, again) > 0:
+            return [_UNSTEADY]
+        with _seeded(x, 1):
+            random = _share_off(logits, network(x)) > 0
+        encoder: Any = network.encoder
+        encoder.random = random
+        if random or len(x) < 2:
+            return []
+        rows = [1, 0, 1]
+        # Rounding depends on the size of a batch, and may flip a spike of a sample or two.
+        return [_MIXED] if _share_off(logits[rows], network(x[rows])) > 0.5 else []
+
+
+def _tapped_reasons(network: SequenceModel, x: Tensor, logits: Tensor) -> list[str]:
+    seen: list[_Seen] = []
+
+    def make(params: NeuronParams) -> _Seen:
+        seen.append(_Seen(params, STBP()))
+        return seen[-1]
+
+    graph = InputsOnly()
+    leaf = graph.keep(x.detach().clone().requires_grad_())
+    try:
+        with _seeded(x), torch.enable_grad(), graph, tapped(network, Layers(network, make).make_tap):
+            stepped = network.readout(network.body(network.encode(leaf)))
+    except UnsupportedModelError as error:
+        return list(error.reasons)
+    if not isinstance(stepped, Tensor) or stepped.shape != logits.shape:
+        return ["it returns something else when its neurons are stepped one by one than when they run by themselves"]
+    ran = [neurons for neurons in seen if neurons.steps]
+    if not ran:
+        return ["none of its neurons that art_snn knows takes part in its forward"]
+    if all(neurons.steps == 1 for neurons in ran):
+        return [_SINGLE]
+    if not any(neurons.reached for neurons in ran):
+        return [_CUT]
+    if unknown := _unknown_functions(stepped):
+        return [
+            f"between its neurons lies {name}, a function with its own gradient: a spiking neuron that no reader "
+            "knows; make its class known with art_snn.adapters.register_reader"
+            for name in unknown
+        ]
+    if _share_off(logits, stepped) >= 0.5:
+        off = float((logits - stepped.detach()).abs().max())
+        return [
+            f"its neurons, stepped one by one by art_snn, give other logits (off by {off:.2g}): it reads or sets "
+            "states of its neurons past their outputs, or a version of its library computes something else"
+        ]
+    return []
+
+
+class _Seen(StepNeurons):
+    """Neurons that count their steps, and note whether the input's graph reaches them."""
+
+    def __init__(self, params: NeuronParams, rule: STBP) -> None:
+        super().__init__(params, rule)
+        self.steps = 0
+        self.reached = False
+
+    def __call__(self, current_seq: Tensor) -> Tensor:
+        self.steps += len(current_seq)
+        self.reached |= current_seq.requires_grad
+        return super().__call__(current_seq)
+
+
+def _unknown_functions(logits: Tensor) -> list[str]:
+    """Return the names of a user's or a library's `autograd.Function` in the graph of the logits."""
+    names: dict[str, None] = {}
+    nodes: set[Any] = {None}
+    left: list[Any] = [logits.grad_fn]
+    while left:
+        node = left.pop()
+        if node in nodes:
+            continue
+        nodes.add(node)
+        if isinstance(node, BackwardCFunction):
+            function: Any = type(node)._forward_cls  # type: ignore[attr-defined]
+            if function.__module__.partition(".")[0] != "art_snn":
+                names[function.__name__] = None
+        left.extend(following for following, _ in node.next_functions)
+    return list(names)
+
+
+def _share_off(expected: Tensor, value: Tensor) -> float:
+    """Return the share of rows of logits that differ by more than rounding."""
+    scale = expected.detach().abs().amax().clamp(min=1e-6)
+    off = (expected.detach() - value.detach()).abs().amax(1) > 10 * tolerance(expected) * scale
+    return float(off.float().mean())
+
+
+@contextmanager
+def _seeded(x: Tensor, seed: int = 0) -> Iterator[None]:
+    """Draw the same numbers from torch's global generators, and leave these as they are."""
+    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+        torch.manual_seed(seed)
+        yield

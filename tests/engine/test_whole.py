@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from art_snn import LIF, GradientRuleModule, PyTorchSNNClassifier, UnsupportedModelError, adapt
+from art_snn.adapters import Reading, Steps, register_reader
+from art_snn.engine.whole import output_reasons, whole_reasons
+from art_snn.snn import readers
+from art_snn.snn.dynamics import NeuronParams
+from tests.adapters import nodes
+from tests.adapters.nodes import Loop, Node, StatefulNode, Surrogate
+
+X = torch.rand(4, 1, 2, 2, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch):
+    torch.manual_seed(0)
+    monkeypatch.setattr(readers, "_READERS", dict(readers._READERS))
+    register_reader(nodes.read)
+
+
+def reasons(model, forward=None, nb_classes=3, **options):
+    return whole_reasons(adapt(model.eval(), forward, **options), X, nb_classes)
+
+
+def test_a_network_that_is_right_has_no_reason():
+    assert not reasons(Loop())
+    assert not reasons(Loop(readout="potentials"))
+
+
+class Hidden(nn.Module):
+    def forward(self, x):
+        return Surrogate.apply(x - 0.5)
+
+
+def test_a_spike_function_that_nobody_reads():
+    loop = Loop()
+    loop.layers[1] = nn.Sequential(loop.layers[1], Hidden())
+    (reason,) = reasons(loop)
+    assert "between its neurons lies Surrogate" in reason
+
+
+def test_one_step_alone_looks_right_and_is_not():
+    (reason,) = reasons(Loop(time_steps=1))
+    assert "single time-step" in reason
+    sequence = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), LIF(), nn.Linear(8, 3))
+    (reason,) = reasons(sequence, lambda model, x: model(9 * x))  # the batch is read as time
+    assert "depend on the other samples" in reason
+
+
+def test_an_encoder_that_draws_spikes_cuts_the_gradient():
+    loop = Loop()
+    (reason,) = reasons(loop, lambda model, x: model((torch.rand_like(x) < x).float()))
+    assert "encoder that draws spikes" in reason
+
+
+def test_random_networks_are_known_as_such():
+    loop = Loop()
+    network = adapt(loop.eval(), lambda model, x: model(x + torch.rand_like(x)))
+    assert not whole_reasons(network, X, 3)
+    assert network.encoder.random
+    steady = adapt(loop)
+    assert not whole_reasons(steady, X, 3)
+    assert not steady.encoder.random
+
+
+class Keeps(Loop):
+    """Node that the reader knows and whose state nobody resets."""
+
+    def __init__(self):
+        super().__init__()
+        self.nodes = nn.ModuleList([StatefulNode(), StatefulNode()])
+
+    def forward(self, x):
+        outputs = []
+        for _ in range(6):
+            spikes = self.nodes[0](self.layers[0](3 * x.flatten(1)))
+            outputs.append(self.layers[2](self.nodes[1](self.layers[1](spikes))))
+        return torch.stack(outputs).mean(0)
+
+
+def test_a_state_that_nobody_resets():
+    register_reader(
+        lambda module: Reading(NeuronParams(decay=0.9), Steps()) if isinstance(module, StatefulNode) else None
+    )
+    (reason,) = reasons(Keeps())
+    assert "keeps a state" in reason
+
+    def anew(model, x):
+        for node in model.nodes:
+            node.potential = 0.0
+        return model(x)
+
+    assert not reasons(Keeps(), anew)
+
+
+def test_neurons_that_compute_something_else_than_was_read():
+    register_reader(
+        lambda module: Reading(NeuronParams(decay=0.5), nodes.InAndOut()) if isinstance(module, Node) else None
+    )
+    readers._READERS.pop(nodes.read)
+    (reason,) = reasons(Loop())
+    assert "give other logits" in reason
+
+
+def test_neurons_out_of_the_forward():
+    loop = Loop()
+    (reason,) = reasons(loop, lambda model, x: model.layers[2](torch.relu(model.layers[0](x.flatten(1)))))
+    assert "takes part" in reason
+
+
+@pytest.mark.parametrize(
+    ("outputs", "text"),
+    [
+        ((torch.rand(6, 4, 3), torch.rand(6, 4, 3)), r"2 outputs, .*model\(x\)\[0\].sum\(0\)"),
+        ((torch.rand(4, 3), None), r"'NoneType'.*model\(x\)\[0\]\)"),
+        ({"logits": 0}, "returns a dict"),
+        (torch.rand(6, 4, 3), r"shape \(6, 4, 3\).*model\(x\).mean\(0\)"),
+        (torch.rand(4, 6, 3), r"model\(x\).mean\(1\)"),
+        (torch.rand(4, 30), r"10 a class.*unflatten\(1, \(3, 10\)\).sum\(2\)"),
+        (torch.rand(24, 3), "give time_steps=T"),
+        (torch.rand(4, 2), "expected logits"),
+        (torch.full((4, 3), torch.nan), "NaN"),
+        (torch.rand(4, 3).softmax(1), "softmax"),
+    ],
+)
+def test_outputs_that_are_no_logits_come_with_the_line_to_write(outputs, text):
+    (reason,) = output_reasons(outputs, 4, 3)
+    assert re.search(text, reason)
+
+
+def test_rates_are_logits():
+    assert not output_reasons(torch.tensor([[1.0, 0.0, 0.0]] * 4), 4, 3)
+
+
+def test_what_fails_is_said_at_the_door():
+    with pytest.raises(UnsupportedModelError, match="it fails on inputs of shape"):
+        PyTorchSNNClassifier(Loop(), nn.CrossEntropyLoss(), (1, 3, 3), 3, device_type="cpu")
+    with pytest.raises(UnsupportedModelError, match="single time-step"):
+        PyTorchSNNClassifier(Loop(time_steps=1), nn.CrossEntropyLoss(), (1, 2, 2), 3, device_type="cpu")
+
+
+def test_a_module_without_a_classifier_is_looked_at_with_its_first_batch():
+    model = GradientRuleModule(Loop(time_steps=1)).eval()
+    with pytest.raises(UnsupportedModelError, match="single time-step"):
+        model(X.clone().requires_grad_())
