@@ -16,7 +16,9 @@ from torch.nn import functional
 from tqdm.auto import tqdm
 
 from art_snn.checks import check_choice, check_count, check_share
-from art_snn.data.recordings import Recordings, read_nmnist, read_npz
+from art_snn.data.archives import read_npz
+from art_snn.data.nmnist import read_nmnist
+from art_snn.data.recordings import Recordings, check_recordings
 from art_snn.data.split import Split, stratified
 from art_snn.errors import DataError
 from art_snn.files import cache_folder, write_atomic
@@ -67,7 +69,11 @@ def to_frames(recordings: Recordings, framing: Framing, *, verbose: bool = False
 
     Returns:
         Counts (N, T, polarities, H, W), float32 >= 0.
+
+    Raises:
+        DataError: The recordings, put together by hand, are not as `Recordings` says.
     """
+    check_recordings(recordings)
     return _all_at_once(recordings, np.arange(len(recordings)), framing, verbose)
 
 

@@ -1,30 +1,22 @@
-"""Recordings of event cameras, as lists of events."""
+"""Recordings of event cameras, as lists of events: what they are, checks, and how they are put together."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from art_snn.errors import DataError
-from art_snn.files import write_atomic
 
-_EVENTS = ("x", "y", "p", "t_us")
-_REQUIRED = (*_EVENTS, "offsets", "labels", "sensor_size")
+SensorSize = tuple[int, int, int]
+
 # No event camera is larger; what a damaged entry asks for would not fit the memory.
-_LARGEST = (4096, 4096, 2)
+LARGEST: SensorSize = (4096, 4096, 2)
 # Beyond nine years a clock is damaged; up to here, times multiplied by a number of frames fit 64 bits.
 _LONGEST_US = 2**48
-_NMNIST_SENSOR = (34, 34, 2)
-# An address that no pixel has says that the 23-bit clock passed another 2**13 us.
-_NMNIST_OVERFLOW_ROW, _NMNIST_OVERFLOW_US = 240, 2**13
-# A recording: what begins a sentence about it, its x, y, p and t, and its class.
-_Part = tuple[str, dict[str, np.ndarray], int]
+# Sensors of public data sets: N-MNIST; DVS128; DAVIS240 and N-Caltech101; ATIS; DAVIS346; VGA; Gen4.
+_SENSORS = ((34, 34), (128, 128), (240, 180), (304, 240), (346, 260), (640, 480), (1280, 720))
 
 
 class Recordings(NamedTuple):
@@ -40,141 +32,79 @@ class Recordings(NamedTuple):
     offsets: np.ndarray  #: Recording i is ``offsets[i]:offsets[i + 1]``; shape (N + 1,).
     labels: np.ndarray  #: Class of each recording, shape (N,).
     is_test: np.ndarray | None  #: Whether a recording is for testing, shape (N,); None where the source has no split.
-    sensor_size: tuple[int, int, int]  #: Width, height and number of polarities.
+    sensor_size: SensorSize  #: Width, height and number of polarities.
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
-def read_npz(path: Path) -> Recordings:
-    """Read recordings from one NumPy archive.
+class Part(NamedTuple):
+    """One recording on its way into `Recordings`."""
+
+    owner: str  #: What begins a sentence about it.
+    columns: Mapping[str, Any]  #: Its x, y, p and t.
+    label: int  #: Its class.
+
+
+def join(*parts: Recordings) -> Recordings:
+    """Put recordings one after the other, such as the training and the test half of a data set.
 
     Args:
-        path: File with the arrays ``x, y, p, t_us, offsets, labels, sensor_size`` and, optionally, ``is_test``, as
-            `Recordings` describes them: whole numbers in one dimension, every recording with an event.
+        parts: Recordings of one sensor, which count their classes alike. Either all of them say what is for testing
+            (``is_test``), or none does.
 
     Raises:
-        DataError: The file is missing or damaged, or lacks an array; the message names the file and the array.
+        DataError: There are none, their sensors differ, or only some say what is for testing.
+
+    Example:
+        >>> both = join(from_tonic(train, is_test=False), from_tonic(test, is_test=True))  # doctest: +SKIP
     """
-    if not path.is_file():
-        raise DataError(f"no event file {str(path)!r}")
-    arrays = _read_arrays(path)
-    source = f"{path} is damaged"
-    sensor_size = _sensor_size(arrays.pop("sensor_size"), source)
-    for name, values in arrays.items():
-        if values.ndim != 1 or values.dtype.kind not in ("biu" if name in ("p", "is_test") else "iu"):
-            kind = f"dtype {values.dtype} and shape {values.shape}"
-            raise DataError(f"{source}: {name} has {kind}; whole numbers in one dimension are needed")
-    labels, offsets = arrays["labels"].astype(np.int64), arrays["offsets"].astype(np.int64)
-    _check_parts(arrays, labels, offsets, source)
-    for i, (start, stop) in enumerate(pairwise(offsets)):
-        events = {name: arrays[name][start:stop] for name in _EVENTS}
-        _check_events(events, sensor_size, f"{source}: recording {i} has")
-    is_test = arrays["is_test"].astype(bool) if "is_test" in arrays else None
-    x, y, p, t = (arrays[name] for name in _EVENTS)
-    return Recordings(x, y, p, t, offsets, labels, is_test, sensor_size)
+    if not parts:
+        raise DataError("there are no recordings to join")
+    for name, found in (
+        ("sensor_size", {part.sensor_size for part in parts}),
+        ("is_test", {"missing" if part.is_test is None else "given" for part in parts}),
+    ):
+        if len(found) > 1:
+            raise DataError(f"recordings to join differ in {name}: {' and '.join(map(str, sorted(found)))}")
+    ends = np.cumsum([0, *(len(part.x) for part in parts)])
+    starts = [part.offsets[:-1].astype(np.int64) + end for part, end in zip(parts, ends, strict=False)]
+    is_test = None if parts[0].is_test is None else np.concatenate([np.asarray(part.is_test, bool) for part in parts])
+    x, y, p, t = (_one_after_another([getattr(part, name) for part in parts]) for name in ("x", "y", "p", "t"))
+    offsets, labels = np.concatenate([*starts, ends[-1:]]), np.concatenate([part.labels for part in parts])
+    return Recordings(x, y, p, t, offsets, labels.astype(np.int64), is_test, parts[0].sensor_size)
 
 
-def write_npz(recordings: Recordings, path: Path) -> None:
-    """Write recordings as one NumPy archive that `read_npz` reads, whole or not at all; an older one is replaced.
-
-    Raises:
-        ValueError: The path does not end in ``.npz``.
-    """
-    if path.suffix != ".npz":
-        raise ValueError(f"an archive of recordings must end in .npz, got {str(path)!r}")
-    arrays = {"t_us" if name == "t" else name: values for name, values in recordings._asdict().items()}
-    arrays["sensor_size"] = np.array(recordings.sensor_size)
-    if recordings.is_test is None:
-        del arrays["is_test"]
-    write_atomic(path, lambda temporary: np.savez(temporary, **arrays))
+def _one_after_another(columns: list[np.ndarray]) -> np.ndarray:
+    dtype = np.result_type(*columns)  # float64 for uint64 beside signed times, which it does not hold
+    return np.concatenate(columns, dtype=dtype if dtype.kind in "biu" else np.dtype(np.int64))
 
 
-def read_nmnist(folder: Path, *, verbose: bool = False) -> Recordings:
-    """Read N-MNIST from its own files, ``Train/<digit>/*.bin`` and ``Test/<digit>/*.bin``.
-
-    An event has 40 bits: column (8), row (8), polarity (1), microseconds (23). Row 240 is no event, but the clock's
-    overflow.
-
-    Source: Orchard et al., "Converting Static Image Datasets to Spiking Neuromorphic Datasets Using Saccades"
-    (Frontiers in Neuroscience 2015).
+def collect(
+    parts: Iterable[Part], sensor_size: SensorSize | None, is_test: np.ndarray | None, *, sort: bool = False
+) -> Recordings:
+    """Return checked recordings, each column in the narrowest dtype that holds it, and never twice in memory.
 
     Args:
-        folder: Folder with ``Train`` and ``Test``, or one of them.
-        verbose: Show progress.
+        parts: The recordings. Polarities may be -1 and 1 instead of 0 and 1.
+        sensor_size: Width, height and polarities; None for the smallest of the known sensors that holds all events.
+        is_test: Whether a recording is for testing, (N,), or None.
+        sort: Sort the events of a recording in time, if they are not.
 
     Raises:
-        DataError: There are no such files, or one is damaged; the message names it.
+        DataError: A recording is damaged; the message names it.
     """
-    files = sorted(folder.glob("T*/[0-9]/*.bin"))
-    if not files:
-        raise DataError(f"no N-MNIST recordings in {str(folder)!r}; give the folder with Train/<digit>/*.bin")
-    parts = (_nmnist_part(file) for file in tqdm(files, desc="Reading N-MNIST", disable=not verbose))
-    is_test = np.array([file.parent.parent.name.lower() == "test" for file in files])
-    return _joined(parts, _NMNIST_SENSOR, is_test)
-
-
-def _nmnist_part(file: Path) -> _Part:
-    raw = np.frombuffer(file.read_bytes(), dtype=np.uint8)
-    if len(raw) == 0 or len(raw) % 5:
-        raise DataError(f"{file} is damaged: {len(raw)} bytes, and an event has 5")
-    x, y, high, middle, low = raw.reshape(-1, 5).astype(np.int64).T
-    overflow = y == _NMNIST_OVERFLOW_ROW
-    t = (((high & 127) << 16) | (middle << 8) | low) + _NMNIST_OVERFLOW_US * np.cumsum(overflow)
-    kept = ~overflow
-    if not kept.any():
-        raise DataError(f"{file} holds no event")
-    events = {"x": x[kept], "y": y[kept], "p": high[kept] >> 7, "t": t[kept]}
-    return f"{file} is damaged: it", events, int(file.parent.name)
-
-
-def from_tonic(dataset: Any, *, is_test: bool | None = None, verbose: bool = False) -> Recordings:
-    """Take the recordings of a data set of the library tonic (``pip install ".[events]"``).
-
-    Args:
-        dataset: A tonic data set without transforms, such as ``tonic.datasets.DVSGesture(folder, train=True)``: a
-            sequence of (structured array with fields x, y, t, p, label), with an attribute ``sensor_size``.
-        is_test: Whether these recordings are for testing; None for no split.
-        verbose: Show progress.
-
-    Raises:
-        DataError: An item is something else or damaged, or the data set is empty.
-    """
-    name = type(dataset).__name__
-    sensor_size = _sensor_size(getattr(dataset, "sensor_size", None), name)
-    if len(dataset) == 0:
-        raise DataError(f"{name} is empty")
-    numbers = tqdm(range(len(dataset)), desc=f"Reading {name}", disable=not verbose)
-    parts = (_tonic_part(f"{name}[{i}]", *dataset[i]) for i in numbers)
-    return _joined(parts, sensor_size, None if is_test is None else np.full(len(dataset), is_test))
-
-
-def _tonic_part(owner: str, events: Any, label: Any) -> _Part:
-    fields = getattr(getattr(events, "dtype", None), "names", None) or ()
-    if not {"x", "y", "t", "p"} <= set(fields):
-        raise DataError(f"{owner} has no events with x, y, t, p; load the tonic data set without transforms")
-    if len(events) == 0:
-        raise DataError(f"{owner} holds no event")
-    columns = {field: np.asarray(events[field]) for field in ("x", "y", "p", "t")}
-    for field, values in columns.items():
-        if values.dtype.kind not in "biu":
-            raise DataError(f"{owner} has {field} of dtype {values.dtype}; whole numbers are needed")
-    try:
-        number = int(label)
-    except (TypeError, ValueError):
-        number = -1
-    if number < 0:
-        raise DataError(f"{owner} has the label {label!r}; a whole number >= 0 is needed")
-    return owner, columns, number
-
-
-def _joined(parts: Iterable[_Part], sensor_size: tuple[int, int, int], is_test: np.ndarray | None) -> Recordings:
-    """Return checked recordings, each column in the narrowest dtype that holds it, and never twice in memory."""
-    dtypes = [*(np.min_scalar_type(side - 1) for side in sensor_size), np.dtype(np.uint32)]
+    limits = LARGEST if sensor_size is None else sensor_size
+    dtypes = [*(np.min_scalar_type(side - 1) for side in limits), np.dtype(np.uint32)]
     columns = [bytearray() for _ in dtypes]  # grow in place, unlike arrays
     offsets, labels = [0], []
-    for owner, events, label in parts:
-        _check_events(events, sensor_size, f"{owner} has")
+    signs = _Signs()
+    for owner, given, label in parts:
+        events = _whole_numbers(given, owner)
+        events["p"] = signs.removed(events["p"], owner)
+        if sort:
+            events = sorted_in_time(events)
+        check_events(events, limits, f"{owner} has")
         times = events["t"]
         if dtypes[-1] == np.uint32 and (times[0] < 0 or times[-1] >= 2**32):
             columns[-1] = bytearray(np.frombuffer(columns[-1], np.uint32).astype(np.int64).tobytes())
@@ -184,65 +114,69 @@ def _joined(parts: Iterable[_Part], sensor_size: tuple[int, int, int], is_test: 
         offsets.append(offsets[-1] + len(times))
         labels.append(label)
     x, y, p, t = (np.frombuffer(column, dtype) for column, dtype in zip(columns, dtypes, strict=True))
+    if sensor_size is None:
+        sensor_size = _smallest_sensor(int(x.max()), int(y.max()))
+        x, y = (column.astype(np.min_scalar_type(side - 1)) for column, side in zip((x, y), sensor_size, strict=False))
     return Recordings(x, y, p, t, np.array(offsets, np.int64), np.array(labels, np.int64), is_test, sensor_size)
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return those of the known arrays that an archive has."""
-    try:
-        archive = zipfile.ZipFile(path)
-    except Exception as error:  # the errors of zip have no common base, nor have those of its members below
-        raise DataError(f"{path} is no readable NumPy archive: {error!r}") from None
-    arrays = {}
-    with archive:
-        for name in (*_REQUIRED, "is_test"):
-            if f"{name}.npy" not in archive.namelist():
-                continue
-            try:
-                with archive.open(f"{name}.npy") as member:
-                    arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
-            except Exception as error:
-                raise DataError(f"{path} is damaged: {name} cannot be read: {error!r}") from None
-    missing = [name for name in _REQUIRED if name not in arrays]
-    if missing:
-        raise DataError(f"{path} lacks the arrays {', '.join(missing)}")
-    return arrays
+def _smallest_sensor(column: int, row: int) -> SensorSize:
+    for width, height in _SENSORS:
+        if column < width and row < height:
+            return width, height, 2
+    raise DataError(f"events reach x={column} and y={row}, beyond the sensors that are known; give sensor_size")
 
 
-def _sensor_size(value: Any, source: str) -> tuple[int, int, int]:
+def _whole_numbers(columns: Mapping[str, Any], owner: str) -> dict[str, np.ndarray]:
+    """Return x, y, p and t of a recording; raise DataError if they are something else than columns of whole numbers."""
+    events = {field: np.asarray(columns[field]) for field in ("x", "y", "p", "t")}
+    for field, values in events.items():
+        if values.dtype.kind not in "biu":
+            cure = "round times to microseconds" if field == "t" else "round them"
+            raise DataError(f"{owner} has {field} of dtype {values.dtype}; whole numbers are needed: {cure}")
+        if values.ndim != 1 or values.shape != events["x"].shape:
+            raise DataError(f"{owner} has {field} of shape {values.shape}; x, y, p and t are one number for each event")
+    if len(events["x"]) == 0:
+        raise DataError(f"{owner} holds no event")
+    return events
+
+
+class _Signs:
+    """Bring polarities -1 and 1 to 0 and 1, which no data set has side by side."""
+
+    def __init__(self) -> None:
+        self.zero = self.minus = ""  # the first recording that has such a polarity
+
+    def removed(self, p: np.ndarray, owner: str) -> np.ndarray:
+        if (p == 0).any():
+            self.zero = self.zero or owner
+        if p.min() == -1:
+            self.minus = self.minus or owner
+        if self.zero and self.minus:
+            raise DataError(f"{self.minus} has polarity -1, and {self.zero} has 0; give off and on as 0 and 1")
+        return np.where(p == -1, 0, p) if self.minus else p
+
+
+def sorted_in_time(events: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return one recording's columns, of which times are the last, sorted in time; equal times keep their order."""
+    times = list(events.values())[-1]
+    if (times[1:] >= times[:-1]).all():
+        return dict(events)
+    order = np.argsort(times, kind="stable")
+    return {name: values[order] for name, values in events.items()}
+
+
+def check_sensor_size(value: Any, source: str) -> SensorSize:
+    """Return a sensor's width, height and polarities; raise DataError if they are none."""
     sides = np.asarray(value)
-    if sides.shape != (3,) or sides.dtype.kind not in "iu" or (sides < 1).any() or (sides > _LARGEST).any():
-        needed = f"width, height (1 to {_LARGEST[0]}) and polarities (1 or 2) are needed"
+    if sides.shape != (3,) or sides.dtype.kind not in "iu" or (sides < 1).any() or (sides > LARGEST).any():
+        needed = f"width, height (1 to {LARGEST[0]}) and polarities (1 or 2) are needed"
         raise DataError(f"{source}: sensor_size is {sides.tolist()}; {needed}")
     width, height, polarities = sides.tolist()
     return width, height, polarities
 
 
-def _check_parts(arrays: Mapping[str, np.ndarray], labels: np.ndarray, offsets: np.ndarray, source: str) -> None:
-    """Raise DataError unless an archive's arrays fit each other."""
-    count, events = len(labels), len(arrays["x"])
-    if count == 0:
-        raise DataError(f"{source}: labels is empty, there are no recordings")
-    if (labels < 0).any():
-        i = int(np.argmax(labels < 0))
-        raise DataError(f"{source}: labels has {labels[i]} for recording {i}; classes are counted from 0")
-    for name, length, other in (
-        *((name, events, "x has") for name in _EVENTS),
-        ("offsets", count + 1, f"{count} labels need"),
-        ("is_test", count, "labels has"),
-    ):
-        if name in arrays and len(arrays[name]) != length:
-            raise DataError(f"{source}: {name} has {len(arrays[name])} entries, and {other} {length}")
-    if (offsets[0], offsets[-1]) != (0, events):
-        raise DataError(f"{source}: offsets go from {offsets[0]} to {offsets[-1]}, not from 0 to the {events} events")
-    if (offsets[1:] <= offsets[:-1]).any():
-        i = int(np.argmax(offsets[1:] <= offsets[:-1]))
-        raise DataError(f"{source}: offsets do not rise from {offsets[i]} to {offsets[i + 1]}, for recording {i}")
-    if "is_test" in arrays and not np.isin(arrays["is_test"], (0, 1)).all():
-        raise DataError(f"{source}: is_test has entries other than 0 and 1")
-
-
-def _check_events(events: Mapping[str, np.ndarray], sensor_size: tuple[int, int, int], source: str) -> None:
+def check_events(events: Mapping[str, np.ndarray], sensor_size: SensorSize, source: str) -> None:
     """Raise DataError unless one recording's columns, rows, polarities and times are those of a sensor and a clock."""
     field, times = list(events.items())[-1]
     for (name, values), side in zip(events.items(), sensor_size, strict=False):
@@ -251,6 +185,19 @@ def _check_events(events: Mapping[str, np.ndarray], sensor_size: tuple[int, int,
             raise DataError(f"{source} {name}={int(wrong)}, outside 0 to {side - 1}")
     if (times[1:] < times[:-1]).any():
         i = int(np.argmax(times[1:] < times[:-1]))
-        raise DataError(f"{source} {field} going back from {times[i]} to {times[i + 1]}")
+        raise DataError(f"{source} {field} going back from {times[i]} to {times[i + 1]}; sort=True sorts the events")
     if int(times[-1]) - int(times[0]) > _LONGEST_US:
         raise DataError(f"{source} {field} from {times[0]} to {times[-1]}, longer than {_LONGEST_US} us")
+    if int(times[-1]) >= 2**63:
+        raise DataError(f"{source} {field}={times[-1]}, beyond {2**63 - 1}; subtract the first time")
+
+
+def check_recordings(recordings: Recordings) -> None:
+    """Raise DataError unless recordings that were put together by hand are as `Recordings` says."""
+    offsets = recordings.offsets
+    if (offsets[1:] <= offsets[:-1]).any():
+        raise DataError(f"recording {int(np.argmax(offsets[1:] <= offsets[:-1]))} holds no event")
+    for i in range(len(recordings)):
+        part = slice(offsets[i], offsets[i + 1])
+        events = {name: getattr(recordings, name)[part] for name in ("x", "y", "p", "t")}
+        check_events(events, recordings.sensor_size, f"recording {i} has")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from art_snn.data import Recordings
+
 EVENTS = np.dtype([("x", "<i2"), ("y", "<i2"), ("t", "<i8"), ("p", "<i1")])
 
 
@@ -26,6 +28,11 @@ class Tonic(list):
     """What a data set of tonic looks like."""
 
     sensor_size = (34, 34, 2)
+
+
+def changed(recordings: Recordings, **changes: object) -> Recordings:
+    """Return recordings with other arrays; ``_replace`` counts fields by ``len``, which counts recordings here."""
+    return Recordings(**{**recordings._asdict(), **changes})
 
 
 def make_npz(path: Path, **changes: np.ndarray) -> Path:

@@ -1,16 +1,23 @@
-"""Recordings of event cameras: three sources, writing, damaged files."""
+"""Recordings: the same from every source, put together, checked."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from art_snn.data import Framing, from_tonic, read_nmnist, read_npz, to_frames, write_npz
+from art_snn.data import (
+    Framing,
+    Recordings,
+    from_tonic,
+    join,
+    load_event_frames,
+    read_nmnist,
+    read_npz,
+    to_frames,
+    write_npz,
+)
 from art_snn.errors import DataError
-from tests.data.archives import EVENTS, Tonic, make_npz, some_recordings, write_nmnist
+from tests.data.archives import Tonic, changed, make_npz, some_recordings, write_nmnist
 
 
 def test_three_sources_give_the_same_recordings(tmp_path):
@@ -32,200 +39,61 @@ def test_three_sources_give_the_same_recordings(tmp_path):
     assert list(from_tonic(Tonic(some_recordings(2)), is_test=True).is_test) == [True, True]
 
 
-@pytest.mark.parametrize("is_test", [None, True])
-def test_written_recordings_are_read_again(tmp_path, is_test):
-    recordings = from_tonic(Tonic(some_recordings()), is_test=is_test)
-    file = tmp_path / "new" / "events.npz"
-    write_npz(recordings, file)
-    write_npz(recordings, file)
-    again = read_npz(file)
-    assert list(file.parent.iterdir()) == [file]
-    assert again.sensor_size == recordings.sensor_size
-    for name in ("x", "y", "p", "t", "offsets", "labels", "is_test"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(recordings, name))
-    assert [array.dtype for array in again[:4]] == [array.dtype for array in recordings[:4]]
-    with pytest.raises(ValueError, match=r"must end in \.npz"):
-        write_npz(recordings, tmp_path / "events.zip")
+@pytest.mark.parametrize("split", [True, False])
+def test_halves_are_joined_and_keep_their_split(tmp_path, monkeypatch, split):
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
+    items = some_recordings(20)
+    items[17][0]["t"] -= 10**6  # which makes the times of the second half signed
+    halves = [
+        from_tonic(Tonic(part), is_test=is_test if split else None)
+        for part, is_test in ((items[:16], False), (items[16:], True))
+    ]
+    both, whole = join(*halves), from_tonic(Tonic(items))
+    assert halves[0].t.dtype != halves[1].t.dtype
+    for name in ("x", "y", "p", "t", "offsets", "labels"):
+        np.testing.assert_array_equal(getattr(both, name), getattr(whole, name))
+    assert (both.sensor_size, len(both)) == ((34, 34, 2), 20)
+    if not split:
+        assert both.is_test is None
+        return
+    write_npz(both, tmp_path / "both.npz")
+    framing = Framing(time_steps=3, image_size=None)
+    loaded = load_event_frames(tmp_path / "both.npz", framing)
+    np.testing.assert_array_equal(loaded.x_test, to_frames(halves[1], framing))
+    np.testing.assert_array_equal(loaded.x_train, to_frames(halves[0], framing))
 
 
-def test_a_stopped_writing_leaves_the_older_archive(tmp_path, monkeypatch):
-    recordings, file = from_tonic(Tonic(some_recordings())), tmp_path / "events.npz"
-    write_npz(recordings, file)
-    before = file.read_bytes()
-
-    def stopped(path: Path, **_: np.ndarray) -> None:
-        path.write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("numpy.savez", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        write_npz(recordings, file)
-    assert list(tmp_path.iterdir()) == [file]
-    assert file.read_bytes() == before
+def test_joined_times_are_never_floats():
+    one = from_tonic(Tonic(some_recordings(2)))
+    unsigned, signed = changed(one, t=one.t.astype(np.uint64) + 2**60), changed(one, t=one.t.astype(np.int64) - 5)
+    found = join(unsigned, signed).t
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, np.concatenate([unsigned.t.astype(np.int64), signed.t]))
 
 
-def test_tonic_reads_the_same_files(tmp_path):
-    io = pytest.importorskip("tonic.io", reason="tonic is not installed (extra 'events')")
-    write_nmnist(tmp_path)
-    ours = read_nmnist(tmp_path)
-    files = sorted(tmp_path.glob("T*/[0-9]/*.bin"))
-    for i, file in enumerate(files):
-        theirs = io.read_mnist_file(str(file), dtype=EVENTS)
-        part = slice(*ours.offsets[i : i + 2])
-        for name in ("x", "y", "p", "t"):
-            np.testing.assert_array_equal(getattr(ours, name)[part], theirs[name])
-
-
-def test_late_and_negative_times_are_kept():
-    items = some_recordings(4)
-    items[1][0]["t"] += 2**40
-    items[2][0]["t"] -= 10**6
-    found = from_tonic(Tonic(items))
-    assert found.t.dtype == np.int64
-    np.testing.assert_array_equal(found.t, np.concatenate([events["t"] for events, _ in items]))
-
-
-def changed(name: str, place: int, value: int, dtype: type = np.int64) -> Callable[[dict], dict]:
-    def change(arrays: dict) -> dict:
-        out = arrays[name].astype(dtype)
-        out[place] = value
-        return {name: out}
-
-    return change
+def test_recordings_that_do_not_belong_together_are_refused():
+    one = from_tonic(Tonic(some_recordings(2)))
+    with pytest.raises(DataError, match=r"differ in sensor_size: \(34, 34, 2\) and \(40, 34, 2\)"):
+        join(one, changed(one, sensor_size=(40, 34, 2)))
+    with pytest.raises(DataError, match="differ in is_test: given and missing"):
+        join(one, changed(one, is_test=np.array([True, False])))
+    with pytest.raises(DataError, match="there are no recordings to join"):
+        join()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda _: {"t_us": None}, "events.npz lacks the arrays t_us"),
-        *((lambda a, n=n: {n: a[n][:3]}, f"{n} has 3 entries, and x has [0-9]+$") for n in ("y", "p", "t_us")),
-        (lambda a: {"x": a["x"][:3]}, "y has [0-9]+ entries, and x has 3$"),
-        (lambda _: {"is_test": np.zeros(7, bool)}, "is_test has 7 entries, and labels has 20$"),
-        (lambda a: {"offsets": a["offsets"][:-1]}, "offsets has 20 entries, and 20 labels need 21$"),
-        (lambda a: {"labels": a["labels"][:-1]}, "offsets has 21 entries, and 19 labels need 20$"),
-        *(
-            (lambda a, n=n: {n: a[n].astype(float)}, f"{n} has dtype float64 and shape .*; whole numbers")
-            for n in ("x", "y", "p", "t_us", "offsets", "labels", "is_test")
-        ),
-        (lambda a: {"x": a["x"][:, None]}, r"x has dtype uint8 and shape \([0-9]+, 1\)"),
-        (lambda _: {"labels": np.array(3)}, r"labels has dtype int64 and shape \(\)"),
-        (lambda a: {"y": a["y"].astype(str)}, "y has dtype <U[0-9]+"),
-        (lambda a: {"p": a["p"].astype(object)}, "p cannot be read: ValueError"),
-        (lambda _: {"sensor_size": np.array([34, 34])}, r"sensor_size is \[34, 34\]; width, height"),
-        (lambda _: {"sensor_size": np.array([34, 34, 3])}, r"sensor_size is \[34, 34, 3\]"),
-        (lambda _: {"sensor_size": np.array([34, 0, 2])}, r"sensor_size is \[34, 0, 2\]"),
-        (lambda _: {"sensor_size": np.array([10**9, 34, 2])}, r"sensor_size is \[1000000000, 34, 2\]"),
-        (lambda _: {"sensor_size": np.array([34.0, 34, 2])}, r"sensor_size is \[34.0, 34.0, 2.0\]"),
-        (lambda _: {"sensor_size": np.array([20, 34, 2])}, "recording 0 has x=[0-9]+, outside 0 to 19$"),
-        (changed("x", -1, 34), "recording 19 has x=34, outside 0 to 33$"),
-        (changed("y", 0, -1), "recording 0 has y=-1, outside 0 to 33$"),
-        (changed("p", -1, 2), "recording 19 has p=2, outside 0 to 1$"),
-        (changed("p", -1, -1), "recording 19 has p=-1, outside 0 to 1$"),
-        (changed("labels", 4, -1), "labels has -1 for recording 4; classes are counted from 0$"),
-        (changed("is_test", 4, 3), "is_test has entries other than 0 and 1$"),
-        (changed("offsets", 0, 1), "offsets go from 1 to [0-9]+, not from 0"),
-        (changed("offsets", -1, 2), "offsets go from 0 to 2, not from 0 to the [0-9]+ events$"),
-        (changed("offsets", 5, 2), "offsets do not rise from [0-9]+ to 2, for recording 4$"),
-        (changed("offsets", 5, 10**9), "offsets do not rise from 1000000000 to [0-9]+, for recording 5$"),
-        (lambda a: {"t_us": a["t_us"][::-1]}, "recording 0 has t_us going back from [0-9]+ to [0-9]+$"),
-        (changed("t_us", -1, 2**63 - 1), "recording 19 has t_us from [0-9]+ to 9223372036854775807, longer than"),
-        (changed("t_us", 0, -(2**62)), "recording 0 has t_us from -4611686018427387904 to [0-9]+, longer than"),
-        (
-            lambda _: (
-                {name: np.zeros(0, int) for name in ("x", "y", "p", "t_us", "labels", "is_test")}
-                | {"offsets": np.zeros(1, int)}
-            ),
-            "labels is empty, there are no recordings$",
-        ),
+        ({"x": np.array([0, 4, 0])}, "recording 0 has x=4, outside 0 to 3"),
+        ({"y": np.array([0, 0, -1])}, "recording 1 has y=-1, outside 0 to 3"),
+        ({"p": np.array([0, 0, 2])}, "recording 1 has p=2, outside 0 to 1"),
+        ({"t": np.array([5, 4, 0])}, "recording 0 has t going back from 5 to 4"),
+        ({"offsets": np.array([0, 3, 3])}, "recording 1 holds no event"),
     ],
 )
-def test_damaged_arrays_are_named_with_their_file(tmp_path, change, message):
-    with np.load(make_npz(tmp_path / "right.npz")) as archive:
-        arrays = dict(archive)
-    file = make_npz(tmp_path / "events.npz", **change(arrays))
-    with pytest.raises(DataError, match=message) as error:
-        read_npz(file)
-    assert str(file) in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_damaged_bytes_never_give_another_error(tmp_path, save):
-    with np.load(make_npz(tmp_path / "right.npz")) as archive:
-        arrays = dict(archive)
-    file = tmp_path / "events.npz"
-    save(file, **arrays)
-    whole, generator = file.read_bytes(), np.random.default_rng(0)
-    messages = []
-    for _ in range(300):
-        damaged = bytearray(whole)
-        for place in generator.integers(0, len(whole), 3):
-            damaged[place] = generator.integers(256)
-        file.write_bytes(damaged[: generator.integers(len(whole))] if generator.random() < 0.2 else damaged)
-        try:
-            read_npz(file)
-        except DataError as error:
-            messages.append(str(error))
-    assert len(messages) > 200
-    assert all(str(file) in message and "\n" not in message for message in messages)
-
-
-def test_other_whole_numbers_and_missing_classes_are_fine(tmp_path):
-    with np.load(make_npz(tmp_path / "right.npz")) as archive:
-        arrays = dict(archive)
-    wide = {name: arrays[name].astype(np.uint64) for name in ("x", "y", "t_us", "offsets", "labels")}
-    wide |= {"p": arrays["p"].astype(bool), "is_test": arrays["is_test"].astype(bool), "more": np.array("text")}
-    wide["labels"] *= 7
-    plain, other = read_npz(tmp_path / "right.npz"), read_npz(make_npz(tmp_path / "events.npz", **wide))
-    np.testing.assert_array_equal(plain.labels * 7, other.labels)
-    framing = Framing(time_steps=2)
-    np.testing.assert_array_equal(to_frames(plain, framing), to_frames(other, framing))
-
-
-def test_missing_and_damaged_files_are_named(tmp_path):
-    with pytest.raises(DataError, match="no event file"):
-        read_npz(tmp_path / "none.npz")
-    (tmp_path / "text.npz").write_text("no archive")
-    (tmp_path / "empty.npz").touch()
-    np.save(tmp_path / "array.npy", np.zeros(3))
-    (tmp_path / "array.npy").rename(tmp_path / "array.npz")
-    for name in ("text", "empty", "array"):
-        with pytest.raises(DataError, match=rf"{name}.npz is no readable NumPy archive"):
-            read_npz(tmp_path / f"{name}.npz")
-    whole = make_npz(tmp_path / "whole.npz").read_bytes()
-    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"half.npz is no readable NumPy archive"):
-        read_npz(tmp_path / "half.npz")
-    with pytest.raises(DataError, match="no N-MNIST recordings"):
-        read_nmnist(tmp_path)
-    write_nmnist(tmp_path)
-    file = tmp_path / "Train" / "0" / "00002.bin"
-    file.write_bytes(file.read_bytes()[:-2])
-    with pytest.raises(DataError, match=r"00002.bin is damaged: \d+ bytes"):
-        read_nmnist(tmp_path)
-    file.write_bytes(bytes([245, 240, 0, 0, 0]))
-    with pytest.raises(DataError, match=r"00002.bin holds no event"):
-        read_nmnist(tmp_path)
-    file.write_bytes(bytes([40, 3, 0, 0, 0]))
-    with pytest.raises(DataError, match=r"00002.bin is damaged: it has x=40, outside 0 to 33"):
-        read_nmnist(tmp_path)
-    file.write_bytes(bytes([4, 3, 0, 0, 9, 4, 3, 0, 0, 7]))
-    with pytest.raises(DataError, match=r"00002.bin is damaged: it has t going back from 9 to 7"):
-        read_nmnist(tmp_path)
-    with pytest.raises(DataError, match="Tonic is empty"):
-        from_tonic(Tonic())
-    with pytest.raises(DataError, match=r"Tonic\[0\] has no events with x, y, t, p"):
-        from_tonic(Tonic([(np.zeros((3, 4)), 0)]))
-    with pytest.raises(DataError, match=r"Tonic\[1\] holds no event"):
-        from_tonic(Tonic([*some_recordings(1), (np.zeros(0, EVENTS), 0)]))
-    with pytest.raises(DataError, match=r"Tonic\[0\] has x=\d+, outside 0 to 33"):
-        from_tonic(Tonic(some_recordings(1, side=500)))
-    with pytest.raises(DataError, match=r"Tonic\[0\] has x of dtype float64; whole numbers are needed"):
-        from_tonic(Tonic([(np.zeros(3, [(name, float) for name in "xytp"]), 0)]))
-    for label in (-1, None, "nine"):
-        with pytest.raises(DataError, match=rf"Tonic\[0\] has the label {label!r}; a whole number >= 0 is needed"):
-            from_tonic(Tonic([(some_recordings(1)[0][0], label)]))
-    sizeless = Tonic(some_recordings(1))
-    sizeless.sensor_size = None
-    with pytest.raises(DataError, match="Tonic: sensor_size is None; width, height"):
-        from_tonic(sizeless)
+def test_recordings_made_by_hand_are_checked(change, message):
+    zeros = np.zeros(3, np.int64)
+    right = Recordings(zeros, zeros, zeros, zeros, np.array([0, 2, 3]), np.array([0, 1]), None, (4, 4, 2))
+    assert to_frames(right, Framing(time_steps=1, image_size=None)).sum() == 3
+    with pytest.raises(DataError, match=message):
+        to_frames(changed(right, **change), Framing(time_steps=1))
