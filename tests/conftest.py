@@ -22,7 +22,9 @@ from art_snn import (
     SpikingNetwork,
 )
 from art_snn.data import Split, load_digits, sources
+from art_snn.snn import readers
 from art_snn.training import DIGITS_RECIPE, train_cached
+from tests.adapters import nodes
 
 TIME_STEPS = 5
 IMAGES = 96
@@ -120,3 +122,10 @@ def classifier(_trained: PyTorchSNNClassifier) -> Iterator[PyTorchSNNClassifier]
     yield _trained
     _trained.gradient_rule = "hart"
     assert all(torch.equal(tensor, state[name]) for name, tensor in _trained.model.state_dict().items())
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """The neurons of `tests.adapters.nodes`, which a reader knows for the time of a test."""
+    monkeypatch.setattr(readers, "_READERS", dict(readers._READERS))
+    readers.register_reader(nodes.read)

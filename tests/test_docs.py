@@ -24,6 +24,7 @@ HAND_ON = {
         "engine/fingerprints",
         "engine/graphs",
         "engine/linearity",
+        "engine/paths",
         "engine/probing",
         "engine/steps",
         "labels",

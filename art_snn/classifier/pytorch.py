@@ -165,6 +165,11 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
         self.model.rule = rule
 
     @property
+    def gradient_path(self) -> str | None:
+        """The path that the network's last gradient took, such as "one pass" or "segmented"; None before the first."""
+        return self.model.gradient_path
+
+    @property
     def eot_samples(self) -> int:
         """Number of encodings that gradients and losses are averaged over; settable."""
         return self.model.eot_samples

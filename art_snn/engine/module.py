@@ -16,6 +16,7 @@ from art_snn.adapters.network import adapt, is_readable
 from art_snn.checks import check_count
 from art_snn.engine.converting import converted_logits
 from art_snn.engine.graphs import WithValue
+from art_snn.engine.paths import Path, last_path
 from art_snn.engine.probing import refuse_own_forward
 from art_snn.engine.recording import simulate
 from art_snn.engine.replaying import rate_logits
@@ -152,6 +153,11 @@ class GradientRuleModule(nn.Module):
             check_count("time_chunk", steps)
         self._time_chunk = steps
 
+    @property
+    def gradient_path(self) -> Path | None:
+        """The path that the network's last gradient took, see `art_snn.engine.paths.last_path`; None before one."""
+        return last_path(self.network)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, K) for inputs ``x`` (N, ...), which are cast to the weights' dtype."""
         runs = list(islice(self.samples(x), self._eot_samples if self._is_attacked(x) else 1))
@@ -245,7 +251,9 @@ class GradientRuleModule(nn.Module):
 
     def extra_repr(self) -> str:
         """Return what the module's repr shows."""
-        return f"rule={self._rule!r}" + (f", eot_samples={self._eot_samples}" if self._eot_samples > 1 else "")
+        eot = f", eot_samples={self._eot_samples}" if self._eot_samples > 1 else ""
+        path = f", gradient_path={self.gradient_path!r}" if self.gradient_path else ""
+        return f"rule={self._rule!r}{eot}{path}"
 
 
 def _finite(x: Tensor) -> tuple[Tensor, Tensor]:

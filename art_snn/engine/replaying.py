@@ -18,6 +18,7 @@ from art_snn.engine.graphs import InputsOnly, WithValue
 from art_snn.engine.linearity import beyond, current_error, obstacles, relative_error, tolerance, tried
 from art_snn.engine.looping import tied
 from art_snn.engine.one_pass import one_pass, takes_one_pass
+from art_snn.engine.paths import Path, note_path
 from art_snn.engine.recording import Recording, layer_gain, record
 from art_snn.engine.unrolling import unroll_rate
 from art_snn.errors import InexactReplayWarning, UnsupportedModelError
@@ -44,8 +45,10 @@ def rate_logits(network: SequenceModel, rule: RateRule, x_seq: Tensor, *, parame
         return unroll_rate(network, x_seq, rule, parameters=parameters)
     inexact = tried(network, x_seq) or ()
     if not inexact:
-        logits, inexact = _way(network, x_seq, parameters)(network, rule, x_seq)
+        way = _way(network, x_seq, parameters)
+        logits, inexact = way(network, rule, x_seq)
         if logits is not None and not inexact:
+            note_path(network, _NAMES[way])
             return logits
     if network not in _REPORTED:
         _REPORTED.add(network)
@@ -101,6 +104,14 @@ def _in_two_passes_for_the_input(
 ) -> tuple[Tensor | None, tuple[str, ...]]:
     with InputsOnly():
         return _in_two_passes(network, rule, x_seq)
+
+
+_NAMES: dict[_Way, Path] = {
+    _in_one_pass: "one pass",
+    _in_a_loop: "tied",
+    _in_two_passes: "replay",
+    _in_two_passes_for_the_input: "replay",
+}
 
 
 class Replay(NamedTuple):

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from art_snn.engine.fingerprints import versions
 from art_snn.engine.graphs import InputsOnly, fresh, leaves
 from art_snn.engine.looping import segmented
+from art_snn.engine.paths import note_path
 from art_snn.engine.recording import FactorRecorder, Layers, runs_in_chunks
 from art_snn.errors import UnsupportedModelError
 from art_snn.rules.base import RateRule, TemporalRule
@@ -46,7 +47,9 @@ def unroll_rate(network: SequenceModel, x_seq: Tensor, rule: RateRule, *, parame
     Takes T times the memory of `art_snn.engine.replaying`, and does not ask for affine layers.
     """
     if long_layers(network):
+        note_path(network, "segmented")
         return segmented(network, x_seq, rule, parameters=parameters)
+    note_path(network, "unrolled")
     x_seq = fresh(x_seq)
     with (
         nullcontext() if parameters else InputsOnly(),
@@ -71,6 +74,7 @@ def unroll_temporal(
     Raises:
         UnsupportedModelError: There is a ``time_chunk``, and the network cannot run a few steps at a time.
     """
+    note_path(network, "through time")
     if time_chunk is not None and (time_chunk < len(x_seq) or is_native(network)):
         return _in_chunks(network, x_seq, rule, parameters, time_chunk)
     layers = Layers(network, lambda params: StepNeurons(params, rule))
