@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,32 @@ from tqdm.auto import tqdm
 
 from art_snn.attacks import FGSM, PAPER_STEPS, PGD, Attack, attack_names, make_attack
 from art_snn.checks import check_count
-from art_snn.commands.options import add_command, add_device, check_writable, names, number, numbers, usage, whole
+from art_snn.commands.options import (
+    HIDDEN,
+    add_command,
+    add_device,
+    check_sizes,
+    check_used,
+    check_writable,
+    flag,
+    given,
+    names,
+    number,
+    numbers,
+    usage,
+    whole,
+)
 from art_snn.data import stratified_part
 from art_snn.errors import UsageError
 from art_snn.evaluation import evaluate_rules
 from art_snn.evaluation.evaluate import WORST
-from art_snn.evaluation.report import plot, text_table, write_csv, write_json
+from art_snn.evaluation.report import plot, steps_text, text_table, write_csv, write_json
 from art_snn.evaluation.rows import package_versions
 from art_snn.rules import HART, GradientRule, get_rule, rule_names
 from art_snn.snn.dynamics import RESETS
-from art_snn.training import DIGITS_RECIPE, load_data, load_trained, read_checkpoint, train_cached
+from art_snn.training import DIGITS_RECIPE, Recipe, load_data, load_trained, read_checkpoint, train_cached
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
-EPS = 0.1  # where no checkpoint has another
 STEPPED = {"eps_step": "eps_step", "max_iter": "steps"}  # options, and what attacks call them
 NETWORK = ("decay", "time_steps", "reset", "seed")  # settings that a checkpoint has already
 
@@ -41,21 +53,25 @@ def add_parser(commands: Any) -> None:
         "rate (ASR) and robust accuracy with 95 % confidence intervals.",
     )
     add, recipe = parser.add_argument, DIGITS_RECIPE
-    hide: Any = {"default": argparse.SUPPRESS}  # its help says what the default is
     attacks = f"attacks, separated by commas: {', '.join(attack_names())}"
     add("--checkpoint", type=Path, metavar="FOLDER", help="evaluate this run, or checkpoint, of art-snn train")
     add("--rules", default=",".join(rule_names()), help="gradient rules, separated by commas")
     add("--attacks", default=f"{FGSM.name},{PGD.name}", help=attacks)
-    eps = f"several are separated by commas, and 8/255 is a number (default: the checkpoint's, or {EPS})"
-    add("--eps", type=numbers, help=f"largest change of a pixel (L-infinity), in [0, 1]; {eps}", **hide)
-    add("--eps-step", type=number, help="step of attacks with steps (default: eps / 4)", **hide)
-    add("--max-iter", type=whole, help=f"steps of attacks with steps (default: {PAPER_STEPS})", **hide)
-    add("--samples", type=whole, help="test samples to attack, every class in its share (default: all)", **hide)
-    add("--gamma", type=number, help=f"gamma of HART (default: the checkpoint's, or {recipe.gamma} for digits)", **hide)
-    add("--decay", type=number, help=f"membrane retention lambda, in (0, 1]; 1 is IF (default: {recipe.decay})", **hide)
-    add("--time-steps", type=whole, help=f"number of time-steps T (default: {recipe.time_steps})", **hide)
-    add("--reset", choices=RESETS, help=f"what a spike does to the membrane (default: {recipe.reset})", **hide)
-    add("--seed", type=whole, help=f"seed of weights and batches (default: {recipe.seed})", **hide)
+    eps = f"several are separated by commas, and 8/255 is a number (default: the checkpoint's, or {recipe.eps})"
+    add("--eps", type=numbers, help=f"largest change of a pixel (L-infinity), in [0, 1]; {eps}", **HIDDEN)
+    trained = "where it trained on PGD's examples"
+    step = f"(default: the checkpoint's {trained}, or eps / 4)"
+    add("--eps-step", type=number, help=f"step of attacks with steps {step}", **HIDDEN)
+    steps = f"(default: the checkpoint's {trained}, or {PAPER_STEPS})"
+    add("--max-iter", type=whole, help=f"steps of attacks with steps {steps}", **HIDDEN)
+    add("--samples", type=whole, help="test samples to attack, every class in its share (default: all)", **HIDDEN)
+    gamma = f"(default: the checkpoint's, or {recipe.gamma} for digits)"
+    add("--gamma", type=number, help=f"gamma of HART, or without HART of all rules that have one {gamma}", **HIDDEN)
+    decay = f"membrane retention lambda, in (0, 1]; 1 is IF (default: {recipe.decay})"
+    add("--decay", type=number, help=decay, **HIDDEN)
+    add("--time-steps", type=whole, help=f"number of time-steps T (default: {recipe.time_steps})", **HIDDEN)
+    add("--reset", choices=RESETS, help=f"what a spike does to the membrane (default: {recipe.reset})", **HIDDEN)
+    add("--seed", type=whole, help=f"seed of weights and batches (default: {recipe.seed})", **HIDDEN)
     add_device(parser)
     add("--json", type=Path, metavar="FILE", help="write settings and rows here as JSON")
     add("--csv", type=Path, metavar="FILE", help="write rows here as CSV")
@@ -66,38 +82,33 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     verbose = not options.quiet
-    network = {name: getattr(options, name) for name in NETWORK if hasattr(options, name)}
-    gamma, samples = getattr(options, "gamma", None), getattr(options, "samples", None)
-    _check(options, network)
+    samples = getattr(options, "samples", None)
+    _check(options)
     with usage():
-        attacks = _attacks(options, EPS)
-        rules = _with_gamma([get_rule(name) for name in names(options.rules, "--rules")], gamma)
-        recipe = replace(DIGITS_RECIPE, **network)
+        recipe = replace(DIGITS_RECIPE, **given(options, NETWORK))
+        attacks, rules = _attacks(options, recipe), _rules(options)
         if samples is not None:
             check_count("samples", samples)
     if options.checkpoint:
         checkpoint = read_checkpoint(options.checkpoint)
+        check_sizes(options, checkpoint.clip_values[1] - checkpoint.clip_values[0])
         recipe, classifier = load_trained(checkpoint, device_type=options.device)
-        attacks = _attacks(options, recipe.eps)
+        attacks, rules = _attacks(options, recipe), _rules(options, recipe)
         data, epochs = load_data(recipe, verbose=verbose), checkpoint.epoch
         source = f"{recipe.defence}, eps {recipe.eps:g}, {epochs} of {recipe.epochs} epochs"
     else:
+        check_sizes(options, 1.0)
         data, epochs = load_data(recipe), recipe.epochs
         classifier, cached = train_cached(recipe, data, device_type=options.device, verbose=verbose)
         source = "from the cache" if cached else "trained now"
-    if gamma is None:
-        trained = recipe.gradient_rule  # with the gamma of the training
-        rules = [trained if rule.name == trained.name else rule for rule in rules]
     x, y = data.x_test, data.y_test
     if samples is not None:
         part = stratified_part(y, samples)
         x, y = x[part], y[part]
-    sizes = list(dict.fromkeys(attack.eps for attack in attacks if attack.eps)) or [0.0]
-    shape, eps = (
-        f"T={recipe.time_steps}, lambda={recipe.decay:g}, {recipe.reset} reset",
-        ", ".join(f"{e:g}" for e in sizes),
-    )
-    print(f"{recipe.title} SNN ({source}): {shape}, seed {recipe.seed}; {len(x)} test images, eps={eps}", flush=True)
+    shape = f"T={recipe.time_steps}, lambda={recipe.decay:g}, {recipe.reset} reset"
+    eps, steps = ", ".join(f"{size:g}" for size in _values(attacks, "eps")), steps_text(attacks)
+    how = f"{len(x)} test images, eps={eps}" + (f", {steps}" if steps else "")
+    print(f"{recipe.title} SNN ({source}): {shape}, seed {recipe.seed}; {how}", flush=True)
     seen, total = 0, len(rules) * len(attacks)
     with tqdm(desc="Attacking", total=total, unit="attack", disable=not verbose, leave=False) as bar:
 
@@ -113,11 +124,10 @@ def run(options: argparse.Namespace) -> int:
             bar.update(row.rule != WORST)
     print(text_table(rows))
     if options.json:
-        chosen = f"{'by default' if gamma is None else 'given'}, not tuned"
-        settings = {**asdict(recipe), "trained_epochs": epochs, "eps": sizes[0] if len(sizes) == 1 else sizes}
+        chosen = f"{'given' if hasattr(options, 'gamma') else 'by default'}, not tuned"
+        settings = _settings(recipe, attacks) | {"trained_epochs": epochs, "samples": len(x), "gamma_chosen": chosen}
         settings |= {"rules": [repr(rule) for rule in rules], "attacks": [repr(attack) for attack in attacks]}
-        settings |= {"samples": len(x), "gamma_chosen": chosen, "confidence": 0.95, "versions": package_versions()}
-        write_json(rows, settings, options.json)
+        write_json(rows, settings | {"confidence": 0.95, "versions": package_versions()}, options.json)
     if options.csv:
         write_csv(rows, options.csv)
     if options.plot:
@@ -126,36 +136,61 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _attacks(options: argparse.Namespace, eps: float) -> list[Attack]:
-    """Return the chosen attacks, for every eps; raise UsageError for a setting that none of them has."""
+def _attacks(options: argparse.Namespace, recipe: Recipe) -> list[Attack]:
+    """Return the chosen attacks, for every eps, with the recipe's settings where the options have none."""
+    chosen, titles = names(options.attacks, "--attacks"), ", ".join(names(options.attacks, "--attacks"))
     settings = {name: getattr(options, option) for option, name in STEPPED.items() if hasattr(options, option)}
-    sizes = getattr(options, "eps", [eps])
-    chosen = names(options.attacks, "--attacks")
-    attacks = [make_attack(name, eps=size, **settings) for name in chosen for size in sizes]
-    if hasattr(options, "eps") and not any(attack.eps for attack in attacks):
-        raise UsageError(f"--eps: {', '.join(chosen)} has no eps; leave it out")
+    sizes = getattr(options, "eps", [recipe.eps])
+    attacks = [make_attack(name, **recipe.attack_settings(size) | settings) for name in chosen for size in sizes]
+    check_used(options, "eps", any(attack.eps for attack in attacks), f"does nothing with {titles}, which has no eps")
     for option, name in STEPPED.items():
-        if name in settings and not any(hasattr(attack, name) for attack in attacks):
-            raise UsageError(f"--{option.replace('_', '-')}: {', '.join(chosen)} has no steps; leave it out")
+        has_steps = any(hasattr(attack, name) for attack in attacks)
+        check_used(options, option, has_steps, f"does nothing with {titles}, which has no steps")
     return list(dict.fromkeys(attacks))
 
 
-def _check(options: argparse.Namespace, network: dict[str, Any]) -> None:
+def _rules(options: argparse.Namespace, trained: Recipe | None = None) -> list[GradientRule]:
+    """Return the chosen rules: that of the training, if any, with its gamma, and those that ``--gamma`` is for.
+
+    It is for HART, or without HART for all rules that have one.
+    """
+    rules = [get_rule(name) for name in names(options.rules, "--rules")]
+    if trained is not None:
+        own = trained.gradient_rule
+        rules = [own if rule.name == own.name else rule for rule in rules]
+    takers = [rule for rule in rules if rule.name == HART.name] or [rule for rule in rules if hasattr(rule, "gamma")]
+    titles = ", ".join(rule.name for rule in rules)
+    check_used(options, "gamma", bool(takers), f"does nothing with --rules {titles}, without a gamma")
+    gamma = given(options, ["gamma"])
+    return [replace(rule, **gamma) if rule in takers else rule for rule in rules]  # type: ignore[type-var]
+
+
+def _settings(recipe: Recipe, attacks: list[Attack]) -> dict[str, Any]:
+    """Return the recipe's settings, those of its attacks under "trained_...", and those of the attacks here."""
+    settings = asdict(recipe)
+    for option, name in (("eps", "eps"), *STEPPED.items()):
+        values = _values(attacks, name)
+        settings[f"trained_{option}"] = settings[option]
+        settings[option] = values if len(values) > 1 else values[0] if values else None
+    return settings
+
+
+def _values(attacks: list[Attack], name: str) -> list[Any]:
+    """Return what the attacks have for a setting, each value once; 0 for an eps that none has."""
+    values = dict.fromkeys(getattr(attack, name) for attack in attacks if getattr(attack, name, None))
+    return list(values) or ([0.0] if name == "eps" else [])
+
+
+def _check(options: argparse.Namespace) -> None:
     """Raise UsageError where options contradict one another, or a file cannot be written."""
-    if options.checkpoint and network:
-        option = f"--{next(iter(network)).replace('_', '-')}"
-        raise UsageError(f"{option} contradicts --checkpoint, which has its own; leave it out")
+    if options.checkpoint:
+        for name in given(options, NETWORK):
+            raise UsageError(f"{flag(name)} contradicts --checkpoint, which has its own; leave it out")
     if options.plot and options.plot.suffix not in PLOT_FORMATS:
         raise UsageError(f"--plot must end in {', '.join(PLOT_FORMATS)}, got {str(options.plot)!r}")
+    taken: dict[Path, str] = {}
     for name in ("json", "csv", "plot"):
-        check_writable(f"--{name}", getattr(options, name))
-
-
-def _with_gamma(rules: Sequence[GradientRule], gamma: float | None) -> list[GradientRule]:
-    """Return the rules with a gamma, if one is given: HART's, or without HART that of all rules that have one."""
-    if gamma is None:
-        return list(rules)
-    takers = [rule for rule in rules if rule.name == HART.name] or [rule for rule in rules if hasattr(rule, "gamma")]
-    if not takers:
-        raise UsageError(f"--gamma: none of {', '.join(rule.name for rule in rules)} has a gamma; leave it out")
-    return [replace(rule, gamma=gamma) if rule in takers else rule for rule in rules]  # type: ignore[type-var]
+        path = getattr(options, name)
+        check_writable(f"--{name}", path)
+        if path is not None and (other := taken.setdefault(path.resolve(), name)) != name:
+            raise UsageError(f"--{other} and --{name} both name {str(path)!r}; the second would overwrite the first")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,6 +12,9 @@ from typing import Any, NoReturn
 import torch
 
 from art_snn.errors import UsageError
+
+# For options of which it matters whether a user gave them: others are not there. Their help says what is done then.
+HIDDEN: dict[str, Any] = {"default": argparse.SUPPRESS}
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -35,8 +38,14 @@ def add_command(
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add ``--device``."""
-    default = "gpu" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", default=default, choices=("gpu", "cpu"), help="'gpu' falls back to the CPU")
+    parser.add_argument(
+        "--device", default=default_device(), choices=("gpu", "cpu"), help="'gpu' falls back to the CPU"
+    )
+
+
+def default_device() -> str:
+    """Return the device that commands work on unless told otherwise."""
+    return "gpu" if torch.cuda.is_available() else "cpu"
 
 
 @contextmanager
@@ -86,10 +95,29 @@ def names(text: str, option: str) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def check_used(option: str, value: Any, default: Any, used: bool, why: str) -> None:
-    """Raise UsageError where an option was given that nothing reads."""
-    if value != default and not used:
-        raise UsageError(f"{option} {why}; leave it out")
+def flag(name: str) -> str:
+    """Return an option as a user writes it, such as "--eps-step" for "eps_step"."""
+    return f"--{name.replace('_', '-')}"
+
+
+def given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """Return those of the names that the options have: what is added with ``HIDDEN`` is there if a user wrote it."""
+    return {name: getattr(options, name) for name in names if hasattr(options, name)}
+
+
+def check_used(options: argparse.Namespace, name: str, used: bool, why: str) -> None:
+    """Raise UsageError where a user gave an option, added with ``HIDDEN``, that nothing reads."""
+    if hasattr(options, name) and not used:
+        raise UsageError(f"{flag(name)} {why}; leave it out")
+
+
+def check_sizes(options: argparse.Namespace, most: float) -> None:
+    """Raise UsageError where eps, or a step, is larger than the range of the inputs, such as 8 for 8/255."""
+    for name, values in given(options, ("eps", "eps_step")).items():
+        for value in values if isinstance(values, list) else [values]:
+            if value > most:
+                cure = "fractions such as 8/255 are numbers"
+                raise UsageError(f"{flag(name)} is {value:g}, and inputs have a range of {most:g}; {cure}")
 
 
 def check_writable(option: str, path: Path | None) -> None:

@@ -8,7 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from art_snn.commands.options import add_command, add_device, check_folder, check_used, number, usage, whole, workers
+from art_snn.commands.options import (
+    HIDDEN,
+    add_command,
+    add_device,
+    check_folder,
+    check_used,
+    given,
+    number,
+    usage,
+    whole,
+    workers,
+)
 from art_snn.evaluation import GridSettings
 from art_snn.paper import paper_experiments, reproduce
 from art_snn.paper.experiments import SIZES
@@ -33,14 +44,16 @@ def add_parser(commands: Any) -> None:
     add("--data", help="images: 'cifar10', 'cifar100', or a folder with train/<class>/* and test/<class>/*")
     add("--events", help="event recordings: an .npz, or N-MNIST's folder")
     add("--out", type=Path, required=True, metavar="FOLDER", help="folder for networks, results, tables and figures")
-    add("--dataset", default="", help="name of the images in tables; that of their folder if left out")
-    add("--events-name", default="", help="name of the recordings in tables; that of their file if left out")
+    add("--dataset", help="name of the images in tables; that of their folder if left out", **HIDDEN)
+    add("--events-name", help="name of the recordings in tables; that of their file if left out", **HIDDEN)
     add("--epochs", type=whole, help="passes over the training data; 6 when small (events: 20), 200 when full")
     add("--lr", type=number, help="learning rate at the start; 0.05 when small, 0.1 when full")
-    add("--test-share", type=number, help="share of recordings to test on; 0.3 when small, their own split when full")
-    add("--robust", action="store_true", help="robust targets (*) when small, too")
+    share = "share of recordings to test on; 0.3 when small, their own split when full"
+    add("--test-share", type=number, help=share, **HIDDEN)
+    add("--robust", action="store_true", help="robust targets (*) when small, too", **HIDDEN)
     add("--samples", type=whole, default=settings.samples, help="test samples to attack")
-    add("--tuning-samples", type=whole, default=settings.tuning_samples, help="samples apart from those, to tune on")
+    apart = f"samples apart from those, to tune on (default: {settings.tuning_samples})"
+    add("--tuning-samples", type=whole, help=apart, **HIDDEN)
     add("--tune-on-test", action="store_true", help="tune gamma on the attacked samples, as the paper does")
     add("--sweep", action="store_true", help="measure all 48 values of gamma, for the paper's Figure 3; slow")
     add("--precision", default=PRECISIONS[0], choices=PRECISIONS, help="of the training; bfloat16 where it is safe")
@@ -55,37 +68,31 @@ def run(options: argparse.Namespace) -> int:
     check_folder("--out", options.out)
     is_fast = options.precision == "auto" and has_fast_bfloat16(options.device)
     with usage():
-        settings = GridSettings(**{field.name: getattr(options, field.name) for field in fields(GridSettings)})
+        settings = GridSettings(**given(options, (field.name for field in fields(GridSettings))))
         experiments = paper_experiments(
             options.size,
             images=options.data,
             events=options.events,
             epochs=options.epochs,
             lr=options.lr,
-            test_share=options.test_share,
-            robust=options.robust,
+            **given(options, ("test_share", "robust")),
             mixed_precision=options.precision == "bfloat16" or is_fast,
             seed=options.seed,
         )
-    for option, value, default, used, why in (
-        ("--test-share", options.test_share, None, options.events, "does nothing without --events"),
-        ("--events-name", options.events_name, "", options.events, "does nothing without --events"),
-        ("--dataset", options.dataset, "", options.data, "does nothing without --data"),
-        (
-            "--tuning-samples",
-            options.tuning_samples,
-            GridSettings().tuning_samples,
-            not options.tune_on_test,
-            "does nothing with --tune-on-test",
-        ),
+    for name, used, why in (
+        ("dataset", options.data, "does nothing without --data"),
+        ("robust", options.data, "does nothing without --data: networks of events have no robust target"),
+        ("events_name", options.events, "does nothing without --events"),
+        ("test_share", options.events, "does nothing without --events"),
+        ("tuning_samples", not options.tune_on_test, "does nothing with --tune-on-test"),
     ):
-        check_used(option, value, default, bool(used), why)
+        check_used(options, name, bool(used), why)
     reproduce(
         experiments,
         options.out,
         settings=settings,
-        dataset=options.dataset,
-        events_dataset=options.events_name,
+        dataset=getattr(options, "dataset", ""),
+        events_dataset=getattr(options, "events_name", ""),
         n_jobs=options.jobs,
         device_type=options.device,
         say=partial(print, flush=True),

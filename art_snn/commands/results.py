@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from art_snn.commands.options import add_command, check_folder, whole
+from art_snn.commands.options import HIDDEN, add_command, check_folder, check_used, whole
 from art_snn.errors import UsageError
 from art_snn.evaluation import GridRow, read_rows
 from art_snn.paper import epsilon_figure, gamma_figure, retention_figure, write_table
 from art_snn.paper.published import TABLES
 from art_snn.paper.reproduction import RESULTS
 from art_snn.paper.retention import read_retention
-from art_snn.paper.wording import renamed
+from art_snn.paper.wording import Entry, renamed
 
 
 def add_parsers(commands: Any) -> None:
@@ -40,8 +40,8 @@ def add_parsers(commands: Any) -> None:
         add = parser.add_argument
         add("--results", type=Path, required=True, metavar="FOLDER", help="the --out of art-snn paper")
         add("--out", type=Path, metavar="FOLDER", help="folder to write to; that of the results if left out")
-        add("--dataset", default="", metavar="NAME", help="name to give to the images; their own if left out")
-        add("--events-name", default="", metavar="NAME", help="name to give to the recordings; their own if left out")
+        add("--dataset", metavar="NAME", help="name to give to the images; their own if left out", **HIDDEN)
+        add("--events-name", metavar="NAME", help="name to give to the recordings; their own if left out", **HIDDEN)
 
 
 def run_table(options: argparse.Namespace) -> int:
@@ -54,7 +54,7 @@ def run_table(options: argparse.Namespace) -> int:
 def run_figure(options: argparse.Namespace) -> int:
     """Draw a figure; return the exit code."""
     if options.name == "retention":
-        records = renamed(read_retention(options.results), options.dataset, options.events_name)
+        records = _renamed(read_retention(options.results), options)
         return _say(retention_figure(records, _out(options)))
     draw = gamma_figure if options.name == "gamma" else epsilon_figure
     return _say(draw(_rows(options), _out(options)))
@@ -68,7 +68,17 @@ def _rows(options: argparse.Namespace) -> list[GridRow]:
     rows = read_rows(inner if inner.is_dir() else options.results)
     if not rows:
         raise UsageError(f"no results in {str(options.results)!r}; art-snn paper makes some")
-    return renamed(rows, options.dataset, options.events_name)
+    return _renamed(rows, options)
+
+
+def _renamed(entries: list[Entry], options: argparse.Namespace) -> list[Entry]:
+    """Return entries with the names that the options give; raise UsageError where there is nothing to name."""
+    for name, what, used in (
+        ("dataset", "images", any(not entry.events for entry in entries)),
+        ("events_name", "recordings", any(entry.events for entry in entries)),
+    ):
+        check_used(options, name, used, f"does nothing: the results are not of {what}")
+    return renamed(entries, getattr(options, "dataset", ""), getattr(options, "events_name", ""))
 
 
 def _out(options: argparse.Namespace) -> Path:

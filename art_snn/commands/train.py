@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from art_snn.attacks import PGD
-from art_snn.commands.options import add_command, add_device, check_folder, check_used, number, usage, whole
+from art_snn.attacks import PGD, make_attack
+from art_snn.commands.options import (
+    HIDDEN,
+    add_command,
+    add_device,
+    check_folder,
+    check_sizes,
+    check_used,
+    default_device,
+    given,
+    number,
+    usage,
+    whole,
+)
 from art_snn.data import source, stratified_part
 from art_snn.data.frames import SPLIT_BY
 from art_snn.data.sources import absolute
-from art_snn.evaluation.metrics import accuracy
+from art_snn.evaluation import evaluate_rules
+from art_snn.evaluation.report import steps_text
 from art_snn.rules import get_rule, rule_names
 from art_snn.snn.dynamics import RESETS
 from art_snn.snn.models import architecture_names
 from art_snn.training.augmentation import AUGMENTATIONS
-from art_snn.training.losses import DEFENCES
+from art_snn.training.losses import DEFENCES, STEPPED
 from art_snn.training.recipe import MOMENTUM, OPTIMIZERS, SCHEDULES, SURROGATES, Recipe
 from art_snn.training.run import load_data, resume_point, train
 
@@ -39,17 +53,19 @@ def add_parser(commands: Any) -> None:
     add("--defence", default=recipe.defence, choices=DEFENCES, help="what the network is trained on")
     data = "'digits', 'cifar10', 'cifar100', a folder with train/<class>/* and test/<class>/*"
     add("--data", default=recipe.data, metavar="DATA", help=f"{data}, an .npz of event recordings, or N-MNIST's folder")
-    add("--split-by", default=recipe.split_by, choices=SPLIT_BY, help="how event recordings are cut into frames")
-    add("--test-share", type=number, help="share of event recordings to test on; their own split if left out")
+    cut = f"how event recordings are cut into frames (default: {recipe.split_by})"
+    add("--split-by", choices=SPLIT_BY, help=cut, **HIDDEN)
+    add("--test-share", type=number, help="share of event recordings to test on; their own split if left out", **HIDDEN)
     add("--architecture", choices=architecture_names(), help="digits_net, vgg_small or vgg_dvs if left out")
     add("--width", type=whole, help="channels of the first layer of vgg_small and vgg_dvs; their own if left out")
-    add("--image-size", type=whole, help="inputs of a folder are brought to this size; 32, and 48 for events")
+    size = "inputs of a folder are brought to this size (default: 32, and 48 for events)"
+    add("--image-size", type=whole, help=size, **HIDDEN)
     add("--eps", type=number, default=recipe.eps, help="largest change of a pixel (L-infinity); pixels are in [0, 1]")
-    add("--eps-step", type=number, help="step of PGD; eps / 2 if left out")
-    add("--max-iter", type=whole, default=recipe.max_iter, help="steps of PGD")
-    add("--beta", type=number, default=recipe.beta, help="weight of TRADES' second term")
+    add("--eps-step", type=number, help="step of PGD (default: eps / 2)", **HIDDEN)
+    add("--max-iter", type=whole, help=f"steps of PGD (default: {recipe.max_iter})", **HIDDEN)
+    add("--beta", type=number, help=f"weight of TRADES' second term (default: {recipe.beta})", **HIDDEN)
     add("--rule", type=str.lower, default=recipe.rule, choices=rule_names(), help="gradient rule of the attacks")
-    add("--gamma", type=number, default=recipe.gamma, help="gamma of the rule, if it has one")
+    add("--gamma", type=number, help=f"gamma of the rule, if it has one (default: {recipe.gamma})", **HIDDEN)
     add("--decay", type=number, default=recipe.decay, help="membrane retention lambda, in (0, 1]; 1 is IF")
     add("--time-steps", type=whole, default=recipe.time_steps, help="number of time-steps T")
     add("--reset", default=recipe.reset, choices=RESETS, help="reset of the neurons that fire")
@@ -73,26 +89,29 @@ def run(options: argparse.Namespace) -> int:
     with usage("--data "):
         options.data = absolute(options.data)
     with usage():
-        recipe = Recipe(
-            **{field.name: getattr(options, field.name) for field in fields(Recipe) if field.name != "events"}
-        )
+        recipe = Recipe(**given(options, (field.name for field in fields(Recipe))))
         recipe.check_inputs(source(recipe.data).shape(recipe.framing))
     _check_used(options)
+    if not recipe.events:
+        check_sizes(options, 1.0)
     start = resume_point(options.out, recipe)
+    following = ["art-snn", "evaluate", "--checkpoint", str(options.out)]
     if start is not None and start.epoch >= recipe.epochs:
         print(f"{options.out} is trained already: {start.epoch} of {recipe.epochs} epochs")
     else:
         if start is not None:
             print(f"resuming after epoch {start.epoch} of {recipe.epochs}", flush=True)
-        _train(recipe, options)
-    print(f"next: art-snn evaluate --checkpoint {options.out}")
+        if _train(recipe, options):
+            following += ["--samples", str(REPORTED)]
+    if options.device != default_device():
+        following += ["--device", options.device]
+    print(f"next: {shlex.join(following)}")
     return 0
 
 
 def _check_used(options: argparse.Namespace) -> None:
     """Raise UsageError for an option that was given, and that this training would not read."""
-    default, data = Recipe(), source(options.data)
-    stepped, rule = options.defence in ("madry-pgd", "trades"), get_rule(options.rule)
+    data, rule, stepped = source(options.data), get_rule(options.rule), options.defence in STEPPED
     by_defence, by_data = f"does nothing with --defence {options.defence}", f"does nothing with --data {options.data}"
     for name, used, why in (
         ("beta", options.defence == "trades", by_defence),
@@ -101,12 +120,13 @@ def _check_used(options: argparse.Namespace) -> None:
         ("gamma", hasattr(rule, "gamma"), f"does nothing with --rule {rule.name}, which has no gamma"),
         ("split_by", data.events, by_data),
         ("test_share", data.events, by_data),
+        ("image_size", data.fixed_shape is None, f"{by_data}, whose images are {data.fixed_shape}"),
     ):
-        check_used(f"--{name.replace('_', '-')}", getattr(options, name), getattr(default, name), used, why)
+        check_used(options, name, used, why)
 
 
-def _train(recipe: Recipe, options: argparse.Namespace) -> None:
-    """Train, and print the accuracies that come of it."""
+def _train(recipe: Recipe, options: argparse.Namespace) -> bool:
+    """Train, print the accuracies that come of it, and return whether they are of a part of the test samples."""
     data = load_data(recipe, verbose=not options.quiet)
     try:
         classifier, _ = train(recipe, data, options.out, device_type=options.device, verbose=not options.quiet)
@@ -114,9 +134,13 @@ def _train(recipe: Recipe, options: argparse.Namespace) -> None:
         print(f"\nstopped; the same command resumes after the last epoch in {options.out}")
         raise
     part = stratified_part(data.y_test, REPORTED)
+    # By what art-snn evaluate does on the checkpoint, so that both say the same.
+    attack = make_attack(PGD.name, **recipe.attack_settings())
     x, y = data.x_test[part], data.y_test[part]
-    attack_spec = PGD(eps=recipe.eps)  # the default of art-snn evaluate --checkpoint
-    examples = attack_spec.make(classifier).generate(x, y)
-    attack = f"PGD, {attack_spec.steps} steps, eps {recipe.eps:g}, {recipe.gradient_rule!r}, {len(x)} test images"
-    print(f"clean accuracy  {accuracy(classifier.predict(x), y)}")
-    print(f"robust accuracy {accuracy(classifier.predict(examples), y)}  ({attack})")
+    (row,) = evaluate_rules(classifier, x, y, rules=[recipe.gradient_rule], attacks=[attack])
+    how = f"PGD, {steps_text([attack])}, eps {recipe.eps:g}, {row.rule_repr}, {len(part)} test images"
+    if row.zero_gradients:
+        how += f", the gradient of {row.zero_gradients:.1%} is all zero"
+    print(f"clean accuracy  {row.clean_accuracy}")
+    print(f"robust accuracy {row.robust_accuracy}  ({how})")
+    return len(part) < len(data.y_test)

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
+from art_snn.attacks import Attack
 from art_snn.evaluation.rows import Row
 from art_snn.files import write_atomic, write_text
 
@@ -34,6 +35,13 @@ def text_table(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     return tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def steps_text(attacks: Iterable[Attack]) -> str:
+    """Say how many steps attacks take, and of which size, such as "7 steps of 0.01, 0.02"; "" without steps."""
+    stepped: list[Any] = [attack for attack in attacks if hasattr(attack, "steps")]
+    steps, sizes = (dict.fromkeys(f"{getattr(attack, name):g}" for attack in stepped) for name in ("steps", "eps_step"))
+    return f"{', '.join(steps)} steps of {', '.join(sizes)}" if stepped else ""
 
 
 def write_json(rows: Sequence[Row], settings: Mapping[str, Any], path: Path) -> None:

@@ -98,6 +98,7 @@ def fbf(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings
 
 
 DEFENCES: dict[str, Defence] = {"none": plain, "fgsm": fgsm, "madry-pgd": madry_pgd, "trades": trades, "fbf": fbf}
+STEPPED = ("madry-pgd", "trades")  # those that train on PGD's examples
 
 
 def _pgd(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, settings: LossSettings) -> np.ndarray:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from torch.optim import SGD, Adam, Optimizer
@@ -28,7 +29,7 @@ from art_snn.snn.dynamics import RESETS, Reset
 from art_snn.snn.models import Architecture, architecture_names, get_architecture
 from art_snn.snn.surrogates import ATan, Sigmoid, Triangle
 from art_snn.training.augmentation import AUGMENTATIONS
-from art_snn.training.losses import DEFENCES, LossSettings
+from art_snn.training.losses import DEFENCES, STEPPED, LossSettings
 
 SURROGATES: dict[str, Callable[[], object]] = {"triangle": Triangle, "atan": ATan, "sigmoid": Sigmoid}
 MOMENTUM = 0.9
@@ -160,6 +161,21 @@ class Recipe:
         """The rule that makes the examples."""
         rule = get_rule(self.rule)
         return replace(rule, gamma=self.gamma) if hasattr(rule, "gamma") else rule  # type: ignore[type-var]
+
+    def attack_settings(self, eps: float | None = None) -> dict[str, Any]:
+        """Return what `art_snn.attacks.make_attack` takes to attack the network as it was trained.
+
+        With steps, if it was trained on examples of PGD; else, attacks have their own. Another ``eps`` than the
+        training's has a step of the same share of it, unless the recipe has an ``eps_step``.
+        """
+        eps = self.eps if eps is None else eps
+        if self.defence not in STEPPED:
+            return {"eps": eps}
+        return {
+            "eps": eps,
+            "eps_step": replace(self.loss_settings, eps=eps, eps_step=self.eps_step).eps_step,
+            "steps": self.max_iter,
+        }
 
     def steps(self, input_shape: tuple[int, ...]) -> int:
         """Return T for inputs of a shape, (C, H, W) or (T, C, H, W)."""

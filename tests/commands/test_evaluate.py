@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from art_snn import rule_names
 from art_snn.__main__ import main
 from art_snn.training import DIGITS_RECIPE
+from art_snn.training.losses import DEFENCES
 from tests.conftest import train_command
 
 
@@ -35,20 +38,73 @@ def test_gamma_of_the_training_is_that_of_its_own_rule(tmp_path, few):
     assert [row["gamma"] for row in json.loads(table.read_text())["rows"]] == [1.0, 1.5, None]
 
 
-def test_what_a_checkpoint_was_trained_with_is_what_it_is_attacked_with(tmp_path, few, capsys):
-    out, table = tmp_path / "run", tmp_path / "rows.json"
-    assert main(train_command(out, "--eps", "8/255", "--gamma", "1.5", epochs=1)) == 0
+TRAINED = {
+    "none": "--eps 8/255 --gamma 1.5",
+    "fgsm": "--eps 0.05",
+    "fbf": "--rule bptr",
+    "madry-pgd": "--eps 0.08 --max-iter 2 --rule stbp --gamma 2",
+    "trades": "--eps 0.2 --eps-step 0.03 --max-iter 4 --beta 3",
+}
+STEPS = {"none": (7, 2 / 255), "fgsm": (7, 0.0125), "fbf": (7, 0.025), "madry-pgd": (2, 0.04), "trades": (4, 0.03)}
+
+
+@pytest.mark.parametrize("reported", [1000, 30])
+@pytest.mark.parametrize("defence", DEFENCES)
+def test_training_and_evaluation_say_the_same_of_a_checkpoint(tmp_path, few, capsys, monkeypatch, defence, reported):
+    monkeypatch.setattr("art_snn.commands.train.REPORTED", reported)
+    out, table = tmp_path / "a run", tmp_path / "rows.json"
+    assert main(train_command(out, *TRAINED[defence].split(), defence=defence, epochs=1)) == 0
     lines = capsys.readouterr().out.splitlines()
-    reported = next(line for line in lines if line.startswith("robust accuracy"))
-    following = next(line for line in lines if line.startswith("next: art-snn ")).removeprefix("next: art-snn ").split()
-    more = ["--rules", "hart", "--attacks", "pgd", "--quiet", "--device", "cpu", "--json", str(table)]
-    assert main([*following, *more]) == 0
-    (row,) = json.loads(table.read_text())["rows"]
-    assert row["eps"] == pytest.approx(8 / 255)
-    assert f"PGD, {row['max_iter']} steps, eps {row['eps']:g}, {row['rule_repr']}, 64 test images" in reported
-    assert f"robust accuracy {row['robust_accuracy']:.1%} " in reported
-    assert main([*following, *more, "--eps", "0.2"]) == 0
-    assert json.loads(table.read_text())["rows"][0]["eps"] == 0.2
+    clean = next(line for line in lines if line.startswith("clean accuracy")).removeprefix("clean accuracy").strip()
+    robust = next(line for line in lines if line.startswith("robust accuracy")).removeprefix("robust accuracy").strip()
+    following = shlex.split(next(line for line in lines if line.startswith("next: art-snn ")))[2:]
+    rule = next(iter(re.findall(r"--rule (\w+)", TRAINED[defence])), "hart")
+    assert main([*following, "--quiet", "--json", str(table)]) == 0
+    said = capsys.readouterr().out
+    rows = json.loads(table.read_text())["rows"]
+    (row,) = [row for row in rows if (row["rule"], row["attack"]) == (rule, "pgd")]
+    assert (row["max_iter"], row["eps_step"]) == (STEPS[defence][0], pytest.approx(STEPS[defence][1]))
+    how = f"(PGD, {row['max_iter']} steps of {row['eps_step']:g}, eps {row['eps']:g}, {row['rule_repr']}, "
+    assert f"{how}{min(reported, 64)} test images" in robust
+    numbers = robust.split("  (")[0]
+    assert (
+        numbers == f"{row['robust_accuracy']:.1%} [{row['robust_accuracy_low']:.1%}, {row['robust_accuracy_high']:.1%}]"
+    )
+    assert any(clean in line and numbers in line and "PGD" in line for line in said.splitlines())
+    assert (
+        f"{min(reported, 64)} test images, eps={row['eps']:g}, {row['max_iter']} steps of {row['eps_step']:g}" in said
+    )
+
+
+def test_options_of_an_evaluation_come_before_the_settings_of_the_training(tmp_path, few):
+    out, table = tmp_path / "run", tmp_path / "rows.json"
+    training = ["--eps", "0.1", "--max-iter", "2", "--rule", "stbp", "--gamma", "1.5"]
+    assert main(train_command(out, *training, defence="madry-pgd", epochs=1)) == 0
+    evaluate = ["evaluate", "--checkpoint", str(out), "--attacks", "pgd", "--quiet", "--device", "cpu"]
+    for words, rules, eps, step, steps in (
+        ("--rules stbp", ["STBP(gamma=1.5"], 0.1, 0.05, 2),
+        ("--rules hart,stbp --gamma 2", ["HART(gamma=2.0", "STBP(gamma=1.5"], 0.1, 0.05, 2),
+        ("--rules stbp,bptr --gamma 2", ["STBP(gamma=2.0", "BPTR("], 0.1, 0.05, 2),
+        ("--rules bptr --eps 0.2", ["BPTR("], 0.2, 0.1, 2),
+        ("--rules bptr --eps 0.2 --eps-step 0.01", ["BPTR("], 0.2, 0.01, 2),
+        ("--rules bptr --max-iter 3", ["BPTR("], 0.1, 0.05, 3),
+    ):
+        assert main([*evaluate, *words.split(), "--json", str(table)]) == 0
+        document = json.loads(table.read_text())
+        settings, row = document["settings"], document["rows"][0]
+        assert all(text.startswith(rule) for text, rule in zip(settings["rules"], rules, strict=True))
+        assert (row["eps"], row["eps_step"], row["max_iter"]) == (eps, step, steps)
+        assert [settings[name] for name in ("eps", "eps_step", "max_iter")] == [eps, step, steps]
+        trained = ("trained_eps", "trained_eps_step", "trained_max_iter", "gamma")
+        assert [settings[name] for name in trained] == [0.1, None, 2, 1.5]
+
+
+def test_sizes_beyond_the_range_of_a_checkpoints_inputs_are_refused(tmp_path, few, capsys):
+    out = tmp_path / "run"
+    assert main(train_command(out, epochs=1)) == 0
+    for words in ("--eps 8", "--eps 0.1,2", "--attacks pgd --eps-step 2"):
+        assert main(["evaluate", "--checkpoint", str(out), *words.split()]) == 2
+        assert "and inputs have a range of 1; fractions such as 8/255 are numbers" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("quick")
@@ -145,7 +201,9 @@ def test_evaluate_prints_and_writes_all_rules(tmp_path, capsys):
 def test_evaluate_says_where_gamma_comes_from(capsys):
     with pytest.raises(SystemExit):
         main(["evaluate", "--help"])
-    assert "gamma of HART (default: the checkpoint's, or 1.0 for digits)" in " ".join(capsys.readouterr().out.split())
+    assert "of all rules that have one (default: the checkpoint's, or 1.0 for digits)" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 @pytest.mark.parametrize(
@@ -160,12 +218,12 @@ def test_evaluate_says_where_gamma_comes_from(capsys):
         ("--eps 8/0", "'8/0' is not a number"),
         ("--eps 0.1,,0.2", "'' is not a number"),
         ("--eps 0.1,-0.2", "eps must be a finite number > 0, got -0.2"),
-        ("--attacks fgsm --eps-step 0.1", "--eps-step: fgsm has no steps; leave it out"),
-        ("--attacks fgsm,clip-only --max-iter 3", "--max-iter: fgsm, clip-only has no steps; leave it out"),
-        ("--attacks clip-only --eps 0.1", "--eps: clip-only has no eps; leave it out"),
+        ("--attacks fgsm --eps-step 0.1", "--eps-step does nothing with fgsm, which has no steps; leave it out"),
+        ("--attacks fgsm,clip-only --max-iter 3", "--max-iter does nothing with fgsm, clip-only, which has no steps"),
+        ("--attacks clip-only --eps 0.1", "--eps does nothing with clip-only, which has no eps; leave it out"),
         ("--max-iter 0", "steps must be a whole number >= 1, got 0"),
         ("--samples 0", "samples must be a whole number >= 1, got 0"),
-        ("--rules cba,bptr --gamma 1", "--gamma: none of cba, bptr has a gamma; leave it out"),
+        ("--rules cba,bptr --gamma 1", "--gamma does nothing with --rules cba, bptr, without a gamma; leave it out"),
         ("--gamma -1", "gamma must be a finite number > 0, got -1.0"),
         ("--decay 1.5", "decay (membrane retention lambda) must be in (0, 1], got 1.5"),
         ("--time-steps 0", "time_steps must be a whole number >= 1, got 0"),
@@ -174,6 +232,10 @@ def test_evaluate_says_where_gamma_comes_from(capsys):
         ("--seed -1", "seed must be a whole number in 0 to"),
         ("--device tpu", "argument --device: invalid choice: 'tpu'"),
         ("--plot out.gif", "--plot must end in .png, .svg, .pdf"),
+        ("--eps 8", "--eps is 8, and inputs have a range of 1; fractions such as 8/255 are numbers"),
+        ("--eps-step 2", "--eps-step is 2, and inputs have a range of 1"),
+        ("--json out.x --csv ./out.x", "--json and --csv both name 'out.x'"),
+        ("--json out.png --plot out.png", "--json and --plot both name 'out.png'"),
         ("--json /no/such/folder/x.json", "does not exist"),
         ("--csv .", "is a folder"),
         ("--nope", "unrecognized arguments: --nope"),

@@ -74,8 +74,14 @@ def test_paper_runs_from_training_to_figures_and_resumes(tmp_path, capsys):
         (["--data", "digits", "--lr", "0"], "lr must be a finite number > 0, got 0.0"),
         (["--data", "digits", "--test-share", "0.3"], "--test-share does nothing without --events; leave it out"),
         (["--data", "digits", "--events-name", "X"], "--events-name does nothing without --events; leave it out"),
+        (["--events", "events.npz", "--dataset", "X"], "--dataset does nothing without --data; leave it out"),
+        (["--events", "events.npz", "--robust"], "--robust does nothing without --data: networks of events have no"),
         (
             ["--data", "digits", "--tune-on-test", "--tuning-samples", "9"],
+            "--tuning-samples does nothing with --tune-on-test; leave it out",
+        ),
+        (
+            ["--data", "digits", "--tune-on-test", "--tuning-samples", "256"],
             "--tuning-samples does nothing with --tune-on-test; leave it out",
         ),
         (["--data", "digits", "--test-share", "1"], "test_share must be in (0, 1), got 1.0"),

@@ -58,6 +58,17 @@ def test_rows_of_two_experiments_are_one_line(results, capsys):
     assert "the seed is 0 and 3; keep their results in folders of their own" in said
 
 
+@pytest.mark.parametrize("report", [["table", "2"], ["figure", "gamma"], ["figure", "retention"]])
+@pytest.mark.parametrize(("kind", "option"), [({}, "--events-name"), (EVENTS, "--dataset")], ids=["images", "events"])
+def test_names_for_data_that_the_results_are_not_of_are_refused(tmp_path, capsys, report, kind, option):
+    store = ResultStore(tmp_path / "results")
+    found = row(**kind)
+    store.finish(found.key, found)
+    write_retention([record(**kind)], tmp_path)
+    said = one_line_error([*report, "--results", str(tmp_path), option, "X"], capsys)
+    assert f"{option} does nothing: the results are not of" in said
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -8,7 +8,7 @@ import pandas as pd
 
 from art_snn.attacks import FGSM, PGD, ClipOnly
 from art_snn.evaluation import evaluate_rules
-from art_snn.evaluation.report import plot, text_table, write_csv, write_json
+from art_snn.evaluation.report import plot, steps_text, text_table, write_csv, write_json
 from art_snn.rules import HART
 from tests.evaluation.plans import grid_row
 
@@ -48,3 +48,9 @@ def test_rows_without_a_gradient_have_an_empty_place():
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[0] == "HART"
     assert cells[1] == cells[6] == ""
+
+
+def test_steps_are_said_in_words():
+    assert steps_text([FGSM(eps=0.1), PGD(eps=0.1), PGD(eps=0.2)]) == "7 steps of 0.025, 0.05"
+    assert steps_text([PGD(eps=0.1, eps_step=0.01, steps=3), PGD(eps=0.2, eps_step=0.01, steps=3)]) == "3 steps of 0.01"
+    assert steps_text([FGSM(eps=0.1), ClipOnly()]) == ""

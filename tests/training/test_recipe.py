@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from art_snn import LIF
+from art_snn.attacks import PGD
 from art_snn.errors import TrainingError
 from art_snn.snn.surrogates import ATan, Sigmoid, Triangle
 from art_snn.training.build import make_classifier
+from art_snn.training.losses import DEFENCES, STEPPED
 from art_snn.training.recipe import Recipe
 from art_snn.training.run import train
 from tests.training.runs import TINY
@@ -88,3 +92,26 @@ def test_bad_recipes_are_refused(options, message):
 def test_paths_and_numbers_of_numpy_are_kept_as_plain_ones(tmp_path):
     recipe = Recipe(data=tmp_path, epochs=np.int64(2), lr=np.float32(0.5))
     assert (recipe.data, type(recipe.epochs), type(recipe.lr)) == (str(tmp_path), int, float)
+
+
+@pytest.mark.parametrize("defence", DEFENCES)
+def test_attacks_take_the_steps_that_a_training_has(defence):
+    recipe = Recipe(defence=defence, eps=0.2, max_iter=4)
+    settings, other = recipe.attack_settings(), recipe.attack_settings(0.1)
+    own = replace(recipe, eps_step=0.03).attack_settings(0.1)
+    if defence in STEPPED:
+        assert settings == {"eps": 0.2, "eps_step": 0.1, "steps": 4}
+        assert other == {"eps": 0.1, "eps_step": 0.05, "steps": 4}
+        assert own == {"eps": 0.1, "eps_step": 0.03, "steps": 4}
+    else:
+        assert (settings, other, own) == ({"eps": 0.2}, {"eps": 0.1}, {"eps": 0.1})
+
+
+@pytest.mark.parametrize("defence", DEFENCES)
+def test_trainings_that_have_steps_are_those_that_make_pgds_examples(few, monkeypatch, defence):
+    made = []
+    monkeypatch.setattr("art_snn.training.losses.PGD", lambda **settings: made.append(settings) or PGD(**settings))
+    classifier = make_classifier(Recipe(), (1, 8, 8), 10, "cpu")
+    DEFENCES[defence](classifier, few.x_train[:2], few.y_train[:2], Recipe(max_iter=2).loss_settings)
+    assert [{"steps": 2}] * len(made) == [{"steps": settings["steps"]} for settings in made]
+    assert bool(made) == (defence in STEPPED)
