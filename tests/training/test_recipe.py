@@ -107,6 +107,7 @@ def test_attacks_take_the_steps_that_a_training_has(defence):
         assert (settings, other, own) == ({"eps": 0.2}, {"eps": 0.1}, {"eps": 0.1})
 
 
+@pytest.mark.filterwarnings("ignore::art_snn.errors.GradientWarning")
 @pytest.mark.parametrize("defence", DEFENCES)
 def test_trainings_that_have_steps_are_those_that_make_pgds_examples(few, monkeypatch, defence):
     made = []
