@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -71,9 +73,32 @@ class AdaptedNetwork(SequenceModel):
         """Return event frames (1, N, T, ...) with their mean over time in every step, and other inputs as they are."""
         return x_seq.mean(2, keepdim=True).expand_as(x_seq) if self.encoder.frames else x_seq
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Return what pickle takes; TypeError where the forward, or an object of a library, cannot be pickled."""
+        _refuse_unpicklable("forward", self.call)
+        _refuse_unpicklable("model", self.model)
+        return super().__reduce_ex__(protocol)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AdaptedNetwork:
+        """Return a copy, also of what cannot be pickled."""
+        other = object.__new__(type(self))
+        memo[id(self)] = other
+        other.__dict__.update({name: copy.deepcopy(value, memo) for name, value in self.__dict__.items()})
+        return other
+
     def extra_repr(self) -> str:
         """Return what the module's repr shows."""
         return f"forward={self.call!r}" if isinstance(self.call, StandardForward) else "forward=your own"
+
+
+def _refuse_unpicklable(what: str, value: object) -> None:
+    try:
+        pickle.dumps(value)
+    except Exception as error:
+        raise TypeError(
+            f"the {what} of an adapted network cannot be pickled ({error}): what it refers to has to be defined with a "
+            "name in a module (def, class), not inside a function or as a lambda; save its weights instead"
+        ) from error
 
 
 def adapt(
