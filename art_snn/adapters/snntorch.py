@@ -1,16 +1,139 @@
-"""Neurons of snntorch."""
+"""Neurons of snnTorch: Leaky, Synaptic and Lapicque.
+
+They fire above the threshold, and their resets come with the next step; the potential that they return is that before
+the reset. Source: snnTorch 1.0.0.
+"""
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
+import torch
+from torch import Tensor, nn
+
+from art_snn.adapters.classes import changed, class_of
+from art_snn.errors import UnsupportedModelError
+from art_snn.snn.dynamics import NeuronParams, NeuronState, Reset, Scalar
+from art_snn.snn.layouts import Layout, Tap
 from art_snn.snn.readers import Reading
+
+_RESETS: tuple[Reset, ...] = ("late soft", "late hard", "none")  # by reset_mechanism_val
+_DYNAMICS = (
+    "forward",
+    "fire",
+    "mem_reset",
+    "_base_state_function",
+    "_base_sub",
+    "_base_zero",
+    "_base_int",
+    "_build_state_function_hidden",
+)
+_STATES = {"Leaky": ("mem",), "Lapicque": ("mem",), "Synaptic": ("syn", "mem")}
+_NEURONS = "snntorch._neurons"
 
 
 def read(module: nn.Module) -> Reading | None:
-    """Return a neuron's reading, None for any other module; UnsupportedModelError for one that cannot be run."""
-    return None
+    """Return the reading of a neuron of snnTorch, None for any other module.
+
+    Raises:
+        UnsupportedModelError: The neuron computes what `NeuronParams` cannot say.
+    """
+    known = class_of(module, "snntorch")
+    if known is None or not hasattr(module, "reset_mechanism_val"):
+        return None
+    name = known.__name__
+    if name not in _STATES:
+        _refuse(f"is snnTorch's {name}, which this version cannot run step by step")
+    if differing := changed(module, known, _DYNAMICS):
+        _refuse(
+            f"is {type(module).__name__}, which derives from snnTorch's {name} and changes {differing[0]}; register a "
+            "reader for it"
+        )
+    neuron: Any = module
+    for option, wrong in (("inhibition", True), ("state_quant", True), ("reset_delay", False)):
+        if bool(getattr(neuron, option, not wrong)) is wrong:
+            _refuse(f"is snnTorch's {name} with {option}={getattr(neuron, option)!r}, which art_snn cannot run")
+    reset = _RESETS[int(neuron.reset_mechanism_val)]
+    if reset == "late hard" and name != "Leaky":
+        _refuse(f"is snnTorch's {name} with reset_mechanism='zero', which drops a step's input after a spike")
+    decay, weight = _weights(neuron, name)
+    params = NeuronParams(
+        decay=decay,
+        threshold=_scalar(neuron.threshold),
+        reset=reset,
+        alpha=_scalar(neuron.alpha.clamp(0, 1)) if name == "Synaptic" else 0.0,
+        c=weight,
+        strict=_is_strict(neuron),
+    )
+    return Reading(params, _LAYOUTS[name], library="snnTorch")
 
 
 def reset(module: nn.Module) -> None:
-    """Let a layer start anew; any other module is left alone."""
+    """Reset the states of any of snnTorch's neurons, as its ``reset_mem`` does, whatever batch comes next."""
+    if hasattr(module, "reset_mem") and class_of(module, "snntorch") is not None:
+        module.reset_mem()
+
+
+def _weights(neuron: Any, name: str) -> tuple[Scalar, Scalar]:
+    """Return decay and input weight."""
+    if name != "Lapicque":
+        return _scalar(neuron.beta.clamp(0, 1)), 1.0
+    # mem + (time_step / (R * C)) * (-mem + input * R)
+    share = neuron.time_step / (neuron.R * neuron.C)
+    return _scalar(torch.as_tensor(1 - share)), _scalar(torch.as_tensor(share * neuron.R))
+
+
+def _scalar(value: Tensor) -> Scalar:
+    value = value.detach()
+    return value.item() if value.numel() == 1 else value
+
+
+def _is_strict(neuron: Any) -> bool:
+    """Say whether a potential at the threshold does not fire, which a surrogate decides."""
+    with torch.no_grad():
+        return not bool(neuron.spike_grad(torch.zeros(1, device=neuron.threshold.device)) > 0)
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise UnsupportedModelError([reason])
+
+
+class _States(Layout):
+    """Single steps; states come in after the current and go out after the spikes, unless the neuron keeps them."""
+
+    axes = "N"
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
+
+    def forward(self, module: nn.Module, tap: Tap) -> Callable[..., Any]:
+        """Return a forward as the neuron's own."""
+        neuron: Any = module
+        given: dict[str, Tensor] = {}  # the states that were handed out last, or came in
+
+        def call(current: Tensor, *states: Tensor | None, **named: Tensor | None) -> Any:
+            incoming = dict(zip(self._names, states, strict=False)) | named
+            known = {name: value for name, value in incoming.items() if value is not None}
+            if neuron.init_hidden and known:
+                raise TypeError(f"{', '.join(known)} cannot be given to a neuron with init_hidden=True")
+            if any(value is not given.get(name) for name, value in known.items()):
+                given.update(known)
+                begin = {name: _fitting(value, current) for name, value in given.items()}
+                tap.begin(NeuronState(begin.get("mem", 0.0), begin.get("syn")))
+            spikes = tap(current.unsqueeze(0)).squeeze(0) * neuron.graded_spikes_factor
+            if neuron.init_hidden and not neuron.output:
+                return spikes
+            state = tap.state
+            given.update(zip(self._names, (state.synapse, state.potential)[-len(self._names) :], strict=True))
+            return (spikes, *(given[name] for name in self._names))
+
+        return call
+
+
+def _fitting(state: Tensor, current: Tensor) -> Tensor:
+    """Return a state, or zeros where its shape is not the current's, as snnTorch does."""
+    return state if state.shape == current.shape else torch.zeros_like(current)
+
+
+_LAYOUTS = {name: _States(states) for name, states in _STATES.items()}

@@ -153,6 +153,8 @@ class _Cut(FactorRecorder):
             steps = []
             for t, spikes in reversed(list(enumerate(self.spikes[calls - 1].detach()))):
                 last = t == len(self.spikes[calls - 1]) - 1
+                if self.params.reset == "late hard":
+                    of_membrane = of_membrane * (1 - spikes)
                 of_potential = _plus(self.params.decay * of_membrane, shown[0] if last else None)
                 of_membrane = of_potential * (1 - spikes) if self.params.reset == "hard" else of_potential
                 of_synapse = _plus(

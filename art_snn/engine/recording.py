@@ -15,14 +15,13 @@ from art_snn.rules.base import LayerRecord, RateRule
 from art_snn.snn.dynamics import (
     NeuronParams,
     NeuronState,
-    charge,
+    charge_late,
     drive,
     empty_sequence,
     fired,
     input_weight,
     is_plain,
     reset,
-    reset_late,
     reset_plain,
     slope_at,
 )
@@ -68,8 +67,7 @@ class Neurons:
             if self.plain and isinstance(potential, Tensor):
                 membrane = memory = torch.add(current, potential, alpha=float(self.params.decay), out=potential)
             else:
-                membrane, synapse = charge(current, self.state, self.params)
-                membrane = reset_late(membrane, potential, self.params, self._fire)
+                membrane, synapse = charge_late(current, self.state, self.params, self._fire)
                 memory = None  # the potential of the first step may be the input
             if self.plain:
                 torch.ge(membrane, self.params.threshold, out=spikes)

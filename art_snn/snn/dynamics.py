@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-Reset: TypeAlias = Literal["hard", "soft", "late", "none"]
+Reset: TypeAlias = Literal["hard", "soft", "late hard", "late soft", "none"]
 RESETS: tuple[Reset, ...] = ("hard", "soft")  # that LIF and IF have
 Scalar: TypeAlias = float | Tensor
 
@@ -24,9 +24,10 @@ class NeuronParams(NamedTuple):
         v(t) = v_reset where s(t) = 1, else m(t)              reset = "hard"
         v(t) = m(t) - rho * s(t)                              reset = "soft"
 
-    Neurons of other libraries add to this. With ``reset="late"`` a spike takes ``rho`` off the next step's potential,
-    after the decay: ``m(t) = decay * v(t-1) + c * i(t) + d - rho * s(t-1)`` and ``v(t) = m(t)``. With ``"none"`` it
-    takes off nothing. ``strict`` neurons fire above the threshold only, not at it. Those of ``several`` spikes give one
+    Neurons of other libraries add to this. A late reset comes with the next step, so that ``v(t) = m(t)``: with
+    ``"late soft"`` a spike takes ``rho`` off after the decay, ``m(t) = decay * v(t-1) + c * i(t) + d - rho * s(t-1)``,
+    and with ``"late hard"`` ``v_reset`` stands for ``v(t-1)`` where ``s(t-1) = 1``. With ``"none"`` there is no reset.
+    ``strict`` neurons fire above the threshold only, not at it. Those of ``several`` spikes give one
     for each threshold that the potential holds, ``s(t) = floor(m(t) / threshold)``. And ``floor`` is the smallest
     ``v(t)``.
 
@@ -42,7 +43,7 @@ class NeuronParams(NamedTuple):
         d: Constant drive in every step.
         v_reset: Potential after a hard reset.
         v0: Initial potential.
-        rho: Potential a soft or late reset takes off; None means ``threshold``.
+        rho: Potential a soft reset takes off; None means ``threshold``.
         strict: Whether a potential at the threshold does not fire.
         several: Whether a step may give several spikes.
         floor: Smallest potential after a step; None for none.
@@ -134,11 +135,19 @@ def reset(membrane: Tensor, spikes: Tensor, params: NeuronParams) -> Tensor:
     return left if params.floor is None else torch.clamp(left, min=params.floor)
 
 
-def reset_late(membrane: Tensor, before: Scalar, params: NeuronParams, fire: Callable[[Tensor], Tensor]) -> Tensor:
-    """Take off a potential what a spike in the step before left to a late reset; ``before`` is ``v(t-1)``."""
-    if params.reset != "late" or not isinstance(before, Tensor):
-        return membrane
-    return membrane - _taken(params) * fire(before - params.threshold)
+def charge_late(
+    current: Tensor, state: NeuronState, params: NeuronParams, fire: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor | None]:
+    """Do as `charge`, and what a spike in the step before left to a late reset, for which ``fire`` gives it again."""
+    before = state.potential
+    if params.reset not in ("late hard", "late soft") or not isinstance(before, Tensor):
+        return charge(current, state, params)
+    spikes = fire(before - params.threshold)
+    if params.reset == "late hard":
+        kept = before * (1 - spikes) + params.v_reset * spikes
+        return charge(current, NeuronState(kept, state.synapse), params)
+    membrane, synapse = charge(current, state, params)
+    return membrane - _taken(params) * spikes, synapse
 
 
 def _taken(params: NeuronParams) -> Scalar:
@@ -203,8 +212,7 @@ def integrate_from(
         return fire(distance).detach() if detach_reset else fire(distance)
 
     for current in current_seq:
-        membrane, synapse = charge(current, state, params)
-        membrane = reset_late(membrane, state.potential, params, late)
+        membrane, synapse = charge_late(current, state, params, late)
         spikes = fire(membrane - params.threshold)
         spikes_seq.append(spikes)
         state = NeuronState(reset(membrane, spikes.detach() if detach_reset else spikes, params), synapse)
