@@ -72,7 +72,7 @@ def read(module: nn.Module) -> Reading | None:
 def reset(module: nn.Module) -> None:
     """Reset the states of any of snnTorch's neurons, as its ``reset_mem`` does, whatever batch comes next."""
     if hasattr(module, "reset_mem") and class_of(module, "snntorch") is not None:
-        module.reset_mem()
+        module.reset_mem()  # type: ignore[operator]
 
 
 def _weights(neuron: Any, name: str) -> tuple[Scalar, Scalar]:
@@ -124,8 +124,10 @@ class _States(Layout):
             spikes = tap(current.unsqueeze(0)).squeeze(0) * neuron.graded_spikes_factor
             if neuron.init_hidden and not neuron.output:
                 return spikes
-            state = tap.state
-            given.update(zip(self._names, (state.synapse, state.potential)[-len(self._names) :], strict=True))
+            state: Any = tap.state
+            given.update(
+                {"mem": state.potential} if len(self._names) == 1 else {"syn": state.synapse, "mem": state.potential}
+            )
             return (spikes, *(given[name] for name in self._names))
 
         return call
