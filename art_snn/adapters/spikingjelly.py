@@ -1,7 +1,7 @@
 """Neurons of SpikingJelly: IF, LIF, parametric LIF, and two of version 2.
 
-Known are version 2.0.0, 0.0.0.0.14, and 0.0.0.0.12, whose package is called clock_driven and has classes of their own for
-sequences (MultiStepLIFNode).
+Known are version 2.0.0, 0.0.0.0.14, and 0.0.0.0.12, whose package is called clock_driven and has classes of their own
+for sequences (MultiStepLIFNode).
 """
 
 from __future__ import annotations
