@@ -28,6 +28,7 @@ HAND_ON = {
         "engine/probing",
         "engine/steps",
         "labels",
+        "snn/checkpointing",
         "snn/dynamics",
         "snn/layouts",
         "snn/modes",

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import disable_saved_tensors_hooks
 
 from art_snn.errors import UnsupportedModelError
+from art_snn.snn.checkpointing import REENTRANT, checkpoints_saved_at_once
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.layouts import Layout, Sequences, Steps
 from art_snn.snn.neurons import LIF
@@ -132,10 +132,6 @@ _ELSEWHERE = (
     "its spiking layer {} runs in another thread than the network, where a gradient rule does not reach it; run the "
     "whole network in one thread, without nn.DataParallel"
 )
-_CHECKPOINT = (
-    "activation checkpointing runs layers again in the backward pass, where a gradient rule does not reach them; "
-    "checkpoint in training alone (if self.training), and call the layers directly in evaluation mode"
-)
 
 
 @contextmanager
@@ -147,8 +143,8 @@ def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward])
     of neurons, it has to be a `Tap`.
 
     Raises:
-        UnsupportedModelError: Inside the block, a layer ran past its tap, or layers are checkpointed while a graph is
-            built.
+        UnsupportedModelError: Inside the block, a layer ran past its tap, or layers are checkpointed, while a graph is
+            built, in a way that is not known.
     """
     shadowed: list[tuple[nn.Module, Forward | None]] = []
     reached: set[str] = set()
@@ -167,7 +163,7 @@ def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward])
                 module.forward = _for_this_thread(name, stand_in, own, reached, elsewhere)
             with (
                 surrogates_in_use(False),
-                _no_checkpoints(),
+                checkpoints_saved_at_once(),
                 LaidOutNorms() if torch.is_grad_enabled() else nullcontext(),
             ):
                 yield
@@ -204,19 +200,6 @@ def _for_this_thread(
     return call
 
 
-@contextmanager
-def _no_checkpoints() -> Iterator[None]:
-    """Refuse activation checkpointing inside the block, while a graph is built."""
-    with ExitStack() as stack:
-        if torch.is_grad_enabled():
-            with suppress(RuntimeError):  # hooks of the caller's, such as save_on_cpu, are around all of it
-                stack.enter_context(disable_saved_tensors_hooks(_CHECKPOINT))
-        try:
-            yield
-        except RuntimeError as error:
-            raise (UnsupportedModelError([_CHECKPOINT]) if str(error) == _CHECKPOINT else error) from error
-
-
 def refuse_strays(logits: Tensor, x: Tensor) -> None:
     """Raise UnsupportedModelError if the graph from ``x`` to the logits holds a layer that no tap stood in for."""
     seen: set[Any] = {None, x.grad_fn}
@@ -227,7 +210,7 @@ def refuse_strays(logits: Tensor, x: Tensor) -> None:
             continue
         seen.add(node)
         if node.name() == "CheckpointFunctionBackward":
-            raise UnsupportedModelError([_CHECKPOINT])
+            raise UnsupportedModelError([REENTRANT])
         if _ELSEWHERE in node.metadata:
             raise UnsupportedModelError([_ELSEWHERE.format(node.metadata[_ELSEWHERE])])
         left.extend(following for following, _ in node.next_functions)

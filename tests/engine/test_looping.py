@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from art_snn import (
     CBA,
@@ -132,6 +133,26 @@ def test_a_loop_has_the_gradient_of_the_sequence_model(name, frames):
         assert_close(gradient(found, leaf), gradient(expected, leaf))
     torch.testing.assert_close(loop(leaf), expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(simulate(loop, loop.encode(leaf)), expected, rtol=1e-12, atol=1e-12)
+
+
+class CheckpointedLoop(Loop):
+    """A loop whose steps are checkpointed."""
+
+    def body(self, x_seq: Tensor) -> Tensor:
+        return torch.stack([checkpoint(self.layers, x, use_reentrant=False) for x in x_seq])
+
+
+@pytest.mark.parametrize("pool", [None, nn.MaxPool2d(2)], ids=["tied", "segmented"])
+@pytest.mark.parametrize("name", rule_names())
+@pytest.mark.filterwarnings("ignore::art_snn.errors.InexactReplayWarning")
+def test_a_loop_of_checkpoints_has_the_gradient_of_the_loop(name, pool):
+    loop, _, leaf = make_pair(pool=pool)
+    expected = rule_logits(loop, get_rule(name), leaf)
+    for parameters in (True, False):
+        kept = CheckpointedLoop(loop.encoder, loop.layers).eval()
+        found = rule_logits(kept, get_rule(name), leaf, parameters=parameters)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+        assert_close(gradient(found, leaf), gradient(expected, leaf))
 
 
 @pytest.mark.parametrize("frames", [False, True], ids=["image", "frames"])

@@ -160,10 +160,6 @@ PAST_THE_TAP = {
     ),
     "thread": (in_thread, "layer body.neuron runs in another thread"),
     "half in a thread": (half_in_thread, "layer body.neuron runs in another thread"),
-    "checkpoint": (
-        lambda module, current: checkpoint(module.neuron, current, use_reentrant=False),
-        r"checkpoint in training alone \(if self\.training\)",
-    ),
     "reentrant": (
         lambda module, current: checkpoint(module.neuron, current, use_reentrant=True),
         r"checkpoint in training alone \(if self\.training\)",
@@ -186,24 +182,6 @@ def test_neurons_that_no_tap_reaches_are_refused(run, message, rule, steps):
     assert "forward" not in vars(network.body.neuron)
     network.body.run = lambda module, current: module.neuron(current)
     assert GradientRuleModule(network, rule).eval()(x).requires_grad
-
-
-def test_a_checkpoint_in_training_alone_is_attacked_as_the_network_without():
-    def run(module: nn.Module, current: Tensor) -> Tensor:
-        return checkpoint(module.neuron, current, use_reentrant=False) if module.training else module.neuron(current)
-
-    torch.manual_seed(0)
-    network = SpikingNetwork(DirectEncoder(time_steps=4), Hidden(run))
-    x = torch.rand(4, 1, 4, 4)
-    trained = [
-        torch.autograd.grad(network.train(flag)(x).sum(), network.body.first.weight)[0] for flag in (True, False)
-    ]
-    assert torch.equal(*trained)
-    leaf = x.clone().requires_grad_()
-    found = torch.autograd.grad(GradientRuleModule(network, "stbp").eval()(leaf).sum(), leaf)[0]
-    network.body.run = lambda module, current: module.neuron(current)
-    expected = torch.autograd.grad(GradientRuleModule(network, "stbp").eval()(leaf).sum(), leaf)[0]
-    assert torch.equal(found, expected)
 
 
 def test_saved_tensors_may_be_kept_elsewhere_around_an_attack():
