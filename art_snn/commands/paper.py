@@ -10,6 +10,7 @@ from typing import Any
 
 from art_snn.commands.options import (
     HIDDEN,
+    RECORDINGS,
     add_command,
     add_device,
     check_folder,
@@ -42,7 +43,7 @@ def add_parser(commands: Any) -> None:
     add, settings = parser.add_argument, GridSettings()
     add("--size", default=SIZES[0], choices=SIZES, help="of the networks")
     add("--data", help="images: 'cifar10', 'cifar100', or a folder with train/<class>/* and test/<class>/*")
-    add("--events", help="event recordings: an .npz, or N-MNIST's folder")
+    add("--events", help=f"event recordings: {RECORDINGS}")
     add("--out", type=Path, required=True, metavar="FOLDER", help="folder for networks, results, tables and figures")
     add("--dataset", help="name of the images in tables; that of their folder if left out", **HIDDEN)
     add("--events-name", help="name of the recordings in tables; that of their file if left out", **HIDDEN)

@@ -11,6 +11,7 @@ from typing import Any
 from art_snn.attacks import PGD, make_attack
 from art_snn.commands.options import (
     HIDDEN,
+    RECORDINGS,
     add_command,
     add_device,
     check_folder,
@@ -52,7 +53,7 @@ def add_parser(commands: Any) -> None:
     add("--out", type=Path, required=True, metavar="FOLDER", help="folder for the checkpoints")
     add("--defence", default=recipe.defence, choices=DEFENCES, help="what the network is trained on")
     data = "'digits', 'cifar10', 'cifar100', a folder with train/<class>/* and test/<class>/*"
-    add("--data", default=recipe.data, metavar="DATA", help=f"{data}, an .npz of event recordings, or N-MNIST's folder")
+    add("--data", default=recipe.data, metavar="DATA", help=f"{data}, or event recordings: {RECORDINGS}")
     cut = f"how event recordings are cut into frames (default: {recipe.split_by})"
     add("--split-by", choices=SPLIT_BY, help=cut, **HIDDEN)
     add("--test-share", type=number, help="share of event recordings to test on; their own split if left out", **HIDDEN)

@@ -1,11 +1,13 @@
 """Data sets as arrays, with fixed splits."""
 
 from art_snn.data.archives import read_npz, write_npz
-from art_snn.data.frames import Framing, load_event_frames, to_frames
+from art_snn.data.event_frames import load_event_frames
+from art_snn.data.frames import Framing, to_frames
 from art_snn.data.images import load_cifar, load_digits, load_image_folder
 from art_snn.data.nmnist import read_nmnist
 from art_snn.data.recordings import Recordings, join
 from art_snn.data.sources import Source, register_source, source
+from art_snn.data.spikingjelly import read_spikingjelly
 from art_snn.data.split import Split, stratified, stratified_part
 from art_snn.data.tonic import from_tonic
 
@@ -22,6 +24,7 @@ __all__ = [
     "load_image_folder",
     "read_nmnist",
     "read_npz",
+    "read_spikingjelly",
     "register_source",
     "source",
     "stratified",

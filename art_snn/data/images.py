@@ -12,10 +12,9 @@ from sklearn import datasets as sklearn_datasets
 from tqdm.auto import tqdm
 
 from art_snn.checks import check_choice
+from art_snn.data.folders import TEST, TRAIN, subfolder
 from art_snn.data.split import Split, stratified
 from art_snn.errors import DataError
-
-_TRAIN, _TEST = ("train", "training"), ("test", "testing")
 
 
 def load_digits() -> Split:
@@ -99,7 +98,7 @@ def load_image_folder(path: Path, *, image_size: int = 32, verbose: bool = False
     """
     if not path.is_dir():
         raise DataError(f"no folder {str(path)!r}; give one with train/<class>/* and test/<class>/*")
-    train, test = _part(path, _TRAIN), _part(path, _TEST)
+    train, test = subfolder(path, TRAIN), subfolder(path, TEST)
     if train is None and test is None:
         _check_classes(path)
         x, y, names = _read_images(path, image_size, verbose)
@@ -107,7 +106,7 @@ def load_image_folder(path: Path, *, image_size: int = 32, verbose: bool = False
             raise DataError(f"{str(path)!r} has too few images to split: give five per class, or train/ and test/")
         return stratified(x, y, 0.2), names
     if train is None or test is None:
-        missing = path / (_TRAIN if train is None else _TEST)[0]
+        missing = path / (TRAIN if train is None else TEST)[0]
         raise DataError(f"{str(missing)!r} is missing; give both train/ and test/, or classes alone")
     x_train, y_train, names = _read_images(train, image_size, verbose)
     x_test, y_test, others = _read_images(test, image_size, verbose)
@@ -115,14 +114,6 @@ def load_image_folder(path: Path, *, image_size: int = 32, verbose: bool = False
         differing = ", ".join(sorted(set(names) ^ set(others)))
         raise DataError(f"train/ and test/ of {str(path)!r} do not have the same classes; only in one: {differing}")
     return Split(x_train, y_train, x_test, y_test), names
-
-
-def _part(path: Path, names: tuple[str, ...]) -> Path | None:
-    """Return the subfolder that has one of the names, in capitals or not; None if there is none."""
-    parts = sorted(part for part in path.iterdir() if part.name.lower() in names and part.is_dir())
-    if len(parts) > 1:
-        raise DataError(f"{str(path)!r} holds {' and '.join(part.name for part in parts)}; keep one of them")
-    return parts[0] if parts else None
 
 
 def _check_classes(path: Path) -> None:

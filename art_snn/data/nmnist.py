@@ -10,9 +10,15 @@ from tqdm.auto import tqdm
 from art_snn.data.recordings import Part, Recordings, collect
 from art_snn.errors import DataError
 
+_FILES = "T*/[0-9]/*.bin"
 _SENSOR = (34, 34, 2)
 # An address that no pixel has says that the 23-bit clock passed another 2**13 us.
 _OVERFLOW_ROW, _OVERFLOW_US = 240, 2**13
+
+
+def takes(path: Path) -> bool:
+    """Say whether a folder has N-MNIST's own files."""
+    return any(path.glob(_FILES))
 
 
 def read_nmnist(folder: Path, *, sort: bool = False, verbose: bool = False) -> Recordings:
@@ -32,7 +38,7 @@ def read_nmnist(folder: Path, *, sort: bool = False, verbose: bool = False) -> R
     Raises:
         DataError: There are no such files, or one is damaged; the message names it.
     """
-    files = sorted(folder.glob("T*/[0-9]/*.bin"))
+    files = sorted(folder.glob(_FILES))
     if not files:
         raise DataError(f"no N-MNIST recordings in {str(folder)!r}; give the folder with Train/<digit>/*.bin")
     parts = (_part(file) for file in tqdm(files, desc="Reading N-MNIST", disable=not verbose))

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from art_snn.data.frames import Framing, load_event_frames
+from art_snn.data import nmnist, spikingjelly
+from art_snn.data.event_frames import load_event_frames
+from art_snn.data.frames import Framing
 from art_snn.data.images import load_cifar, load_digits, load_image_folder
 from art_snn.data.split import Split
 from art_snn.errors import DataError
@@ -116,7 +118,16 @@ class _NMNIST(_EventArchive):
 
     @classmethod
     def takes(cls, data: str) -> bool:
-        return any(Path(data).glob("T*/[0-9]/*.bin"))
+        return nmnist.takes(Path(data))
+
+
+@register_source
+class _SpikingJelly(_EventArchive):
+    """A folder of events or of frames that SpikingJelly made."""
+
+    @classmethod
+    def takes(cls, data: str) -> bool:
+        return not nmnist.takes(Path(data)) and spikingjelly.takes(Path(data))
 
 
 def _cifar_folder() -> Path:

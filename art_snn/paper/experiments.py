@@ -62,7 +62,7 @@ def paper_experiments(
     Args:
         size: "small" or "full".
         images: "digits", "cifar10", "cifar100" or a folder of images; None for none.
-        events: An .npz of event recordings, or N-MNIST's folder; None for none.
+        events: What `art_snn.data.load_event_frames` takes, such as an .npz of event recordings; None for none.
         epochs: Passes over the training data; None for 6 (20 over small sets of events) and 200.
         lr: Learning rate at the start, > 0; None for 0.05 and 0.1.
         test_share: Share of the recordings to test on, in (0, 1); None for 0.3 and the source's own split.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from art_snn.__main__ import main
-from art_snn.data import Split, sources
+from art_snn.data import Framing, Split, from_tonic, sources, to_frames
 from art_snn.training import checkpoints
 from art_snn.training import run as robust_training
 from art_snn.training.losses import DEFENCES, plain
 from tests.conftest import train_command
+from tests.data.archives import Tonic, some_recordings, write_events_np, write_frames
 
 
 def test_command_trains_goes_on_and_is_evaluated(tmp_path, few, capsys):
@@ -33,6 +35,23 @@ def test_command_trains_goes_on_and_is_evaluated(tmp_path, few, capsys):
         classifier = robust_training.load_trained(checkpoints.read_checkpoint(path), device_type="cpu")[1]
         expected = float((classifier.predict(few.x_test).argmax(1) == few.y_test).mean())
         assert document["rows"][0]["clean_accuracy"] == pytest.approx(expected)
+
+
+@pytest.mark.filterwarnings("ignore:the gradient under:art_snn.errors.GradientWarning")  # of a network of width 1
+@pytest.mark.parametrize("data", ["sj", "sj/events_np", "sj/frames_number_3_split_by_number"])
+def test_folders_of_spikingjelly_are_trained_on(tmp_path, capsys, monkeypatch, data):
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    write_events_np(Path("sj/events_np"))
+    framing = Framing(time_steps=3, image_size=None)
+    write_frames(Path("sj/frames_number_3_split_by_number"), to_frames(from_tonic(Tonic(some_recordings())), framing))
+    words = f"train --data {data} --image-size 16 --width 1 --defence none --epochs 1 --device cpu --quiet"
+    assert main([*words.split(), "--time-steps", "3", "--out", "run"]) == 0
+    assert "clean accuracy" in capsys.readouterr().out
+    if "frames" in data:
+        for more, message in (("--time-steps 4", "give time_steps=3"), ("--split-by time", "give split_by='number'")):
+            assert main([*words.split(), "--time-steps", "3", *more.split(), "--out", "other"]) == 2
+            assert message in capsys.readouterr().err
 
 
 def test_user_may_stop_it(tmp_path, few, capsys, monkeypatch):

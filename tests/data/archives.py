@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +67,37 @@ def write_nmnist(folder: Path) -> None:
             left = t - passed
             out += bytes([x, y, (p << 7) | (left >> 16), (left >> 8) & 255, left & 255])
         file.write_bytes(out)
+
+
+def spikingjelly_files(folder: Path, *, parts: bool = True, classes: tuple[str, ...] = ("0", "1")) -> list[Path]:
+    """Return where SpikingJelly keeps some recordings, in their order: the last fifth is for testing."""
+    files = []
+    for i, (_, label) in enumerate(some_recordings(classes=len(classes))):
+        part = ("test" if i >= 16 else "train") if parts else "."
+        file = folder / part / classes[label] / f"user{i:02}_0.npz"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        files.append(file)
+    return files
+
+
+def by_class(folder: Path) -> list[int]:
+    """Return the places of the recordings in the order in which they are read: by part, class and name."""
+    files = spikingjelly_files(folder)
+    return sorted(range(20), key=lambda i: (i >= 16, str(files[i])))
+
+
+def write_events_np(
+    folder: Path, *, save: Callable = np.savez_compressed, dtypes: dict | None = None, **layout
+) -> None:
+    """Write recordings as SpikingJelly does; DVS128 Gesture has int64, N-MNIST uint32, CIFAR10-DVS '>u4' and int64."""
+    files = spikingjelly_files(folder, **layout)
+    for file, (events, _) in zip(files, some_recordings(classes=len(layout.get("classes", "01"))), strict=True):
+        save(file, **{name: events[name].astype((dtypes or {}).get(name, np.int64)) for name in "txyp"})
+
+
+def write_frames(folder: Path, frames: np.ndarray, *, save: Callable = np.savez_compressed, **layout) -> list[Path]:
+    """Write recordings' frames as SpikingJelly does, in float64."""
+    files = spikingjelly_files(folder, **layout)
+    for file, counts in zip(files, frames, strict=True):
+        save(file, frames=counts.astype(np.float64))
+    return files

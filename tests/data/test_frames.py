@@ -68,7 +68,7 @@ def test_event_frames_are_split_and_kept(tmp_path, monkeypatch):
     assert split.x_test.shape == (4, 3, 2, 16, 16)
     (kept,) = (tmp_path / "cache").iterdir()
     with monkeypatch.context() as patched:
-        patched.setattr("art_snn.data.frames._one_by_one", lambda *_: pytest.fail("the cache was not used"))
+        patched.setattr("art_snn.data.event_frames.count_events", lambda *_: pytest.fail("the cache was not used"))
         again = load_event_frames(path, Framing(time_steps=3, image_size=16))
     assert all(np.array_equal(a, b) for a, b in zip(split, again, strict=True))
     anew = load_event_frames(path, Framing(time_steps=3, image_size=16), test_share=0.5)
@@ -139,7 +139,7 @@ def test_frames_that_cannot_be_kept_are_still_loaded(tmp_path, monkeypatch, capl
     expected = load_event_frames(path, Framing(time_steps=3, image_size=16))
     (tmp_path / "file").touch()
     monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "file"))
-    with caplog.at_level(logging.WARNING, "art_snn.data.frames"):
+    with caplog.at_level(logging.WARNING, "art_snn.data.frame_cache"):
         found = load_event_frames(path, Framing(time_steps=3, image_size=16))
     assert "the frames are not kept (ART_SNN_CACHE names another folder)" in caplog.text
     assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
@@ -170,7 +170,7 @@ def test_a_stopped_loading_leaves_no_file(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("art_snn.data.frames._one_by_one", stopped)
+        patched.setattr("art_snn.data.event_frames.count_events", stopped)
         with pytest.raises(KeyboardInterrupt):
             load_event_frames(path, Framing(time_steps=3, image_size=16))
     assert not list((tmp_path / "cache").iterdir())
