@@ -91,7 +91,7 @@ def wrapper(module: nn.Module) -> str | None:
 
 def out_of_reach(network: nn.Module) -> list[str]:
     """Return why a gradient rule would not reach all neurons of a network, one sentence each."""
-    foreign = foreign_reason(network)
+    foreign = None if getattr(network, "native", False) else foreign_reason(network)
     reasons = [] if foreign is None else [foreign]
     for name, module in network.named_modules():
         phrase = wrapper(module)
