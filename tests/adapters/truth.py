@@ -1,0 +1,156 @@
+"""Gradients of networks of other libraries, slowly and by the formulas, in float64; nothing of the engine is used.
+
+A library's neurons are replaced by `Equation`, which a test writes from the library's source. Rate rules go layer by
+layer, from the last to the first: every spike is a leaf, and F is the functional of the logits plus, for each layer
+that is done, the sum over t of its currents times their gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Equation:
+    """The equation of one layer. ``charge`` gives the potential before firing, ``reset`` takes what is fired.
+
+    Attributes:
+        c: What a unit of current adds to the potential.
+        theta: The threshold.
+        decay: Retention of the potential.
+        strict: Whether a potential at the threshold does not fire.
+        alpha, d: Retention of the synaptic current; constant drive.
+    """
+
+    c: Any = 1.0
+    d: Any = 0.0
+    alpha: Any = 0.0
+    theta: Any = 1.0
+    decay: Any = 1.0
+    strict = False
+
+    def charge(self, current: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def reset(self, membrane: Tensor, spikes: Tensor) -> None:
+        raise NotImplementedError
+
+    def fire(self, membrane: Tensor) -> Tensor:
+        return (membrane > self.theta if self.strict else membrane >= self.theta).to(membrane.dtype)
+
+
+def triangle(u: Tensor, gamma: float = 1.0) -> Tensor:
+    return (gamma - u.abs()).clamp(min=0) / gamma**2
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, membrane: Tensor, equation: Equation, gamma: float) -> Tensor:
+        ctx.save_for_backward(membrane)
+        ctx.equation, ctx.gamma = equation, gamma
+        return equation.fire(membrane)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        u = (ctx.saved_tensors[0] - ctx.equation.theta) / ctx.equation.theta
+        return grads[0] * triangle(u, ctx.gamma) / ctx.equation.theta, None, None
+
+
+class Layer:
+    """One layer's neurons in one run, with what each step showed."""
+
+    def __init__(self, equation: Equation, rule: str) -> None:
+        self.equation, self.rule = equation, rule
+        self.currents: list[Tensor] = []
+        self.spikes: list[Tensor] = []
+        self.distances: list[Tensor] = []
+        self.synapse: Any = 0.0
+        self.drives: list[Tensor] = []
+
+    def step(self, current: Tensor) -> Tensor:
+        equation = self.equation
+        if self.rule == "cba":
+            drive = (equation.c * current / (1 - equation.alpha) + equation.d) / equation.theta
+            levels = (drive.clamp(0, 1) * 8 + 0.5).floor() / 8
+            inside = ((drive >= 0) & (drive <= 1)).to(drive.dtype)
+            return levels.detach() + (drive - drive.detach()) * inside
+        membrane = equation.charge(current)
+        if self.rule == "stbp":
+            spikes = _Spike.apply(membrane, equation, 1.0)
+            equation.reset(membrane, spikes)
+            return spikes
+        spikes = equation.fire(membrane.detach()).requires_grad_()
+        equation.reset(membrane, spikes.detach())
+        self.currents.append(current)
+        self.spikes.append(spikes)
+        self.distances.append(((membrane - equation.theta) / equation.theta).detach())
+        self.synapse = equation.alpha * self.synapse + current.detach()
+        self.drives.append((equation.c * self.synapse + equation.d) / equation.theta)
+        return spikes
+
+    def factors(self) -> list[Tensor]:
+        """Return k(t) for each step, in thresholds."""
+        if self.rule == "hart":
+            return [triangle(u) for u in self.distances]
+        rate, drive = torch.stack(self.spikes).detach().mean(0), torch.stack(self.drives).mean(0)
+        if self.rule == "bptr":
+            gain = (rate > 0).double()
+        elif self.rule == "rga":
+            onset = 1 - self.equation.decay
+            above = (1 - 0.2 * onset) / (1 + self.equation.decay)
+            gain = 0.2 * ((drive >= 0) & (drive < onset)) + above * ((drive >= onset) & (drive <= 2))
+        else:
+            gain = torch.zeros_like(rate)
+            for sample in range(len(rate)):
+                positive = drive[sample] > 0
+                if positive.any():
+                    gain[sample] = (rate[sample][positive] / drive[sample][positive]).mean() * positive
+        return [gain.to(rate.dtype)] * len(self.spikes)
+
+
+@contextmanager
+def replaced(model: nn.Module, rule: str, stand_in: Callable[[nn.Module, str], Any]) -> Iterator[list[Layer]]:
+    """Let ``stand_in(module, rule)`` give a layer and a forward for each neuron, None for other modules."""
+    layers, changed = [], []
+    for module in model.modules():
+        found = stand_in(module, rule)
+        if found is not None:
+            layer, forward = found
+            layers.append(layer)
+            changed.append(module)
+            module.forward = forward
+    try:
+        yield layers
+    finally:
+        for module in changed:
+            del module.forward
+
+
+def true_gradient(
+    model: nn.Module,
+    forward: Callable[[nn.Module, Tensor], Tensor],
+    x: Tensor,
+    v: Tensor,
+    rule: str,
+    stand_in: Callable[[nn.Module, str], Any],
+) -> Tensor:
+    """Return a rule's gradient of ``(logits * v).sum()``; neurons must be defined in the order in which they run."""
+    x = x.clone().requires_grad_()
+    with replaced(model, rule, stand_in) as layers:
+        total = (forward(model, x) * v).sum()
+        if rule in ("stbp", "cba"):
+            return torch.autograd.grad(total, x)[0]
+        for layer in reversed(layers):
+            grads = torch.autograd.grad(total, layer.spikes, retain_graph=True, allow_unused=True)
+            pairs = zip(layer.factors(), layer.spikes, grads, strict=True)
+            merged = torch.stack([k * (torch.zeros_like(s) if g is None else g) for k, s, g in pairs]).mean(0)
+            of_current = merged * layer.equation.c / layer.equation.theta
+            total = total + sum((current * of_current).sum() for current in layer.currents)
+        return torch.autograd.grad(total, x)[0]
+
+
+TOLERANCES = {"hart": 1e-5, "stbp": 1e-5, "rga": 5e-4, "bptr": 1e-5, "rate": 2e-3, "cba": 1e-5}
