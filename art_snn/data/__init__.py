@@ -5,6 +5,7 @@ from art_snn.data.event_frames import load_event_frames
 from art_snn.data.frames import Framing, to_frames
 from art_snn.data.images import load_cifar, load_digits, load_image_folder
 from art_snn.data.nmnist import read_nmnist
+from art_snn.data.rebuilt import Rebuilt, to_recordings
 from art_snn.data.recordings import Recordings, join
 from art_snn.data.sources import Source, register_source, source
 from art_snn.data.spikingjelly import read_spikingjelly
@@ -13,6 +14,7 @@ from art_snn.data.tonic import from_tonic
 
 __all__ = [
     "Framing",
+    "Rebuilt",
     "Recordings",
     "Source",
     "Split",
@@ -30,5 +32,6 @@ __all__ = [
     "stratified",
     "stratified_part",
     "to_frames",
+    "to_recordings",
     "write_npz",
 ]
