@@ -57,7 +57,13 @@ def one_hot(labels: Labels, nb_samples: int | None, nb_classes: int) -> np.ndarr
 
 
 def to_array(name: str, values: Any) -> np.ndarray:
-    """Return the real numbers of an array, a tensor or a list as an array, floats in float64; else raise TypeError."""
+    """Return the real numbers of an array, a tensor or a list as an array, floats in float64.
+
+    Raises:
+        TypeError: They are no real numbers.
+        ValueError: Rows differ in length, or entries are masked.
+    """
+    check_not_masked(name, values)
     if isinstance(values, np.ndarray) and values.dtype == object:
         values = values.tolist()
     if isinstance(values, (list, tuple)):
@@ -70,6 +76,12 @@ def to_array(name: str, values: Any) -> np.ndarray:
         given = f"dtype {array.dtype}" if array.ndim else type(values).__name__
         raise TypeError(f"{name} must be an array, a tensor or a list of real numbers, got {given}")
     return array.astype(np.float64, copy=False) if array.dtype.kind == "f" else array
+
+
+def check_not_masked(name: str, values: Any) -> None:
+    """Raise ValueError for an array with masked entries, whose values under the mask would be taken for numbers."""
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} has {np.ma.count_masked(values)} masked entries; leave them out, or fill them")
 
 
 def _from_tensor(values: Tensor) -> np.ndarray:

@@ -51,7 +51,7 @@ class Trainable:
         """
         check_count("batch_size", batch_size)
         _check_can_train(self, nb_epochs)
-        x = self._check_input(x if isinstance(x, Tensor) else np.asarray(x))
+        x = self._check_input(x if isinstance(x, (np.ndarray, Tensor)) else np.asarray(x))
         if len(x) < (batch_size if drop_last else 1):
             raise ValueError(f"{len(x)} samples make no batch of {batch_size}; lower it or leave drop_last False")
         inputs, labels = _prepared(self, x, y)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from art_snn.labels import check_not_masked
+
 Array = np.ndarray | Tensor
 
 
@@ -21,6 +23,7 @@ def check_input(x: Array, input_shape: tuple[int, ...] | None, *, frames: bool =
         raise TypeError(f"x must be a numpy array or a torch tensor, got {type(given).__name__}; {cure}")
     if not isinstance(x, (np.ndarray, Tensor)):
         raise TypeError(f"x must be a numpy array or a torch tensor, got {type(x).__name__}")
+    check_not_masked("x", x)
     if isinstance(x, Tensor):
         x = x.to(torch.float32)
     elif x.dtype.kind in "fiub":

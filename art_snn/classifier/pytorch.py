@@ -208,7 +208,15 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
         return self.model.common_random_numbers()
 
     def set_params(self, **kwargs: Any) -> None:
-        """Set parameters by their names; preprocessing that would misread event frames is refused first."""
+        """Set parameters by their names; preprocessing that would misread event frames is refused first.
+
+        Raises:
+            ValueError: A value is out of its range, or ``nb_classes`` is not the number that the model has.
+        """
+        if "model" not in kwargs and kwargs.get("nb_classes", self.nb_classes) != self.nb_classes:
+            raise ValueError(
+                f"nb_classes={kwargs['nb_classes']!r}, but the model has {self.nb_classes}; give another model"
+            )
         kwargs["preprocessing"], kwargs["preprocessing_defences"] = fitted_preprocessing(
             self.model.network,
             kwargs.get("preprocessing", self.preprocessing),
@@ -295,6 +303,9 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
             inputs, labels = self._framework_inputs(self._as_tensor(checked), y)
             labels = self.reduce_labels(labels)
             losses = torch.stack([loss(logits, labels) for logits in self.model.samples(inputs)]).mean(0)
+        if losses.ndim > 1:  # one per class, as of MSELoss
+            summed = self._loss.reduction in ("sum", "batchmean")
+            losses = losses.flatten(1).sum(1) if summed else losses.flatten(1).mean(1)
         return losses.cpu().numpy() if wants_array else losses
 
     def get_activations(

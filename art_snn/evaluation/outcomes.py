@@ -29,7 +29,7 @@ class Outcome:
     robust: np.ndarray  #: Whether it is right after the attack, shape (N,).
     zero_gradient: np.ndarray | None  #: Whether the gradient at the input is all zero, shape (N,), where it is known.
     changed: np.ndarray  #: Whether the attack changed the input at all, shape (N,).
-    losses: np.ndarray  #: Cross-entropy after the attack, shape (N,).
+    losses: np.ndarray  #: Cross-entropy after the attack of what `predict` returns, taken for logits, shape (N,).
     seconds: float  #: Time that the attack took.
 
     @property

@@ -62,6 +62,7 @@ BAD_INPUT = {
         r"NaN or inf in 1 of 4 samples, .* sample 3",
     ),
     "strings": (lambda x: x.astype(str), TypeError, "x must hold numbers"),
+    "masked": (lambda x: np.ma.array(x, mask=x == x.max()), ValueError, "x has 1 masked entries; leave them out"),
 }
 
 
@@ -91,6 +92,7 @@ BAD_LABELS = {
     "fractions": (torch.tensor([[0.5], [1.0], [2.0], [4.0]], requires_grad=True), ValueError, "got 0.5"),
     "logits": (-np.eye(5)[:4], ValueError, "must be one-hot or probabilities, got -1.0"),
     "words": (["0", "1", "2", "4"], TypeError, "list of real numbers, got dtype <U1"),
+    "masked": (np.ma.array([0, 1, 2, 4], mask=[1, 0, 0, 0]), ValueError, "y has 1 masked entries; leave them out"),
 }
 
 
@@ -176,6 +178,30 @@ def test_what_else_is_refused_or_works(x):
             make_network("plain")[0], nn.functional.cross_entropy, (2, 8, 8), 5, device_type="cpu"
         ).compute_loss(x, Y)
     assert not hasattr(nn.functional.cross_entropy, "reduction")
+
+
+PER_CLASS = {
+    "squares": (nn.MSELoss(), lambda logits, rows: (logits - rows).square().mean(1)),
+    "sum of squares": (nn.MSELoss(reduction="sum"), lambda logits, rows: (logits - rows).square().sum(1)),
+    "divergence": (
+        nn.KLDivLoss(reduction="batchmean"),
+        lambda logits, rows: nn.functional.kl_div(logits, rows, reduction="none").sum(1),
+    ),
+}
+
+
+@pytest.mark.parametrize(("loss", "expected"), PER_CLASS.values(), ids=PER_CLASS)
+def test_losses_of_each_class_are_one_for_each_sample(x, loss, expected):
+    network, _ = make_network("plain")
+    classifier = PyTorchSNNClassifier(network, loss, (2, 8, 8), 5, device_type="cpu")
+    logits, rows = torch.tensor(classifier.predict(x)), torch.eye(5)[torch.tensor(Y)]
+    for y in (Y, rows.numpy(), Y.tolist()):
+        losses = classifier.compute_loss(x, y)
+        assert losses.shape == (4,)
+        np.testing.assert_allclose(losses, expected(logits, rows).numpy(), rtol=1e-5, atol=1e-6)
+    assert np.ndim(classifier.compute_loss(x, Y, reduction="sum")) == 0
+    leaf = torch.tensor(x, requires_grad=True)
+    assert classifier.compute_loss(leaf, Y).shape == (4,)
 
 
 def test_bad_counts_and_layers_are_refused(x):

@@ -44,6 +44,9 @@ def test_all_parameters_may_be_set_to_themselves(x):
     with pytest.raises(UnsupportedModelError, match=r"shape \(2, 7\)"):
         classifier.set_params(model=GradientRuleModule(snn(nn.Linear(16, 7))))
     np.testing.assert_array_equal(classifier.predict(x), other.predict(x))
+    with pytest.raises(ValueError, match="nb_classes=7, but the model has 5; give another model"):
+        classifier.set_params(nb_classes=7)
+    assert classifier.nb_classes == 5
     classifier.set_params(model=GradientRuleModule(make_network("plain", seed=6)[0]))
     before = classifier.predict(x)
     classifier.fit(x, Y, nb_epochs=1)
