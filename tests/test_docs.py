@@ -31,6 +31,7 @@ HAND_ON = {
         "snn/checkpointing",
         "snn/dynamics",
         "snn/layouts",
+        "snn/mended",
         "snn/modes",
         "snn/norms",
         "snn/surrogates",

@@ -1,10 +1,13 @@
-"""Recognise a library's classes without importing it, and classes that users derive from them."""
+"""Recognise a library's classes without importing it, classes that users derive from them, and their parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torch import nn
+from torch import Tensor, nn
+
+from art_snn.errors import UnsupportedModelError
+from art_snn.snn.dynamics import NeuronParams, Scalar
 
 
 def class_of(module: nn.Module, library: str) -> type | None:
@@ -20,3 +23,33 @@ def changed(module: nn.Module, known: type, methods: Iterable[str]) -> list[str]
         for name in methods
         if hasattr(known, name) and (getattr(kind, name, None) is not getattr(known, name) or name in vars(module))
     ]
+
+
+def refuse_changed(module: nn.Module, known: type, library: str, methods: Iterable[str]) -> None:
+    """Raise UnsupportedModelError if a derived class, or the module itself, replaces methods that make the dynamics."""
+    if names := changed(module, known, methods):
+        changes = f"changes {', '.join(names)}; register a reader for it"
+        kind = type(module)
+        if kind is known:
+            raise UnsupportedModelError([f"is {library}'s {known.__name__}, and the instance {changes}"])
+        raise UnsupportedModelError(
+            [f"is {kind.__name__}, which derives from {library}'s {known.__name__} and {changes}"]
+        )
+
+
+def number(value: Scalar) -> Scalar:
+    """Return a parameter as a float where it has one entry, else the tensor without its graph."""
+    value = value.detach() if isinstance(value, Tensor) else value
+    return value if isinstance(value, Tensor) and value.numel() > 1 else float(value)
+
+
+def refuse_low_threshold(params: NeuronParams, name: str) -> None:
+    """Raise UnsupportedModelError unless thresholds, called ``name`` in the library, are above 0."""
+    lowest = float(params.threshold.min()) if isinstance(params.threshold, Tensor) else params.threshold
+    if not lowest > 0:
+        raise UnsupportedModelError(
+            [
+                f"has {name}={lowest:g}; rules count potentials in thresholds, which have to be above 0: add a "
+                "constant to all its potentials"
+            ]
+        )

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
+from art_snn.adapters import norse
 from art_snn.checks import check_count
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.layouts import Axes
@@ -69,13 +70,17 @@ class StandardForward:
         if time_steps is None and not frames:
             return cls(None, None, readout, output)
         found: dict[Axes, str] = {}
+        lifted: list[str] = []  # beginnings of the names of layers that norse runs step by step over a sequence
         for name, module in model.named_modules():
+            if norse.lifts(module):
+                lifted.append(f"{name}.".lstrip("."))
             if (reading := read(module)) is not None:
-                found.setdefault(reading.layout.axes, name or type(module).__name__)
+                axes: Axes = "T N" if name.startswith(tuple(lifted)) else reading.layout.axes
+                found.setdefault(axes, name or type(module).__name__)
         if len(found) > 1:
             kinds = ", ".join(f"{name} takes {_WORDS[axes]}" for axes, name in found.items())
             raise UnsupportedModelError([f"its neurons take time in different ways ({kinds}); {_OWN_FORWARD}"])
-        return cls(next(iter(found)), time_steps, readout, output)
+        return cls(next(iter(found)), time_steps, readout, output, has_state=norse.takes_state(model))
 
     def __call__(self, model: nn.Module, x: Tensor) -> Any:
         """Return logits (N, K) for inputs ``x``, (N, ...) or event frames (N, T, ...)."""
@@ -107,7 +112,7 @@ class StandardForward:
         outputs, state = [], None
         for x in x_seq:
             returned = model(x) if state is None else model(x, state)
-            if takes_state(model):
+            if self.has_state and isinstance(returned, tuple) and len(returned) > 1:
                 state = returned[1]
             outputs.append(self._picked(returned))
         return outputs
@@ -123,14 +128,6 @@ class StandardForward:
         time = "event frames" if self.time_steps is None else f"T={self.time_steps}"
         readout = self.readout if isinstance(self.readout, str) else "your own"
         return f"{_WORDS[self.axes]}, {time}, output {self.output}, readout {readout}"
-
-
-def takes_state(model: nn.Module) -> bool:
-    """Say whether a model is norse's SequentialState, which takes and returns its state in each call."""
-    return any(
-        f"{base.__module__.partition('.')[0]}.{base.__name__}" == "norse.SequentialState"
-        for base in type(model).__mro__
-    )
 
 
 def _stacked(outputs: list[Any]) -> Any:

@@ -53,3 +53,13 @@ def reset_states(model: nn.Module) -> None:
         library = _library_of(type(module))
         if library is not None:
             library.reset(module)
+
+
+def state_keys(model: nn.Module) -> set[str]:
+    """Return the keys in a model's state_dict that are states of neurons, as large as the last batch."""
+    return {
+        f"{name}.{state}".lstrip(".")
+        for name, module in model.named_modules()
+        for state in sinabs.state_names(module)
+        if state not in module._non_persistent_buffers_set
+    }

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from art_snn.adapters.forwards import Readout, StandardForward, checked_options
-from art_snn.adapters.libraries import reset_states, unreadable
+from art_snn.adapters.libraries import reset_states, state_keys, unreadable
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import is_spiking, read
@@ -51,6 +51,8 @@ class AdaptedNetwork(SequenceModel):
         self.model = model
         self.call = call
         self.train(model.training)
+        self.register_state_dict_post_hook(_without_states)
+        self.register_load_state_dict_pre_hook(_with_states)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return inputs (N, ...) as (1, N, ...)."""
@@ -99,6 +101,18 @@ def _refuse_unpicklable(what: str, value: object) -> None:
             f"the {what} of an adapted network cannot be pickled ({error}): what it refers to has to be defined with a "
             "name in a module (def, class), not inside a function or as a lambda; save its weights instead"
         ) from error
+
+
+def _without_states(network: AdaptedNetwork, weights: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Leave out of a state_dict what neurons keep in buffers from batch to batch, and which no weight is."""
+    for key in state_keys(network.model):
+        weights.pop(f"{prefix}model.{key}", None)
+
+
+def _with_states(network: AdaptedNetwork, weights: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Let a state_dict, with or without neurons' states, hold those that are there."""
+    kept = network.model.state_dict()
+    weights.update((f"{prefix}model.{key}", kept[key]) for key in state_keys(network.model))
 
 
 def adapt(

@@ -27,9 +27,9 @@ class NeuronParams(NamedTuple):
     Neurons of other libraries add to this. A late reset comes with the next step, so that ``v(t) = m(t)``: with
     ``"late soft"`` a spike takes ``rho`` off after the decay, ``m(t) = decay * v(t-1) + c * i(t) + d - rho * s(t-1)``,
     and with ``"late hard"`` ``v_reset`` stands for ``v(t-1)`` where ``s(t-1) = 1``. With ``"none"`` there is no reset.
-    ``strict`` neurons fire above the threshold only, not at it. Those of ``several`` spikes give one
-    for each threshold that the potential holds, ``s(t) = floor(m(t) / threshold)``. And ``floor`` is the smallest
-    ``v(t)``.
+    ``strict`` neurons fire above the threshold only, not at it. Those of ``several`` spikes give one for each threshold
+    that the potential holds, ``s(t) = floor(m(t) / threshold)``; a hard reset takes them as one. And ``floor`` is the
+    smallest ``v(t)``.
 
     The defaults give the neuron of the SNN attack literature (IF for ``decay=1``, LIF below). Every number may be a
     tensor that broadcasts against ``(N, *F)``.
@@ -128,8 +128,9 @@ def reset(membrane: Tensor, spikes: Tensor, params: NeuronParams) -> Tensor:
     if params.reset == "soft":
         left = membrane - _taken(params) * spikes
     elif params.reset == "hard":
-        kept = membrane * (1 - spikes)
-        left = kept if _equals(params.v_reset, 0.0) else kept + params.v_reset * spikes
+        once = spikes.clamp(max=1) if params.several else spikes
+        kept = membrane * (1 - once)
+        left = kept if _equals(params.v_reset, 0.0) else kept + params.v_reset * once
     else:
         left = membrane
     return left if params.floor is None else torch.clamp(left, min=params.floor)
@@ -157,7 +158,9 @@ def _taken(params: NeuronParams) -> Scalar:
 def fired(distance: Tensor, params: NeuronParams) -> Tensor:
     """Return the number of spikes at the distances ``m - threshold``, (N, *F) as they are and of their dtype."""
     spikes = (distance > 0 if params.strict else distance >= 0).to(distance.dtype)
-    return spikes * (1 + torch.floor(in_thresholds(distance, params))) if params.several else spikes
+    if not params.several:
+        return spikes
+    return spikes * torch.floor(in_thresholds(distance + params.threshold, params))  # of m, as libraries round it
 
 
 def slope_at(slope: Callable[[Tensor], Tensor], distance: Tensor, params: NeuronParams) -> Tensor:

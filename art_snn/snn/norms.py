@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 # Instance norm with running statistics is a batch norm of one row.
-_NORMS = (functional.batch_norm, torch.batch_norm, functional.instance_norm, torch.instance_norm)
+NORMS = (functional.batch_norm, torch.batch_norm, functional.instance_norm, torch.instance_norm)
 
 
 def with_laid_out_gradient(out: Tensor) -> Tensor:
@@ -28,17 +24,3 @@ def with_laid_out_gradient(out: Tensor) -> Tensor:
 
         out.register_hook(lay_out)
     return out
-
-
-class LaidOutNorms(TorchFunctionMode):
-    """Give every batch norm that runs inside the block, in whichever module, its gradient `with_laid_out_gradient`.
-
-    Only this thread is affected, and nothing is changed on a network.
-    """
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Call a function of torch."""
-        out = func(*args, **(kwargs or {}))
-        return with_laid_out_gradient(out) if func in _NORMS else out

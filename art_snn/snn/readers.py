@@ -22,8 +22,8 @@ from art_snn.errors import UnsupportedModelError
 from art_snn.snn.checkpointing import REENTRANT, checkpoints_saved_at_once
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.layouts import Layout, Sequences, Steps
+from art_snn.snn.mended import MendedGradients
 from art_snn.snn.neurons import LIF
-from art_snn.snn.norms import LaidOutNorms
 from art_snn.snn.surrogates import surrogates_in_use
 
 _SEQUENCES, _STEPS = Sequences(), Steps()
@@ -87,7 +87,7 @@ def read(module: nn.Module) -> Reading | None:
     Raises:
         UnsupportedModelError: It is one, and the engine cannot run it.
     """
-    for reader, layout in list(_READERS.items()):
+    for reader, layout in reversed(list(_READERS.items())):  # a user's own before that of a library
         found = reader(module)
         if isinstance(found, Reading):
             return found
@@ -164,7 +164,7 @@ def tapped(network: nn.Module, make_tap: Callable[[str, NeuronParams], Forward])
             with (
                 surrogates_in_use(False),
                 checkpoints_saved_at_once(),
-                LaidOutNorms() if torch.is_grad_enabled() else nullcontext(),
+                MendedGradients() if torch.is_grad_enabled() else nullcontext(),
             ):
                 yield
         finally:

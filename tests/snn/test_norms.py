@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from art_snn import LIF, DirectEncoder, GradientRuleModule, SpikingNetwork
-from art_snn.snn.norms import LaidOutNorms
+from art_snn.snn.mended import MendedGradients
 from tests.rules.networks import RULE_CLASSES
 
 
@@ -42,7 +42,7 @@ def test_a_batch_norms_gradient_is_its_scale_in_every_layout(kind, shape, orders
     for x_order in orders:
         for grad_order in orders:
             x, grad = strided(shape, x_order).requires_grad_(), strided(shape, grad_order)
-            with LaidOutNorms():
+            with MendedGradients():
                 out = call(norm)(x)
             (found,) = torch.autograd.grad(out, x, grad)
             torch.testing.assert_close(found, grad * scale)
