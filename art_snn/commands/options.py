@@ -15,7 +15,7 @@ from art_snn.errors import UsageError
 
 # For options of which it matters whether a user gave them: others are not there. Their help says what is done then.
 HIDDEN: dict[str, Any] = {"default": argparse.SUPPRESS}
-RECORDINGS = "an .npz, N-MNIST's folder, or a folder of events or frames that SpikingJelly made"
+RECORDINGS = "an .npz, a folder of N-MNIST's (or a like data set's) own files, or one that SpikingJelly made"
 
 
 class OneLineParser(argparse.ArgumentParser):

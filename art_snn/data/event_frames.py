@@ -10,11 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from art_snn.checks import check_share
-from art_snn.data import nmnist, spikingjelly
+from art_snn.data import atis, cifar10_dvs, dvs_gesture, spikingjelly
 from art_snn.data.archives import read_npz
 from art_snn.data.frame_cache import kept
 from art_snn.data.frames import Framing, count_events, resized
-from art_snn.data.nmnist import read_nmnist
 from art_snn.data.recordings import Recordings, SensorSize
 from art_snn.data.spikingjelly import StoredFrames, find_frames, read_spikingjelly
 from art_snn.data.split import Split, stratified
@@ -22,6 +21,12 @@ from art_snn.errors import DataError
 
 # Raise when frames change, so that no older cache is taken for a newer one.
 _VERSION = 1
+_RAW: list[tuple[Callable[[Path], bool], Callable[..., Recordings]]] = [
+    (atis.takes_nmnist, atis.read_nmnist),
+    (atis.takes_ncaltech101, atis.read_ncaltech101),
+    (cifar10_dvs.takes, cifar10_dvs.read_cifar10_dvs),
+    (dvs_gesture.takes, dvs_gesture.read_dvs_gesture),
+]
 
 
 class _Frames(NamedTuple):
@@ -49,8 +54,9 @@ def load_event_frames(
     leaves the file as it is; where the system refuses so large a map, they are read-only.
 
     Args:
-        path: A NumPy archive (`art_snn.data.read_npz`), the folder of N-MNIST's own files, or a folder that
-            SpikingJelly made: of events (`art_snn.data.read_spikingjelly`), or of frames, which stay as they are cut.
+        path: A NumPy archive (`art_snn.data.read_npz`); the own files of N-MNIST, N-Caltech101, CIFAR10-DVS or DVS128
+            Gesture; or a folder that SpikingJelly made, of events (`art_snn.data.read_spikingjelly`) or of frames,
+            which stay as they are cut.
         framing: How they become frames, which has to fit frames that are made already; None for the papers' way, and
             for such frames as they are.
         test_share: Share of the recordings to test on, in (0, 1), in a new stratified split; None for the source's own
@@ -66,13 +72,9 @@ def load_event_frames(
     if test_share is not None:
         check_share("test_share", test_share)
     stored = None
-    if path.is_dir() and not nmnist.takes(path):
-        if not spikingjelly.takes(path):
-            raise DataError(
-                f"no event recordings in {str(path)!r}; give N-MNIST's folder, or one that SpikingJelly made"
-            )
-        path = spikingjelly.chosen(path)
-        stored = find_frames(path)
+    if path.is_dir():
+        path = _chosen(path)
+        stored = find_frames(path) if _raw_reader(path) is None else None
     if stored is not None:
         frames = _from_stored(stored, path, framing, verbose)
     else:
@@ -85,11 +87,39 @@ def load_event_frames(
     return Split(arrays[: len(train)], frames.labels[train], arrays[len(train) :], frames.labels[test])
 
 
+def takes(path: Path) -> bool:
+    """Say whether a folder holds event recordings."""
+    return path.is_dir() and (_raw_reader(_raw(path)) is not None or spikingjelly.takes(path))
+
+
+def _chosen(path: Path) -> Path:
+    """Return the folder that a folder stands for; raise DataError if it holds no recordings."""
+    if spikingjelly.takes(path):
+        return spikingjelly.chosen(path)
+    if _raw_reader(_raw(path)) is None:
+        known = "N-MNIST, N-Caltech101, CIFAR10-DVS or DVS128 Gesture"
+        raise DataError(f"no event recordings in {str(path)!r}; give the files of {known}, or what SpikingJelly made")
+    return _raw(path)
+
+
+def _raw(path: Path) -> Path:
+    """Return where a data set's own files are, below the folders that SpikingJelly and archives put around them."""
+    for name in ("extract", "Caltech101", "DvsGesture"):
+        path = path / name if (path / name).is_dir() else path
+    return path
+
+
+def _raw_reader(path: Path) -> Callable[..., Recordings] | None:
+    """Return what reads a data set's own files; None where there are none."""
+    return next((read for applies, read in _RAW if applies(path)), None)
+
+
 def _read(path: Path, sensor_size: SensorSize | None, sort: bool, verbose: bool) -> Recordings:
     if not path.is_dir():
         return read_npz(path, sensor_size=sensor_size, sort=sort)
-    if nmnist.takes(path):
-        return read_nmnist(path, sort=sort, verbose=verbose)
+    read = _raw_reader(path)
+    if read is not None:
+        return read(path, sort=sort, verbose=verbose)
     return read_spikingjelly(path, sensor_size=sensor_size, sort=sort, verbose=verbose)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from art_snn.data import nmnist, spikingjelly
+from art_snn.data import event_frames
 from art_snn.data.event_frames import load_event_frames
 from art_snn.data.frames import Framing
 from art_snn.data.images import load_cifar, load_digits, load_image_folder
@@ -113,21 +113,12 @@ class _EventArchive(Source):
 
 
 @register_source
-class _NMNIST(_EventArchive):
-    """The folder of N-MNIST's own files."""
+class _EventFolder(_EventArchive):
+    """A folder of event recordings: a data set's own files, or what SpikingJelly made of them."""
 
     @classmethod
     def takes(cls, data: str) -> bool:
-        return nmnist.takes(Path(data))
-
-
-@register_source
-class _SpikingJelly(_EventArchive):
-    """A folder of events or of frames that SpikingJelly made."""
-
-    @classmethod
-    def takes(cls, data: str) -> bool:
-        return not nmnist.takes(Path(data)) and spikingjelly.takes(Path(data))
+        return event_frames.takes(Path(data))
 
 
 def _cifar_folder() -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,3 +103,46 @@ def write_frames(folder: Path, frames: np.ndarray, *, save: Callable = np.savez_
     for file, counts in zip(files, frames, strict=True):
         save(file, frames=counts.astype(np.float64))
     return files
+
+
+def write_ncaltech101(folder: Path, classes: tuple[str, ...] = ("BACKGROUND_Google", "accordion")) -> None:
+    """Write recordings as N-Caltech101's files, which have N-MNIST's events in folders by name."""
+    write_nmnist(folder / "parts")
+    for file in sorted((folder / "parts").glob("T*/*/*.bin")):
+        place = folder / classes[int(file.parent.name)] / f"image_{file.name}"
+        place.parent.mkdir(exist_ok=True)
+        file.rename(place)
+    shutil.rmtree(folder / "parts")
+
+
+def write_cifar10_dvs(folder: Path, classes: tuple[str, ...] = ("airplane", "bird")) -> None:
+    """Write recordings as CIFAR10-DVS's files: AEDAT 2.0, 64 bits an event, the first byte the highest."""
+    for i, (events, label) in enumerate(some_recordings()):
+        file = folder / classes[label] / f"cifar10_{classes[label]}_{i:02}.aedat"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        out = bytearray(b"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n")
+        for x, y, t, p in events.tolist():  # turned, and off is 1
+            out += struct.pack(">II", ((127 - x) << 8) | ((127 - y) << 1) | (1 - p), t)
+        file.write_bytes(out)
+
+
+def write_dvs_gesture(folder: Path) -> None:
+    """Write recordings as DVS128 Gesture's files: AEDAT 3.1, ten gestures a file, of which two packets hold events."""
+    folder.mkdir(parents=True, exist_ok=True)
+    items = some_recordings(classes=11)
+    for number, lines in enumerate(("trials_to_train.txt", "trials_to_test.txt")):
+        name, rows, events = f"user{number:02}_led", ["class,startTime_usec,endTime_usec"], []
+        for i, (found, label) in enumerate(items[10 * number : 10 * (number + 1)]):
+            start = i * 10**6 + 2**31 * (i >= 5)  # where the clock has passed its largest time
+            rows.append(f"{label + 1},{start},{start + 10**6}")
+            events += [(x, y, t + start, p) for x, y, t, p in found.tolist()]
+        (folder / lines).write_text(f"{name}.aedat\n\n")
+        (folder / f"{name}_labels.csv").write_text("\n".join(rows) + "\n")
+        out = bytearray(b"#!AER-DAT3.1\r\n#Format: RAW\r\n#!END-HEADER\r\n")
+        out += struct.pack("<HH6I", 0, 0, 8, 4, 0, 1, 1, 1) + bytes(8)  # a packet of another type
+        for overflows in (0, 1):
+            packet = [event for event in events if event[2] >> 31 == overflows]
+            out += struct.pack("<HH6I", 1, 0, 8, 4, overflows, len(packet), len(packet), len(packet))
+            for x, y, t, p in packet:
+                out += struct.pack("<II", (x << 17) | (y << 2) | (p << 1) | 1, t & (2**31 - 1))
+        (folder / f"{name}.aedat").write_bytes(out)

@@ -129,7 +129,7 @@ def test_damaged_files_and_folders_are_named(tmp_path):
     with pytest.raises(DataError, match=r"no \*\.npz in"):
         read_spikingjelly(tmp_path)
     with pytest.raises(
-        DataError, match=r"no event recordings in .*; give N-MNIST's folder, or one that SpikingJelly made"
+        DataError, match=r"no event recordings in .*; give the files of N-MNIST, .*or what SpikingJelly"
     ):
         load_event_frames(tmp_path)
     write_events_np(tmp_path / "events_np")

@@ -1,4 +1,4 @@
-"""N-MNIST's own files."""
+"""N-MNIST's and N-Caltech101's own files, which an ATIS sensor recorded."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
+from art_snn.data.folders import class_files, holds
 from art_snn.data.recordings import Part, Recordings, collect
 from art_snn.errors import DataError
 
-_FILES = "T*/[0-9]/*.bin"
-_SENSOR = (34, 34, 2)
+_FILES = "T*/[0-9]/*.bin"  # N-MNIST's
 # An address that no pixel has says that the 23-bit clock passed another 2**13 us.
 _OVERFLOW_ROW, _OVERFLOW_US = 240, 2**13
 
 
-def takes(path: Path) -> bool:
+def takes_nmnist(path: Path) -> bool:
     """Say whether a folder has N-MNIST's own files."""
     return any(path.glob(_FILES))
+
+
+def takes_ncaltech101(path: Path) -> bool:
+    """Say whether a folder has N-Caltech101's own files."""
+    return holds(path, ".bin") and not takes_nmnist(path)
 
 
 def read_nmnist(folder: Path, *, sort: bool = False, verbose: bool = False) -> Recordings:
@@ -41,12 +46,30 @@ def read_nmnist(folder: Path, *, sort: bool = False, verbose: bool = False) -> R
     files = sorted(folder.glob(_FILES))
     if not files:
         raise DataError(f"no N-MNIST recordings in {str(folder)!r}; give the folder with Train/<digit>/*.bin")
-    parts = (_part(file) for file in tqdm(files, desc="Reading N-MNIST", disable=not verbose))
+    parts = (_part(file, int(file.parent.name)) for file in tqdm(files, desc="Reading N-MNIST", disable=not verbose))
     is_test = np.array([file.parent.parent.name.lower() == "test" for file in files])
-    return collect(parts, _SENSOR, is_test, sort=sort)
+    return collect(parts, (34, 34, 2), is_test, sort=sort)
 
 
-def _part(file: Path) -> Part:
+def read_ncaltech101(folder: Path, *, sort: bool = False, verbose: bool = False) -> Recordings:
+    """Read N-Caltech101 from its own files, ``<class>/*.bin``, whose events are those of N-MNIST (`read_nmnist`).
+
+    Recordings are of different size. They stay in the corner of a sensor of 240x180, as SpikingJelly has them.
+
+    Args:
+        folder: Folder with a folder for each class.
+        sort: Sort the events of a recording in time, if they are not.
+        verbose: Show progress.
+
+    Raises:
+        DataError: There are no such files, or one is damaged; the message names it.
+    """
+    files, labels, is_test = class_files(folder, ".bin")
+    numbered = zip(tqdm(files, desc="Reading N-Caltech101", disable=not verbose), labels.tolist(), strict=True)
+    return collect((_part(file, label) for file, label in numbered), (240, 180, 2), is_test, sort=sort)
+
+
+def _part(file: Path, label: int) -> Part:
     raw = np.frombuffer(file.read_bytes(), dtype=np.uint8)
     if len(raw) == 0 or len(raw) % 5:
         raise DataError(f"{file} is damaged: {len(raw)} bytes, and an event has 5")
@@ -57,4 +80,4 @@ def _part(file: Path) -> Part:
     if not kept.any():
         raise DataError(f"{file} holds no event")
     events = {"x": x[kept], "y": y[kept], "p": high[kept] >> 7, "t": t[kept]}
-    return Part(f"{file} is damaged: it", events, int(file.parent.name))
+    return Part(f"{file} is damaged: it", events, label)
