@@ -95,7 +95,8 @@ def _check_names(arrays: Mapping[str, np.ndarray], path: Path) -> None:
     if missing == ["sensor_size"]:
         raise DataError(f"{path} lacks the arrays sensor_size; give sensor_size=(width, height, polarities)")
     if missing:
-        raise DataError(f"{path} lacks the arrays {', '.join(missing)}")
+        cure = "; of one recording alone, give the folder of all" if {"offsets", "labels"} <= set(missing) else ""
+        raise DataError(f"{path} lacks the arrays {', '.join(missing)}{cure}")
 
 
 def _check_parts(arrays: Mapping[str, np.ndarray], labels: np.ndarray, offsets: np.ndarray, source: str) -> None:

@@ -195,6 +195,11 @@ def check_events(events: Mapping[str, np.ndarray], sensor_size: SensorSize, sour
 def check_recordings(recordings: Recordings) -> None:
     """Raise DataError unless recordings that were put together by hand are as `Recordings` says."""
     offsets = recordings.offsets
+    for name in ("x", "y", "p", "t"):
+        values = getattr(recordings, name)
+        if values.dtype.kind not in "biu" or values.shape != (offsets[-1],):
+            kind = f"dtype {values.dtype} and shape {values.shape}"
+            raise DataError(f"{name} of recordings has {kind}; {offsets[-1]} whole numbers are needed")
     if (offsets[1:] <= offsets[:-1]).any():
         raise DataError(f"recording {int(np.argmax(offsets[1:] <= offsets[:-1]))} holds no event")
     for i in range(len(recordings)):

@@ -172,6 +172,14 @@ def test_a_sensor_size_that_is_missing_can_be_given(tmp_path):
         read_npz(file, sensor_size=(34, 34))
 
 
+def test_a_file_of_one_recording_is_no_archive(tmp_path):
+    np.savez(tmp_path / "user00_0.npz", **dict.fromkeys("txyp", np.zeros(3, np.int64)))
+    with pytest.raises(
+        DataError, match="lacks the arrays t_us, offsets, labels, sensor_size; of one recording alone, give"
+    ):
+        read_npz(tmp_path / "user00_0.npz")
+
+
 def test_missing_and_damaged_archives_are_named(tmp_path):
     with pytest.raises(DataError, match="no event file"):
         read_npz(tmp_path / "none.npz")

@@ -89,6 +89,9 @@ def test_recordings_that_do_not_belong_together_are_refused():
         ({"p": np.array([0, 0, 2])}, "recording 1 has p=2, outside 0 to 1"),
         ({"t": np.array([5, 4, 0])}, "recording 0 has t going back from 5 to 4"),
         ({"offsets": np.array([0, 3, 3])}, "recording 1 holds no event"),
+        ({"offsets": np.array([0, 2, 4])}, r"x of recordings has dtype int64 and shape \(3,\); 4 whole numbers"),
+        ({"x": np.array([0, 1.7, 0])}, r"x of recordings has dtype float64 and shape \(3,\); 3 whole numbers"),
+        ({"t": np.array([0, 1])}, r"t of recordings has dtype int64 and shape \(2,\); 3 whole numbers"),
     ],
 )
 def test_recordings_made_by_hand_are_checked(change, message):
