@@ -8,11 +8,14 @@ The rules, with ``u(t) = (m(t) - theta) / theta``, ``h_gamma(u) = max(0, gamma -
 
 * rate rules (hart, rga, bptr, rate): ``dL/dI(t) = c / theta * mean_t'[k(t') dL/ds(t')]`` for every t;
 * stbp: back-propagation through time with ``ds/dm = h_gamma(u) / theta``;
+* neurons that give ``floor(m / theta)`` spikes a step: the sum of ``h_gamma(u - k)`` over k = 0, 1, ... in the place of
+  ``h_gamma(u)``, and no upper end of rga's and cba's pieces;
 * cba: the weights' ANN, run for one step on the mean input, with ``z = (c * I / (1 - alpha) + d) / theta``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -212,15 +215,17 @@ def _spiking_neuron(rule: str, **hyper: float | bool | str) -> Neuron:
         taken = theta if params.rho is None else params.rho
         potential = params.v0 + torch.zeros_like(current[0])
         synapse = torch.zeros_like(current[0])
-        drives, membranes, distances, spikes = [], [], [], []
+        drives, membranes, distances, spikes, above = [], [], [], [], []
         for x in current:
             synapse = params.alpha * synapse + x
             membrane = decay * potential + c * synapse + params.d
-            spike = (membrane >= theta).double()
+            spike = (membrane >= theta).double() * ((membrane / theta).floor() if params.several else 1)
             if params.reset == "hard":
-                potential = membrane * (1 - spike) + params.v_reset * spike
+                potential = membrane * (spike == 0) + params.v_reset * (spike > 0).double()
             else:
                 potential = membrane - taken * spike
+            above.append(torch.ones_like(spike) if params.floor is None else (potential >= params.floor).double())
+            potential = potential if params.floor is None else potential.clamp(min=params.floor)
             drives.append((c * synapse + params.d) / theta)
             membranes.append(membrane)
             distances.append((membrane - theta) / theta)
@@ -240,12 +245,13 @@ def _spiking_neuron(rule: str, **hyper: float | bool | str) -> Neuron:
             grad_synapse = torch.zeros_like(grad[0])  # dL/di(t)
             out = []
             for t in reversed(range(len(grad))):
-                if params.reset == "hard":  # v = m * (1 - s) + v_reset * s
-                    dv_dm, dv_ds = 1 - spikes[t], params.v_reset - membranes[t]
+                grad_potential = grad_potential * above[t]
+                if params.reset == "hard":  # v = m * (1 - s) + v_reset * s, with 1 for more than one spike
+                    dv_dm, dv_ds = 1 - spikes[t].clamp(max=1), (params.v_reset - membranes[t]) * (spikes[t] <= 1)
                 else:  # v = m - rho * s
                     dv_dm, dv_ds = torch.ones_like(spikes[t]), -taken
                 grad_spike = grad[t] if hyper.get("detach_reset", False) else grad[t] + grad_potential * dv_ds
-                slope = _triangle(distances[t], hyper.get("gamma", 1.0)) / theta
+                slope = _slope(params, distances[t], hyper.get("gamma", 1.0)) / theta
                 grad_membrane = grad_spike * slope + grad_potential * dv_dm
                 grad_potential = decay * grad_membrane
                 grad_synapse = c * grad_membrane + params.alpha * grad_synapse
@@ -261,12 +267,12 @@ def _rate_gains(trace: Trace, rule: str, *, gamma: float = 1.0, slope_below: flo
     """Return a rate rule's ``k(t)``, one tensor (N, *F) a step."""
     mean, rate = trace.drive.mean(0), trace.spikes.mean(0)
     if rule == "hart":
-        return [_triangle(distance, gamma) for distance in trace.distance]
+        return [_slope(trace.params, distance, gamma) for distance in trace.distance]
     gain = torch.zeros_like(mean)
     if rule == "rga":
         decay = trace.params.decay + torch.zeros_like(mean)
         gain[(mean >= 0) & (mean < 1 - decay)] = slope_below
-        above = (mean >= 1 - decay) & (mean <= 2)
+        above = (mean >= 1 - decay) & (mean <= (math.inf if trace.params.several else 2))
         gain[above] = ((1 - slope_below * (1 - decay)) / (1 + decay))[above]
     elif rule == "bptr":
         gain[rate > 0] = 1.0
@@ -278,6 +284,12 @@ def _rate_gains(trace: Trace, rule: str, *, gamma: float = 1.0, slope_below: flo
     else:
         raise ValueError(f"no rule {rule!r}")
     return [gain] * len(trace.spikes)
+
+
+def _slope(params: NeuronParams, distance: Tensor, gamma: float) -> Tensor:
+    """Return the slope of spikes by the potential in thresholds, summed over all spikes that a step may give."""
+    count = int(distance.max() + gamma) + 2 if params.several else 1
+    return sum((_triangle(distance - k, gamma) for k in range(max(1, count))), torch.zeros_like(distance))
 
 
 def _triangle(distance: Tensor, gamma: float) -> Tensor:
@@ -295,8 +307,9 @@ def _ann_neuron(activation: str, levels: int) -> Neuron:
         if activation == "relu":
             y, slope = z.clamp(min=0), weight * (z > 0).double()
         else:
-            y = torch.floor(levels * z.clamp(0, 1) + 0.5) / levels
-            slope = weight * ((z >= 0) & (z <= 1)).double()
+            top = math.inf if params.several else 1
+            y = torch.floor(levels * z.clamp(0, top) + 0.5) / levels
+            slope = weight * ((z >= 0) & (z <= top)).double()
         none = torch.full_like(z[None], float("nan"))
         return Trace(params, x[None], z[None], none, y[None]), lambda grad: [grad[0] * slope]
 

@@ -24,6 +24,8 @@ class RGA(RateRule):
         \end{cases}
         \qquad z = \bar x / \theta
 
+    Neurons that may give several spikes a step do not saturate: their second piece has no upper end.
+
     Source: Bu et al., "Rate Gradient Approximation Attack Threats Deep Spiking Neural Networks" (CVPR 2023).
 
     Attributes:
@@ -43,5 +45,7 @@ class RGA(RateRule):
         onset = 1 - decay
         slope_above = (1 - self.slope_below * onset) / (1 + decay)
         below = (drive >= 0) & (drive < onset)
-        above = (drive >= onset) & (drive <= 2)
+        above = drive >= onset
+        if not record.params.several:
+            above &= drive <= 2
         return self.slope_below * below.to(drive.dtype) + slope_above * above.to(drive.dtype)

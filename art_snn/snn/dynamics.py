@@ -128,7 +128,7 @@ def reset(membrane: Tensor, spikes: Tensor, params: NeuronParams) -> Tensor:
     if params.reset == "soft":
         left = membrane - _taken(params) * spikes
     elif params.reset == "hard":
-        once = spikes.clamp(max=1) if params.several else spikes
+        once = spikes.where(spikes <= 1, 1.0) if params.several else spikes
         kept = membrane * (1 - once)
         left = kept if _equals(params.v_reset, 0.0) else kept + params.v_reset * once
     else:

@@ -7,6 +7,7 @@ that is done, the sum over t of its currents times their gradient.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,7 @@ class Equation:
         theta: The threshold.
         decay: Retention of the potential.
         strict: Whether a potential at the threshold does not fire.
+        several: Whether a step gives a spike for each threshold that the potential holds.
         alpha, d: Retention of the synaptic current; constant drive.
     """
 
@@ -32,6 +34,7 @@ class Equation:
     theta: Any = 1.0
     decay: Any = 1.0
     strict = False
+    several = False
 
     def charge(self, current: Tensor) -> Tensor:
         raise NotImplementedError
@@ -40,11 +43,20 @@ class Equation:
         raise NotImplementedError
 
     def fire(self, membrane: Tensor) -> Tensor:
+        if self.several:
+            return torch.div(membrane, self.theta, rounding_mode="floor").clamp(min=0)
         return (membrane > self.theta if self.strict else membrane >= self.theta).to(membrane.dtype)
 
 
 def triangle(u: Tensor, gamma: float = 1.0) -> Tensor:
     return (gamma - u.abs()).clamp(min=0) / gamma**2
+
+
+def slope(equation: Equation, membrane: Tensor, gamma: float = 1.0) -> Tensor:
+    """Return the derivative of the spikes by the potential in thresholds: a triangle at each threshold it may hold."""
+    u = (membrane - equation.theta) / equation.theta
+    count = int(u.max() + gamma) + 2 if equation.several else 1
+    return sum((triangle(u - k, gamma) for k in range(max(1, count))), torch.zeros_like(u))
 
 
 class _Spike(torch.autograd.Function):
@@ -56,8 +68,7 @@ class _Spike(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        u = (ctx.saved_tensors[0] - ctx.equation.theta) / ctx.equation.theta
-        return grads[0] * triangle(u, ctx.gamma) / ctx.equation.theta, None, None
+        return grads[0] * slope(ctx.equation, ctx.saved_tensors[0], ctx.gamma) / ctx.equation.theta, None, None
 
 
 class Layer:
@@ -67,7 +78,7 @@ class Layer:
         self.equation, self.rule = equation, rule
         self.currents: list[Tensor] = []
         self.spikes: list[Tensor] = []
-        self.distances: list[Tensor] = []
+        self.slopes: list[Tensor] = []
         self.synapse: Any = 0.0
         self.drives: list[Tensor] = []
 
@@ -75,8 +86,9 @@ class Layer:
         equation = self.equation
         if self.rule == "cba":
             drive = (equation.c * current / (1 - equation.alpha) + equation.d) / equation.theta
-            levels = (drive.clamp(0, 1) * 8 + 0.5).floor() / 8
-            inside = ((drive >= 0) & (drive <= 1)).to(drive.dtype)
+            top = math.inf if equation.several else 1.0
+            levels = (drive.clamp(0, top) * 8 + 0.5).floor() / 8
+            inside = ((drive >= 0) & (drive <= top)).to(drive.dtype)
             return levels.detach() + (drive - drive.detach()) * inside
         membrane = equation.charge(current)
         if self.rule == "stbp":
@@ -87,7 +99,7 @@ class Layer:
         equation.reset(membrane, spikes.detach())
         self.currents.append(current)
         self.spikes.append(spikes)
-        self.distances.append(((membrane - equation.theta) / equation.theta).detach())
+        self.slopes.append(slope(equation, membrane.detach()))
         self.synapse = equation.alpha * self.synapse + current.detach()
         self.drives.append((equation.c * self.synapse + equation.d) / equation.theta)
         return spikes
@@ -95,14 +107,15 @@ class Layer:
     def factors(self) -> list[Tensor]:
         """Return k(t) for each step, in thresholds."""
         if self.rule == "hart":
-            return [triangle(u) for u in self.distances]
+            return self.slopes
         rate, drive = torch.stack(self.spikes).detach().mean(0), torch.stack(self.drives).mean(0)
         if self.rule == "bptr":
             gain = (rate > 0).double()
         elif self.rule == "rga":
             onset = 1 - self.equation.decay
             above = (1 - 0.2 * onset) / (1 + self.equation.decay)
-            gain = 0.2 * ((drive >= 0) & (drive < onset)) + above * ((drive >= onset) & (drive <= 2))
+            end = math.inf if self.equation.several else 2
+            gain = 0.2 * ((drive >= 0) & (drive < onset)) + above * ((drive >= onset) & (drive <= end))
         else:
             gain = torch.zeros_like(rate)
             for sample in range(len(rate)):
