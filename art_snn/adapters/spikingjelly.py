@@ -1,4 +1,4 @@
-"""Neurons of SpikingJelly: IF, LIF, parametric LIF, and two of version 2.
+"""Neurons of SpikingJelly: IF, LIF, parametric LIF, and those of its version 2 that are of the same family.
 
 Known are version 2.0.0, 0.0.0.0.14, and 0.0.0.0.12, whose package is called clock_driven and has classes of their own
 for sequences (MultiStepLIFNode).
@@ -6,30 +6,32 @@ for sequences (MultiStepLIFNode).
 
 from __future__ import annotations
 
+from functools import cache
+from math import isfinite
 from typing import Any, NoReturn
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from art_snn.adapters.classes import changed, class_of
 from art_snn.errors import UnsupportedModelError
-from art_snn.snn.dynamics import NeuronParams
+from art_snn.snn.dynamics import NeuronParams, Scalar
 from art_snn.snn.layouts import LongSequences, Steps
 from art_snn.snn.readers import Reading
 
 _STEPS, _SEQUENCES = Steps(), LongSequences()
-_KNOWN = ("IFNode", "LIFNode", "ParametricLIFNode", "HalfThresholdIFNode", "CUBALIFNode")
-_DYNAMICS = (
-    "forward",
-    "single_step_forward",
-    "multi_step_forward",
-    "single_step_functional_forward",
-    "multi_step_functional_forward",
-    "materialize_states",
-    "neuronal_charge",
-    "neuronal_fire",
-    "neuronal_reset",
+_KNOWN = (
+    "IFNode",
+    "LIFNode",
+    "ParametricLIFNode",
+    "SimpleIFNode",
+    "SimpleLIFNode",
+    "HalfThresholdIFNode",
+    "CUBALIFNode",
 )
+_SILENT = ("NonSpikingIFNode", "NonSpikingLIFNode")  # they run as they are
+_RECURRENT = ("ElementWiseRecurrentContainer", "LinearRecurrentContainer")
+_DYNAMICS = ("forward", "single_step", "multi_step", "neuronal", "jit_", "apply_", "v_float", "materialize", "reset")
 
 
 def read(module: nn.Module) -> Reading | None:
@@ -39,61 +41,94 @@ def read(module: nn.Module) -> Reading | None:
         UnsupportedModelError: The neuron computes what `NeuronParams` cannot say.
     """
     known = class_of(module, "spikingjelly")
-    if known is None or not _is_neuron(module, known):
+    if known is None:
         return None
-    kind = known.__name__.removeprefix("MultiStep")
+    name, place = known.__name__, known.__module__.rpartition(".")[2]
+    if name in _RECURRENT or place == "rnn":
+        _refuse(f"is SpikingJelly's {name}, whose spikes come back to it; rate rules are not defined for that")
+    if "neuron" not in known.__module__.split(".") or name in _SILENT:
+        return None
+    kind = name.removeprefix("MultiStep")
     if kind not in _KNOWN:
-        _refuse(f"is SpikingJelly's {known.__name__}, which this version cannot run step by step")
-    if differing := changed(module, known, _DYNAMICS):
+        if type(module) is known:
+            _refuse(f"is SpikingJelly's {name}, which this version cannot run step by step")
+        _refuse(f"is {type(module).__name__}, which derives from SpikingJelly's {name}; register a reader for it")
+    if differing := changed(module, known, _methods(known)):
         _refuse(
-            f"is {type(module).__name__}, which derives from SpikingJelly's {known.__name__} and changes "
-            f"{differing[0]}; register a reader for it"
+            f"is {type(module).__name__}, which derives from SpikingJelly's {name} and changes {differing[0]}; "
+            "register a reader for it"
         )
-    neuron: Any = module
-    if getattr(neuron, "_neuron_precision", None) is not None:
-        _refuse(f"is SpikingJelly's {known.__name__} in a precision of its own, which art_snn cannot run")
-    return Reading(_params(neuron, kind), _layout(neuron, known), library="SpikingJelly")
+    return _reading(module, name, kind)
 
 
 def reset(module: nn.Module) -> None:
     """Reset the memories of a layer of SpikingJelly, as ``functional.reset_net`` does."""
-    if class_of(module, "spikingjelly") is not None and hasattr(module, "_memories"):
+    known = class_of(module, "spikingjelly")
+    if known is None:
+        return
+    if hasattr(module, "_memories"):
         module.reset()  # type: ignore[operator]
+    elif known.__name__ in _SILENT:
+        module.__dict__.pop("v", None)  # it begins anew in each call; what it leaves would hold a graph
 
 
-def _is_neuron(module: nn.Module, known: type) -> bool:
-    """Say whether a class of the library fires: it is one of its nodes, and no wrapper around them."""
-    named = [base.__name__ for base in type(module).__mro__ if ".neuron" in base.__module__]
-    return bool(named) and known.__module__.find(".neuron") >= 0 and not any("NonSpiking" in name for name in named)
+@cache
+def _methods(known: type) -> tuple[str, ...]:
+    """Return the names of all methods of a class that have a part in what its neurons compute."""
+    return tuple(name for name in dir(known) if name.startswith(_DYNAMICS))
 
 
-def _layout(neuron: Any, known: type) -> Steps | LongSequences:
-    sequences = known.__name__.startswith("MultiStep") or getattr(neuron, "step_mode", "s") == "m"
-    return _SEQUENCES if sequences else _STEPS
+def _reading(neuron: Any, name: str, kind: str) -> Reading:
+    if getattr(neuron, "_neuron_precision", None) is not None:
+        _refuse(f"is SpikingJelly's {name} in a precision of its own, which art_snn cannot run")
+    if getattr(neuron, "backend", "torch") == "lava":
+        _refuse(f"is SpikingJelly's {name} with backend='lava', which computes with whole numbers")
+    sequences = name.startswith("MultiStep") or getattr(neuron, "step_mode", "s") == "m"
+    try:
+        params = _params(neuron, name, kind)
+    except AttributeError as error:
+        _refuse(f"is SpikingJelly's {name} of a version that art_snn does not know ({error}); register a reader for it")
+    return Reading(params, _SEQUENCES if sequences else _STEPS, library="SpikingJelly")
 
 
-def _params(neuron: Any, kind: str) -> NeuronParams:
-    v_reset = 0.0 if neuron.v_reset is None else float(neuron.v_reset)
+def _params(neuron: Any, name: str, kind: str) -> NeuronParams:
+    threshold = _scalar(neuron.v_threshold)
+    if isinstance(threshold, float) and not (isfinite(threshold) and threshold > 0):
+        _refuse(f"is SpikingJelly's {name} with v_threshold={threshold}; art_snn needs a number above 0")
+    v_reset = 0.0 if neuron.v_reset is None else _scalar(neuron.v_reset)
     common: dict[str, Any] = {
-        "threshold": float(neuron.v_threshold),
+        "threshold": threshold,
         "reset": "soft" if neuron.v_reset is None else "hard",
         "v_reset": v_reset,
-        "v0": neuron._memories_rv["v"],
-        "strict": _is_strict(neuron),
+        "v0": _scalar(neuron._memories_rv["v"]),
+        "strict": _is_strict(neuron, name),
     }
     if kind == "CUBALIFNode":
-        return NeuronParams(decay=float(neuron.v_decay), alpha=float(neuron.c_decay), **common)
+        return NeuronParams(decay=_scalar(neuron.v_decay), alpha=_scalar(neuron.c_decay), **common)
     if "LIF" not in kind:
         return NeuronParams(**common)
     # The potential moves by a share towards v_reset, from where an input counts.
-    share = 1 / neuron.tau if kind == "LIFNode" else neuron.w.detach().sigmoid().item()
+    share = _scalar(neuron.w.sigmoid() if kind == "ParametricLIFNode" else 1 / neuron.tau)
     return NeuronParams(decay=1 - share, c=share if neuron.decay_input else 1.0, d=v_reset * share, **common)
 
 
-def _is_strict(neuron: Any) -> bool:
-    """Say whether a potential at the threshold does not fire, which a surrogate decides."""
+def _scalar(value: float | Tensor) -> Scalar:
+    if not isinstance(value, Tensor):
+        return float(value)
+    value = value.detach()
+    return value.item() if value.numel() == 1 else value
+
+
+def _is_strict(neuron: Any, name: str) -> bool:
+    """Say whether a potential at the threshold does not fire, which a surrogate decides.
+
+    Version 0.0.0.0.14 does not ask it in evaluation mode, where IFNode and LIFNode fire at the threshold.
+    """
     with torch.no_grad():
-        return not bool(neuron.surrogate_function(torch.zeros(1)) > 0)
+        below, at, above = neuron.surrogate_function(torch.tensor([-0.5, 0.0, 0.5])).tolist()
+    if (below, above) != (0, 1) or at not in (0, 1):
+        _refuse(f"is SpikingJelly's {name}, whose surrogate_function gives {below:g} and {above:g} instead of 0 and 1")
+    return at == 0 and not (hasattr(neuron, "jit_eval_single_step_forward_hard_reset") and not neuron.training)
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -1,9 +1,8 @@
-"""SpikingJelly's neurons and networks, as its tutorials and model zoo build them."""
+"""SpikingJelly's networks, as its tutorials and model zoo build them."""
 
 from __future__ import annotations
 
 import copy
-import warnings
 from functools import partial
 
 import numpy as np
@@ -11,68 +10,24 @@ import pytest
 import torch
 from torch import nn
 
-from art_snn import GradientRuleModule, PyTorchSNNClassifier, UnsupportedModelError, adapt, rule_names
-from art_snn.engine.recording import Neurons
+from art_snn import GradientRuleModule, PyTorchSNNClassifier, adapt, rule_names
 from art_snn.snn.readers import read
+from tests.adapters.jelly import (
+    CLOCK_DRIVEN,
+    JIT,
+    MODES,
+    functional,
+    layer,
+    make_neuron,
+    neuron,
+    sew_resnet,
+    spiking_resnet,
+    spiking_vgg,
+    surrogate,
+)
 from tests.adapters.truth import TOLERANCES, Equation, Layer, true_gradient
 
-pytest.importorskip("spikingjelly")
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    try:
-        from spikingjelly.activation_based import functional, layer, neuron, surrogate
-        from spikingjelly.activation_based.model import sew_resnet, spiking_resnet, spiking_vgg
-    except ImportError:
-        from spikingjelly.clock_driven import functional, layer, neuron, surrogate
-
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
-
-CLOCK_DRIVEN = "clock_driven" in neuron.__name__
-MODES = ["multi"] if CLOCK_DRIVEN else ["single", "multi"]
-
-
-def make_neuron(kind: str, mode: str, **options) -> nn.Module:
-    if CLOCK_DRIVEN:
-        return getattr(neuron, f"MultiStep{kind}" if mode == "multi" else kind)(**options)
-    made = getattr(neuron, kind)(**options)
-    if mode == "multi":
-        made.step_mode = "m"
-    return made
-
-
-KINDS = [("IFNode", {}), ("LIFNode", {"tau": 2.0}), ("LIFNode", {"tau": 3.0, "decay_input": False})]
-KINDS += [("ParametricLIFNode", {"init_tau": 1.5}), ("ParametricLIFNode", {"init_tau": 2.0, "decay_input": False})]
-
-
-@pytest.mark.parametrize("mode", [*MODES, "single"][:2])
-@pytest.mark.parametrize("resets", [{}, {"v_reset": None}, {"v_reset": -0.25, "v_threshold": 0.75}])
-@pytest.mark.parametrize(("kind", "options"), KINDS)
-@pytest.mark.parametrize("tied", [False, True])
-def test_spikes_of_a_neuron_are_the_librarys(kind, options, resets, mode, tied):
-    generator = torch.Generator().manual_seed(0)
-    currents = torch.randn(8, 40, 50, generator=generator) + 0.3
-    if tied:
-        currents = torch.randint(-2, 4, (8, 40, 50), generator=generator) / 2
-    node = make_neuron(kind, mode, **options, **resets).eval()
-    with torch.no_grad():
-        expected = node(currents) if mode == "multi" else torch.stack([node(current) for current in currents])
-    reading = read(node)
-    assert reading.layout.axes == ("T N" if mode == "multi" else "N")
-    assert 0.02 < expected.mean() < 0.98
-    assert torch.equal(Neurons(reading.params)(currents), expected)
-
-
-@pytest.mark.skipif(not hasattr(neuron, "CUBALIFNode"), reason="version 2 alone has them")
-@pytest.mark.parametrize(
-    ("kind", "options"), [("CUBALIFNode", {}), ("CUBALIFNode", {"v_reset": None}), ("HalfThresholdIFNode", {})]
-)
-def test_spikes_of_a_neuron_of_version_2_are_the_librarys(kind, options):
-    currents = torch.randn(8, 40, 50, generator=torch.Generator().manual_seed(0)) + 0.1
-    node = getattr(neuron, kind)(**options).eval()
-    with torch.no_grad():
-        expected = torch.stack([node(current) for current in currents])
-    assert 0.02 < expected.mean() < 0.95
-    assert torch.equal(Neurons(read(node).params)(currents), expected)
+pytestmark = JIT
 
 
 class Node(Equation):
@@ -238,31 +193,6 @@ def test_event_frames(mode):
     assert_near(gradient(network, "stbp", frames, V).double(), truth, "stbp")
     truth = true_gradient(copy.deepcopy(net).double(), read_out, frames.double(), V.double(), "hart", stand_in)
     assert_near(gradient(network, "hart", frames, V).double(), truth, "hart")
-
-
-class Changed(neuron.LIFNode):
-    def neuronal_charge(self, x):
-        self.v = self.v + x
-
-    def single_step_functional_forward(self, inputs, states):
-        return (inputs[0],), states
-
-
-class Renamed(neuron.IFNode):
-    pass
-
-
-def test_derived_neurons_are_their_parents_or_refused():
-    assert read(Renamed()).params == read(neuron.IFNode()).params
-    with pytest.raises(UnsupportedModelError, match=r"1 is Changed, which derives from SpikingJelly's LIFNode and "):
-        adapt(nn.Sequential(nn.Linear(4, 4), Changed()))
-
-
-@pytest.mark.parametrize("kind", ["QIFNode", "EIFNode"])
-def test_other_neurons_are_refused_by_name(kind):
-    net = nn.Sequential(nn.Linear(4, 4), getattr(neuron, kind)(), neuron.IFNode())
-    with pytest.raises(UnsupportedModelError, match=f"1 is SpikingJelly's {kind}, which this version cannot"):
-        adapt(net)
 
 
 def test_a_gradient_leaves_the_states_of_the_model_alone_and_training_moves_its_weights():
