@@ -28,7 +28,7 @@ NEURONS = [(snn.Leaky, options) for options in LEAKY]
 NEURONS += [(snn.Leaky, {"beta": torch.rand(50), "threshold": 0.75, "graded_spikes_factor": 2.0})]
 NEURONS += [
     (snn.Synaptic, {"alpha": 0.8, "beta": 0.9}),
-    (snn.Lapicque, {"beta": 0.9}),
+    (snn.Lapicque, {"beta": 0.9, "threshold": 0.1}),
     (snn.Lapicque, {"R": 2.0, "C": 3.0}),
 ]
 
