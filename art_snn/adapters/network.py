@@ -148,6 +148,7 @@ def adapt(
         TypeError, ValueError: An argument is none of these.
 
     Example:
+        >>> import torch
         >>> from art_snn import LIF
         >>> net = nn.Sequential(nn.Flatten(2), nn.Linear(4, 8), LIF(decay=0.9), nn.Linear(8, 3))  # takes (T, N, ...)
         >>> adapt(net, time_steps=4)(torch.rand(2, 1, 2, 2)).shape

@@ -143,7 +143,7 @@ def _tapped_reasons(network: SequenceModel, x: Tensor, logits: Tensor) -> list[s
     if unknown := _unknown_functions(stepped):
         return [
             f"between its neurons lies {name}, a function with its own gradient: a spiking neuron that no reader "
-            "knows; make its class known with art_snn.adapters.register_reader"
+            "knows; make its class known with art_snn.adapters.register_neuron"
             for name in unknown
         ]
     if _share_off(logits, stepped) >= 0.5:

@@ -81,6 +81,11 @@ def register_reader(reader: _Reader, *, single_step: bool = False) -> _Reader:
     return reader
 
 
+def unregister_reader(reader: Reader) -> None:
+    """Forget a reader; one that is not registered is ignored."""
+    _READERS.pop(reader, None)
+
+
 def read(module: nn.Module) -> Reading | None:
     """Return what the readers find out about a module, None where it is no spiking layer.
 

@@ -25,8 +25,8 @@ LIBRARIES = {
     "spikingtorch": "SpikingTorch",
 }
 PORTING = (
-    "make them known with art_snn.snn.readers.register_reader, or rebuild them as LIF or IF with the same equation; "
-    "the page 'Attack your own model' has the parameters"
+    "make their class known with art_snn.adapters.register_neuron, or rebuild them as LIF or IF with the same "
+    "equation; the page 'Attack your own model' has the parameters"
 )
 
 WHOLE = "give the model that they are of as it is, without a SpikingNetwork around: art_snn.adapt(model, time_steps=T)"

@@ -170,12 +170,12 @@ BAD_MODELS = {
     "foreign beside ours": (
         lambda: with_foreign(foreign("spikingjelly.activation_based.neuron", "LIFNode")),
         UnsupportedModelError,
-        r"neurons of another library \(SpikingJelly's MyLIFNode\); make them known with .*register_reader, or rebuild",
+        r"neurons of another library \(SpikingJelly's MyLIFNode\); make .*register_neuron, or rebuild",
     ),
     "foreign network": (
         lambda: nn.Sequential(nn.Flatten(), foreign("snntorch._neurons.leaky", "Leaky"), nn.Linear(128, 5)),
         TypeError,
-        r"snnTorch's MyLeaky.*register_reader.*then wrap the layers: SpikingNetwork",
+        r"snnTorch's MyLeaky.*register_neuron.*then wrap the layers: SpikingNetwork",
     ),
     "no neurons": (lambda: snn(nn.Linear(16, 5), hidden=nn.ReLU()), UnsupportedModelError, "no spiking layer"),
     "double": (
@@ -219,7 +219,7 @@ def test_models_that_cannot_be_attacked_are_refused(build, error, message):
 def test_networks_of_other_libraries_are_never_sent_to_a_plain_classifier(package):
     with pytest.raises(UnsupportedModelError) as caught:
         small_classifier(snn(nn.Linear(16, 5), hidden=foreign(package, "Neuron")))
-    assert "register_reader" in str(caught.value)
+    assert "register_neuron" in str(caught.value)
     assert "PyTorchClassifier" not in str(caught.value)
 
 
