@@ -12,10 +12,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     try:
         from spikingjelly.activation_based import functional, layer, neuron, rnn, surrogate
-        from spikingjelly.activation_based.model import sew_resnet, spiking_resnet, spiking_vgg
+        from spikingjelly.activation_based.model import parametric_lif_net, sew_resnet, spiking_resnet, spiking_vgg
     except ImportError:
         from spikingjelly.clock_driven import functional, layer, neuron, rnn, surrogate
-        from spikingjelly.clock_driven.model import sew_resnet, spiking_resnet, spiking_vgg
+        from spikingjelly.clock_driven.model import parametric_lif_net, sew_resnet, spiking_resnet, spiking_vgg
 
 __all__ = [
     "CLOCK_DRIVEN",
@@ -25,6 +25,7 @@ __all__ = [
     "layer",
     "make_neuron",
     "neuron",
+    "parametric_lif_net",
     "rnn",
     "sew_resnet",
     "spiking_resnet",

@@ -20,6 +20,7 @@ from tests.adapters.jelly import (
     layer,
     make_neuron,
     neuron,
+    parametric_lif_net,
     sew_resnet,
     spiking_resnet,
     spiking_vgg,
@@ -31,19 +32,25 @@ pytestmark = JIT
 
 
 class Node(Equation):
-    """IF and LIF, as SpikingJelly writes their charge."""
+    """IF, LIF and CUBA LIF, as SpikingJelly writes their charge."""
 
     def __init__(self, node) -> None:
         self.node, self.theta = node, node.v_threshold
         self.rest = node.v_reset or 0.0
         self.v = torch.tensor(self.rest, dtype=torch.float64)
-        if "LIF" in type(node).__name__:
+        self.kind = type(node).__name__
+        if self.kind == "CUBALIFNode":
+            self.alpha, self.decay, self.i = node.c_decay, node.v_decay, 0.0
+        elif "LIF" in self.kind:
             self.tau = node.tau if hasattr(node, "tau") else 1 / float(node.w.detach().sigmoid())
             self.decay, self.d = 1 - 1 / self.tau, self.rest / self.tau
             self.c = 1 / self.tau if node.decay_input else 1.0
 
     def charge(self, current):
-        if "LIF" not in type(self.node).__name__:
+        if self.kind == "CUBALIFNode":
+            self.i = self.alpha * self.i + current
+            return self.decay * self.v + self.i
+        if "LIF" not in self.kind:
             return self.v + current
         if self.node.decay_input:
             return self.v + (current - (self.v - self.rest)) / self.tau
@@ -80,10 +87,10 @@ def lively(net: nn.Module, factor: float) -> nn.Module:
 class CSNN(nn.Module):
     """The convolutional network of the tutorials: max-pooling, T inside, ends in spikes."""
 
-    def __init__(self, mode: str, kind: str = "IFNode", time_steps: int = 4) -> None:
+    def __init__(self, mode: str, kind: str = "IFNode", *, time_steps: int = 4, **options) -> None:
         super().__init__()
         self.time_steps, self.mode = time_steps, mode
-        options = {"surrogate_function": surrogate.ATan()}
+        options = {"surrogate_function": surrogate.ATan(), **options}
 
         def node():
             return make_neuron(kind, mode, **options)
@@ -106,20 +113,34 @@ class CSNN(nn.Module):
         return sum(self.fc(self.conv(x)) for _ in range(self.time_steps)) / self.time_steps
 
 
-def residual_net(builder: str) -> nn.Module:
-    """A network of the model zoo on sequences (T, N, ...)."""
-    options = {"surrogate_function": surrogate.ATan(), "detach_reset": True, "num_classes": 10}
-    if builder == "sew_resnet":
-        net = sew_resnet.sew_resnet18(spiking_neuron=neuron.IFNode, cnf="ADD", **options)
-    elif builder == "spiking_resnet":
-        net = spiking_resnet.spiking_resnet18(spiking_neuron=neuron.LIFNode, **options)
-    else:
-        net = spiking_vgg.spiking_vgg11_bn(spiking_neuron=neuron.IFNode, **options)
-    functional.set_step_mode(net, "m")
-    return net
+class Voting(nn.Module):
+    """An MLP that steps through time, and resets itself; some neurons vote for each class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(64, 32),
+            make_neuron("LIFNode", "single", tau=3.0),
+            nn.Linear(32, 40),
+            make_neuron("ParametricLIFNode", "single", v_reset=None),
+        )
+        self.vote = nn.AvgPool1d(4, 4) if CLOCK_DRIVEN else layer.VotingLayer(4)
+
+    def forward(self, x):
+        functional.reset_net(self)
+        rates = sum(self.layers(x) for _ in range(5)) / 5
+        return self.vote(rates.unsqueeze(1)).squeeze(1) if CLOCK_DRIVEN else self.vote(rates)
 
 
+REST = {"v_reset": -0.25, "v_threshold": 0.75, "decay_input": False}
 SMALL = [(f"csnn {mode} {kind}", partial(CSNN, mode, kind), 2.0) for mode in MODES for kind in ("IFNode", "LIFNode")]
+SMALL += [(f"csnn {mode} rest", partial(CSNN, mode, "ParametricLIFNode", **REST), 2.0) for mode in MODES]
+SMALL += [("voting mlp", Voting, 3.0)]
+if hasattr(neuron, "CUBALIFNode"):
+    CUBA = {"v_threshold": 1.0, "surrogate_function": surrogate.Rect()}
+    SMALL += [(f"csnn {mode} CUBALIFNode", partial(CSNN, mode, "CUBALIFNode", **CUBA), 1.5) for mode in MODES]
+
 X = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(3))
 V = torch.randn(3, 10, generator=torch.Generator().manual_seed(4))
 
@@ -152,27 +173,65 @@ def test_a_network_of_the_tutorials(make, factor, rule):
     assert_near(gradient(network, rule, X, V).double(), truth, rule)
 
 
-@pytest.mark.skipif(CLOCK_DRIVEN, reason="its builders take other arguments")
+def _over_time(net, x, steps):
+    return net(x.unsqueeze(0).repeat(steps, 1, 1, 1, 1)).mean(0)
+
+
+def zoo_net(builder: str) -> nn.Module:
+    """A network of the model zoo on sequences (T, N, ...)."""
+    if CLOCK_DRIVEN:
+        options = {"multi_step_neuron": neuron.MultiStepIFNode}
+    else:
+        options = {"spiking_neuron": neuron.LIFNode if builder == "spiking_resnet18" else neuron.IFNode}
+    options |= {"surrogate_function": surrogate.ATan(), "num_classes": 10}
+    options |= {"cnf": "ADD"} if builder == "sew_resnet18" else {"v_threshold": 0.5}
+    package = sew_resnet if "sew" in builder else spiking_vgg if "vgg" in builder else spiking_resnet
+    net = getattr(package, f"multi_step_{builder}" if CLOCK_DRIVEN else builder)(**options)
+    if not CLOCK_DRIVEN:
+        functional.set_step_mode(net, "m")
+    return net
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", ["hart", "stbp"])
-@pytest.mark.parametrize("builder", ["sew_resnet", "spiking_resnet", "spiking_vgg"])
+@pytest.mark.parametrize(
+    ("builder", "rule"),
+    [
+        *(("sew_resnet18", rule) for rule in rule_names()),
+        *(("spiking_resnet18", rule) for rule in rule_names()),
+        *(("spiking_vgg11_bn", rule) for rule in ("hart", "stbp")),
+    ],
+)
 def test_a_network_of_the_model_zoo(builder, rule):
-    net = lively(residual_net(builder), 2.0)
+    net = lively(zoo_net(builder), 2.0)
     x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5))
-    v = V[:2]
     read_out = partial(_over_time, steps=2)
-    truth = true_gradient(copy.deepcopy(net).double(), read_out, x.double(), v.double(), rule, stand_in)
+    truth = true_gradient(copy.deepcopy(net).double(), read_out, x.double(), V[:2].double(), rule, stand_in)
     network = adapt(net, time_steps=2)
     with torch.no_grad():
         expected = read_out(net, x)
     functional.reset_net(net)
     assert torch.equal(network(x), expected)
     assert "sequences (T, N, ...), T=2" in repr(network)
-    assert_near(gradient(network, rule, x, v).double(), truth, rule)
+    assert_near(gradient(network, rule, x, V[:2]).double(), truth, rule)
 
 
-def _over_time(net, x, steps):
-    return net(x.unsqueeze(0).repeat(steps, 1, 1, 1, 1)).mean(0)
+@pytest.mark.parametrize("rule", ["hart", "stbp", "rate"])
+def test_the_parametric_lif_net_on_event_frames(rule):
+    """With max-pooling, dropout and votes."""
+    made = getattr(parametric_lif_net, "MultiStepNMNISTNet" if CLOCK_DRIVEN else "NMNISTNet")
+    kind = neuron.MultiStepParametricLIFNode if CLOCK_DRIVEN else neuron.ParametricLIFNode
+    net = made(4, kind, surrogate_function=surrogate.ATan(), v_threshold=0.5)
+    if not CLOCK_DRIVEN:
+        functional.set_step_mode(net, "m")
+    lively(net, 4.0)
+    frames = torch.randint(0, 3, (3, 4, 2, 34, 34), generator=torch.Generator().manual_seed(7)).float()
+
+    def read_out(net, x):
+        return net(x.transpose(0, 1)).mean(0)
+
+    network = adapt(net, frames=True)
+    truth = true_gradient(copy.deepcopy(net).double(), read_out, frames.double(), V.double(), rule, stand_in)
+    assert_near(gradient(network, rule, frames, V).double(), truth, rule)
 
 
 @pytest.mark.parametrize("mode", MODES)
