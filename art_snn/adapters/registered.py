@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
-from art_snn.adapters.classes import refuse_changed
+from art_snn.adapters.classes import number, refuse_changed
 from art_snn.checks import check_choice
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams, NeuronState, Reset, fired, integrate_from
@@ -125,10 +125,7 @@ def _value(module: nn.Module, name: str, value: Any) -> Any:
         return value
     if isinstance(value, str):
         value = getattr(module, value)
-    if isinstance(value, Tensor):
-        value = value.detach()
-        return value.item() if value.numel() == 1 else value
-    return value
+    return number(value) if isinstance(value, Tensor) else value
 
 
 def _example(cls: type[nn.Module], example: nn.Module | None, time_steps: str | int | None) -> nn.Module:

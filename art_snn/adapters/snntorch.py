@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from art_snn.adapters.classes import changed, class_of
+from art_snn.adapters.classes import class_of, number, refuse_changed
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams, NeuronState, Reset, Scalar
 from art_snn.snn.layouts import Layout, Tap
@@ -45,11 +45,7 @@ def read(module: nn.Module) -> Reading | None:
     name = known.__name__
     if name not in _STATES:
         _refuse(f"is snnTorch's {name}, which this version cannot run step by step")
-    if differing := changed(module, known, _DYNAMICS):
-        _refuse(
-            f"is {type(module).__name__}, which derives from snnTorch's {name} and changes {differing[0]}; register a "
-            "reader for it"
-        )
+    refuse_changed(module, known, "snnTorch", _DYNAMICS)
     neuron: Any = module
     for option, wrong in (("inhibition", True), ("state_quant", True), ("reset_delay", False)):
         if bool(getattr(neuron, option, not wrong)) is wrong:
@@ -60,9 +56,9 @@ def read(module: nn.Module) -> Reading | None:
     decay, weight = _weights(neuron, name)
     params = NeuronParams(
         decay=decay,
-        threshold=_scalar(neuron.threshold),
+        threshold=number(neuron.threshold),
         reset=reset,
-        alpha=_scalar(neuron.alpha.clamp(0, 1)) if name == "Synaptic" else 0.0,
+        alpha=number(neuron.alpha.clamp(0, 1)) if name == "Synaptic" else 0.0,
         c=weight,
         strict=_is_strict(neuron),
     )
@@ -78,15 +74,10 @@ def reset(module: nn.Module) -> None:
 def _weights(neuron: Any, name: str) -> tuple[Scalar, Scalar]:
     """Return decay and input weight."""
     if name != "Lapicque":
-        return _scalar(neuron.beta.clamp(0, 1)), 1.0
+        return number(neuron.beta.clamp(0, 1)), 1.0
     # mem + (time_step / (R * C)) * (-mem + input * R)
     share = neuron.time_step / (neuron.R * neuron.C)
-    return _scalar(torch.as_tensor(1 - share)), _scalar(torch.as_tensor(share * neuron.R))
-
-
-def _scalar(value: Tensor) -> Scalar:
-    value = value.detach()
-    return value.item() if value.numel() == 1 else value
+    return number(torch.as_tensor(1 - share)), number(torch.as_tensor(share * neuron.R))
 
 
 def _is_strict(neuron: Any) -> bool:

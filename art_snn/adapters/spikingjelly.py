@@ -11,11 +11,11 @@ from math import isfinite
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from art_snn.adapters.classes import changed, class_of
+from art_snn.adapters.classes import class_of, number, refuse_changed
 from art_snn.errors import UnsupportedModelError
-from art_snn.snn.dynamics import NeuronParams, Scalar
+from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.layouts import LongSequences, Steps
 from art_snn.snn.readers import Reading
 
@@ -53,11 +53,7 @@ def read(module: nn.Module) -> Reading | None:
         if type(module) is known:
             _refuse(f"is SpikingJelly's {name}, which this version cannot run step by step")
         _refuse(f"is {type(module).__name__}, which derives from SpikingJelly's {name}; register a reader for it")
-    if differing := changed(module, known, _methods(known)):
-        _refuse(
-            f"is {type(module).__name__}, which derives from SpikingJelly's {name} and changes {differing[0]}; "
-            "register a reader for it"
-        )
+    refuse_changed(module, known, "SpikingJelly", _methods(known))
     return _reading(module, name, kind)
 
 
@@ -92,31 +88,24 @@ def _reading(neuron: Any, name: str, kind: str) -> Reading:
 
 
 def _params(neuron: Any, name: str, kind: str) -> NeuronParams:
-    threshold = _scalar(neuron.v_threshold)
+    threshold = number(neuron.v_threshold)
     if isinstance(threshold, float) and not (isfinite(threshold) and threshold > 0):
         _refuse(f"is SpikingJelly's {name} with v_threshold={threshold}; art_snn needs a number above 0")
-    v_reset = 0.0 if neuron.v_reset is None else _scalar(neuron.v_reset)
+    v_reset = 0.0 if neuron.v_reset is None else number(neuron.v_reset)
     common: dict[str, Any] = {
         "threshold": threshold,
         "reset": "soft" if neuron.v_reset is None else "hard",
         "v_reset": v_reset,
-        "v0": _scalar(neuron._memories_rv["v"]),
+        "v0": number(neuron._memories_rv["v"]),
         "strict": _is_strict(neuron, name),
     }
     if kind == "CUBALIFNode":
-        return NeuronParams(decay=_scalar(neuron.v_decay), alpha=_scalar(neuron.c_decay), **common)
+        return NeuronParams(decay=number(neuron.v_decay), alpha=number(neuron.c_decay), **common)
     if "LIF" not in kind:
         return NeuronParams(**common)
     # The potential moves by a share towards v_reset, from where an input counts.
-    share = _scalar(neuron.w.sigmoid() if kind == "ParametricLIFNode" else 1 / neuron.tau)
+    share = number(neuron.w.sigmoid() if kind == "ParametricLIFNode" else 1 / neuron.tau)
     return NeuronParams(decay=1 - share, c=share if neuron.decay_input else 1.0, d=v_reset * share, **common)
-
-
-def _scalar(value: float | Tensor) -> Scalar:
-    if not isinstance(value, Tensor):
-        return float(value)
-    value = value.detach()
-    return value.item() if value.numel() == 1 else value
 
 
 def _is_strict(neuron: Any, name: str) -> bool:
