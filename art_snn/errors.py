@@ -70,6 +70,10 @@ class GradientWarning(UserWarning):
     """A gradient is all zero or not finite for some samples: an attack cannot move them."""
 
 
+class InputRangeWarning(UserWarning):
+    """Inputs leave the clip values of a classifier, or the range of an encoder."""
+
+
 class ExampleWarning(UserWarning):
     """An attack made examples that it may not make; they count as no success."""
 

@@ -88,6 +88,7 @@ def test_second_backward_is_equal(module):
     assert torch.equal(first, torch.autograd.grad(target, x)[0])
 
 
+@pytest.mark.filterwarnings("ignore::art_snn.errors.InputRangeWarning")
 def test_sample_does_not_depend_on_its_batch(module):
     module, x = module
     reference = gradient(module, x, WEIGHTS)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from art_snn.labels import check_not_masked
+from art_snn.ranges import RangeWatch, range_text
 
 Array = np.ndarray | Tensor
 
@@ -48,6 +49,27 @@ def check_input(x: Array, input_shape: tuple[int, ...] | None, *, frames: bool =
             f"x holds NaN or inf in {int(bad.sum())} of {len(x)} samples, the first is sample {first}; clean the data"
         )
     return x
+
+
+def watch_clip_values(watch: RangeWatch, x: Array, clip_values: np.ndarray | None) -> None:
+    """Warn once (`InputRangeWarning`) of inputs (N, ...) outside the clip values, a pair of numbers or arrays, or None.
+
+    Raises:
+        ValueError: Clip values are arrays that do not broadcast to ``x``.
+    """
+    if clip_values is None:
+        return
+    text = (
+        f"x has {{}} clip_values {range_text(*clip_values)}. Attacks of ART clip to these: they move each such value "
+        "towards the range, by eps or all the way, whatever its gradient is, and what comes of it counts as their "
+        "success. Give the range of your data as clip_values, or None; where x is normalised, give the image itself "
+        "and put Normalize into the network"
+    )
+    try:
+        low, high = clip_values
+        watch.look(x, low, high, text, rounding=True)
+    except ValueError as error:
+        raise ValueError(f"clip_values: {error}") from None
 
 
 def to_numpy(x: Array) -> np.ndarray:

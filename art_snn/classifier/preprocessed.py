@@ -6,7 +6,6 @@ Defences on tensors are part of the graph. Defences on arrays estimate their gra
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,12 +15,13 @@ from art.estimators.classification import PyTorchClassifier
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from art_snn.classifier.inputs import Array, check_input, to_numpy
+from art_snn.classifier.gradient_checks import warn_of_zero_entries, warn_of_zeros, without_nan
+from art_snn.classifier.inputs import Array, check_input, to_numpy, watch_clip_values
 from art_snn.classifier.model_checks import check_dtype
-from art_snn.errors import GradientWarning
 from art_snn.labels import Labels, one_hot
+from art_snn.ranges import Once, RangeWatch
 from art_snn.snn.encoders import takes_frames
-from art_snn.snn.modes import mode
+from art_snn.snn.modes import mode, range_watches
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +30,19 @@ class Preprocessed(PyTorchClassifier):
     """Take inputs and labels through the preprocessing defences, and gradients back."""
 
     _warns = True
+    _range_watch: RangeWatch  # one for all views of a classifier, as the next
+    _entries_told: Once
 
-    def _check_input(self, x: Array) -> Array:
-        """Return ``x`` in float32, a tensor on the classifier's device; raise unless it is a batch of inputs."""
+    def _check_input(self, x: Array, *, fit: bool = False) -> Array:
+        """Return ``x`` in float32, a tensor on the classifier's device; raise unless it is a batch of inputs.
+
+        Nothing is clipped in training, so that inputs outside the clip values are warned of elsewhere.
+        """
         check_dtype(self.model.network)
         shape = None if self.preprocessing_defences else self.input_shape
         checked = check_input(x, shape, frames=takes_frames(self.model.network))
+        if not fit:
+            watch_clip_values(self._range_watch, checked, self.clip_values)
         return checked.to(self._device) if isinstance(checked, Tensor) else checked
 
     def _as_tensor(self, checked: Array) -> Tensor:
@@ -105,21 +112,15 @@ class Preprocessed(PyTorchClassifier):
         with torch.enable_grad():  # a PyTorch defence among others differentiates itself, whoever calls
             return super()._apply_preprocessing_gradient(x, gradients, fit=fit)
 
-    def _checked_gradient(self, grad: Tensor) -> Tensor:
-        """Return the gradient without NaN and inf; warn of these and of samples that no gradient reaches."""
+    def _checked_gradient(self, grad: Tensor, x: Tensor) -> Tensor:
+        """Return the gradient without NaN and inf; warn of these, and of samples and entries of ``x`` without one."""
         name = f"the gradient under {self.gradient_rule!r}"
-        size = grad.flatten(1).abs().amax(1) if grad.numel() else grad.new_ones(1)
-        if not torch.isfinite(size).all():
-            text = f"{name} is NaN or inf for some samples; its entries are taken as 0"
-            warnings.warn(text, GradientWarning, stacklevel=3)
-            grad = torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
-        if self._warns and (size == 0).any():
-            text = (
-                f"{name} is all zero for some samples: attacks cannot move them, which is no robustness. "
-                "Try another rule, or a larger gamma where the rule has one"
-            )
-            warnings.warn(text, GradientWarning, stacklevel=3)
-        return grad
+        finite = without_nan(grad, name)
+        if self._warns:
+            warn_of_zeros(grad, name)
+            if not any(watch.told for watch in range_watches(self.model.network)):  # else it is said already
+                warn_of_zero_entries(finite, x, name, self._entries_told)
+        return finite
 
     def _probe(self) -> Tensor | None:
         """Return a small batch to try the model on; None where a defence cannot take one."""

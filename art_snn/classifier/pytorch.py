@@ -23,6 +23,7 @@ from art_snn.classifier.persistence import Persistence
 from art_snn.classifier.preprocessed import Preprocessed
 from art_snn.engine.module import GradientRuleModule
 from art_snn.labels import Labels, class_indices, to_array
+from art_snn.ranges import Once, RangeWatch
 from art_snn.rules.base import GradientRule
 from art_snn.snn.modes import mode
 
@@ -120,6 +121,7 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
         )
         if device_type != "cpu" and not torch.cuda.is_available():
             logger.warning("device_type=%r, but torch finds no GPU: running on the CPU", device_type)
+        self._range_watch, self._entries_told = RangeWatch(), Once()
         super().__init__(
             module,
             loss,
@@ -258,7 +260,7 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
                     self._loss(logits, labels).mean(), x_grad, retain_graph=inputs is not x_grad
                 )
                 mean += (grad - mean) / count
-        return self._to_input(x, self._checked_gradient(mean))
+        return self._to_input(x, self._checked_gradient(mean, x_grad))
 
     @torch.inference_mode(False)
     def class_gradient(self, x: Array, label: Any = None, training_mode: bool = False, **kwargs: Any) -> np.ndarray:
@@ -283,7 +285,7 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
             targets = [logits.gather(1, index.repeat_interleave(copies, 0)).sum()]
         with torch.autocast(self._device.type, enabled=False):
             grads = [torch.autograd.grad(target, x_grad, retain_graph=True)[0] for target in targets]
-        stacked = self._checked_gradient(torch.stack(grads, 1)).cpu().numpy()
+        stacked = self._checked_gradient(torch.stack(grads, 1), x_grad).cpu().numpy()
         return stacked if self.all_framework_preprocessing else self._apply_preprocessing_gradient(to_numpy(x), stacked)
 
     def compute_loss(self, x: Array, y: Labels, reduction: str = "none", **kwargs: Any) -> Array:
@@ -340,4 +342,4 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
         with mode(self.model), torch.autocast(self._device.type, enabled=False):
             loss = loss_fn(layer_output(self.model, name, inputs) - target, p=2)
             (grad,) = torch.autograd.grad(loss.sum(), x_grad)
-        return self._to_input(x, self._checked_gradient(grad))
+        return self._to_input(x, self._checked_gradient(grad, x_grad))

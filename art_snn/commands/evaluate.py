@@ -27,11 +27,12 @@ from art_snn.commands.options import (
     whole,
 )
 from art_snn.data import stratified_part
-from art_snn.errors import UsageError
+from art_snn.errors import DataError, UsageError
 from art_snn.evaluation import evaluate_rules
 from art_snn.evaluation.evaluate import WORST
 from art_snn.evaluation.report import plot, steps_text, text_table, write_csv, write_json
 from art_snn.evaluation.rows import package_versions
+from art_snn.ranges import check_range
 from art_snn.rules import HART, GradientRule, get_rule, rule_names
 from art_snn.snn.dynamics import RESETS
 from art_snn.training import DIGITS_RECIPE, Recipe, load_data, load_trained, read_checkpoint, train_cached
@@ -105,6 +106,7 @@ def run(options: argparse.Namespace) -> int:
     if samples is not None:
         part = stratified_part(y, samples)
         x, y = x[part], y[part]
+    check_range(f"the test data of {recipe.title}", x, classifier.clip_values, DataError)
     shape = f"T={recipe.time_steps}, lambda={recipe.decay:g}, {recipe.reset} reset"
     eps, steps = ", ".join(f"{size:g}" for size in _values(attacks, "eps")), steps_text(attacks)
     how = f"{len(x)} test images, eps={eps}" + (f", {steps}" if steps else "")

@@ -4,7 +4,7 @@ from art_snn.evaluation.cells import Cell, Choice, run_cell
 from art_snn.evaluation.evaluate import evaluate_rules
 from art_snn.evaluation.grid import run_grid
 from art_snn.evaluation.metrics import Proportion, accuracy, attack_success_rate, wilson_interval
-from art_snn.evaluation.outcomes import Outcome, attack_through, zero_gradients
+from art_snn.evaluation.outcomes import Outcome, attack_through, zero_entries, zero_gradients
 from art_snn.evaluation.plan import GridPlan, GridSettings, make_cells
 from art_snn.evaluation.retention import temporal_retention
 from art_snn.evaluation.rows import GridRow, Row
@@ -34,5 +34,6 @@ __all__ = [
     "temporal_retention",
     "tune",
     "wilson_interval",
+    "zero_entries",
     "zero_gradients",
 ]

@@ -17,7 +17,7 @@ from art_snn.attacks import Attack
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.data import stratified_part
 from art_snn.errors import CheckpointError, DataError
-from art_snn.evaluation.outcomes import correct_samples, run_attack, zero_gradients
+from art_snn.evaluation.outcomes import correct_samples, run_attack, zero_entries
 from art_snn.evaluation.rows import GridRow, described, measured, package_versions
 from art_snn.evaluation.tuning import tune
 from art_snn.labels import class_indices
@@ -81,7 +81,7 @@ class Cell:
 
 
 def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> GridRow:
-    """Attack as `run_grid` does, and return the row; its ``zero_gradients`` is the share of 256 stratified samples.
+    """Attack as `run_grid` does, and return the row; zero gradients and entries are of 256 stratified samples.
 
     Raises:
         CheckpointError: A checkpoint is damaged, or not the one that the cell means.
@@ -98,12 +98,14 @@ def run_cell(cell: Cell, *, device_type: str = "cpu", batch_size: int = 128) -> 
         with seeded(int(cell.key[:8], 16)):
             curve = tune(rule, cell.parameter, source, cell.attack, x, y, sweep=cell.sweep, **common)
         rule = curve.rule
-    zeros = None if rule is None else _zero_gradients(cell.source, cell.samples, rule, device_type, batch_size)
+    zeros = None if rule is None else _zero_entries(cell.source, cell.samples, rule, device_type, batch_size)
     correct = _correct(cell.target, cell.samples, device_type, batch_size)
     with seeded(int(cell.key[:8], 16)):  # an attack with random starts gives equal cells equal rows, too
         outcome = run_attack(source, rule, cell.attack, arrays["x"], arrays["y"], correct=correct, **common)
+    if zeros is not None:
+        outcome = replace(outcome, zero_gradient=zeros == 1, zero_entry=zeros)
     return GridRow(
-        **{**measured(rule, cell.attack, outcome), "zero_gradients": zeros},
+        **measured(rule, cell.attack, outcome),
         key=cell.key,
         **described(recipe),
         setting=cell.setting,
@@ -135,11 +137,13 @@ def _correct(target: PinnedFile, samples: PinnedFile, device: str, batch_size: i
 
 
 @lru_cache(maxsize=16)
-def _zero_gradients(source: PinnedFile, samples: PinnedFile, rule: GradientRule, device: str, batch_size: int) -> float:
+def _zero_entries(
+    source: PinnedFile, samples: PinnedFile, rule: GradientRule, device: str, batch_size: int
+) -> np.ndarray:
     arrays = _arrays(samples)
     chosen = stratified_part(arrays["y"], ZERO_GRADIENT_SAMPLES)
     x, y = arrays["x"][chosen], arrays["y"][chosen]
-    return float(zero_gradients(_network(source, device)[1], rule, x, y, batch_size=batch_size).mean())
+    return zero_entries(_network(source, device)[1], rule, x, y, batch_size=batch_size)
 
 
 @lru_cache(maxsize=2)

@@ -15,7 +15,7 @@ from art_snn.evaluation.outcomes import (
     check_samples,
     correct_samples,
     worst_case,
-    zero_gradients,
+    zero_entries,
 )
 from art_snn.evaluation.rows import Row, measured
 from art_snn.labels import Labels
@@ -61,9 +61,9 @@ def evaluate_rules(
         known: dict[str, Any] = {"batch_size": batch_size, "correct": correct, "on_gradient": on_gradient}
         outcomes: list[list[Outcome]] = [[] for _ in attacks]
         for rule in chosen:
-            zeros = zero_gradients(classifier, rule, inputs, labels, batch_size=batch_size)
+            zeros = zero_entries(classifier, rule, inputs, labels, batch_size=batch_size)
             for attack, done in zip(attacks, outcomes, strict=True):
-                outcome = attack_through(classifier, rule, attack, inputs, labels, **known, zero_gradient=zeros)
+                outcome = attack_through(classifier, rule, attack, inputs, labels, **known, zero_entry=zeros)
                 done.append(outcome)
                 yield Row(**measured(rule, attack, outcome))
         if worst and chosen:

@@ -18,6 +18,7 @@ from art_snn.classifier.inputs import Array, check_input, to_numpy
 from art_snn.errors import ExampleWarning
 from art_snn.evaluation.metrics import Proportion, share
 from art_snn.labels import Labels, class_indices, to_array
+from art_snn.ranges import rounding_slack
 from art_snn.rules import GradientRule
 
 
@@ -28,6 +29,7 @@ class Outcome:
     correct: np.ndarray  #: Whether the class was right before the attack, shape (N,).
     robust: np.ndarray  #: Whether it is right after the attack, shape (N,).
     zero_gradient: np.ndarray | None  #: Whether the gradient at the input is all zero, shape (N,), where it is known.
+    zero_entry: np.ndarray | None = None  #: Share of the input's entries without a gradient, shape (N,), if known.
     changed: np.ndarray  #: Whether the attack changed the input at all, shape (N,).
     losses: np.ndarray  #: Cross-entropy after the attack of what `predict` returns, taken for logits, shape (N,).
     seconds: float  #: Time that the attack took.
@@ -52,6 +54,11 @@ class Outcome:
         """Share of the samples whose gradient is all zero, in [0, 1]."""
         return None if self.zero_gradient is None else float(self.zero_gradient.mean())
 
+    @property
+    def zero_entries(self) -> float | None:
+        """Share of all input entries whose gradient is zero, in [0, 1]."""
+        return None if self.zero_entry is None else float(self.zero_entry.mean())
+
 
 def attack_through(
     classifier: PyTorchSNNClassifier,
@@ -63,6 +70,7 @@ def attack_through(
     target: PyTorchSNNClassifier | None = None,
     correct: np.ndarray | None = None,
     zero_gradient: np.ndarray | None = None,
+    zero_entry: np.ndarray | None = None,
     batch_size: int = 128,
     on_gradient: Callable[[int], None] | None = None,
 ) -> Outcome:
@@ -77,6 +85,7 @@ def attack_through(
         target: The classifier that is attacked, where it is another one (black box).
         correct: `Outcome.correct`, if it is known; computed otherwise.
         zero_gradient: `Outcome.zero_gradient`, if it is known; computed otherwise, where there is a rule.
+        zero_entry: `Outcome.zero_entry`, if it is known, of which ``zero_gradient`` follows.
         batch_size: Samples to attack at the same time, >= 1.
         on_gradient: Called after each gradient of the loss with its number of samples, to show progress.
 
@@ -88,12 +97,16 @@ def attack_through(
     inputs, labels = check_samples(classifier, x, y, batch_size)
     correct = _truths("correct", correct, len(inputs))
     zero_gradient = _truths("zero_gradient", zero_gradient, len(inputs))
+    zero_entry = _shares("zero_entry", zero_entry, len(inputs))
     if correct is None:
         correct = correct_samples(classifier if target is None else target, inputs, labels, batch_size)
-    if zero_gradient is None and rule is not None:
-        zero_gradient = zero_gradients(classifier, rule, inputs, labels, batch_size=batch_size)
+    if zero_gradient is None and zero_entry is None and rule is not None:
+        zero_entry = zero_entries(classifier, rule, inputs, labels, batch_size=batch_size)
+    if zero_gradient is None and zero_entry is not None:
+        zero_gradient = zero_entry == 1
     known: dict[str, Any] = {"target": target, "correct": correct, "batch_size": batch_size, "on_gradient": on_gradient}
-    return replace(run_attack(classifier, rule, attack, inputs, labels, **known), zero_gradient=zero_gradient)
+    outcome = run_attack(classifier, rule, attack, inputs, labels, **known)
+    return replace(outcome, zero_gradient=zero_gradient, zero_entry=zero_entry)
 
 
 def run_attack(
@@ -146,7 +159,7 @@ def _allowed(attack: Attack, x: np.ndarray, examples: np.ndarray, clip_values: A
         good &= change <= attack.eps * (1 + 1e-4) + 1e-6
     if clip_values is not None:
         low, high = clip_values
-        slack = 1e-5 * np.maximum(1, np.maximum(np.abs(low), np.abs(high)))
+        slack = rounding_slack(low, high)
         good &= (change == 0) | ((examples >= low - slack) & (examples <= high + slack))
     return good.reshape(len(x), -1).all(1)
 
@@ -205,6 +218,15 @@ def _truths(name: str, values: Any, nb_samples: int) -> np.ndarray | None:
     return truths
 
 
+def _shares(name: str, values: Any, nb_samples: int) -> np.ndarray | None:
+    if values is None:
+        return None
+    shares = to_array(name, values)
+    if shares.shape != (nb_samples,) or not ((shares >= 0) & (shares <= 1)).all():
+        raise ValueError(f"{name} must be {nb_samples} shares in [0, 1], as `Outcome.{name}` is, got {shares!r}")
+    return shares
+
+
 def correct_samples(classifier: PyTorchSNNClassifier, x: np.ndarray, y: Labels, batch_size: int) -> np.ndarray:
     """Return whether a classifier gives each sample its label (N,)."""
     labels = class_indices(y, len(x), classifier.nb_classes)
@@ -215,8 +237,18 @@ def zero_gradients(
     classifier: PyTorchSNNClassifier, rule: str | GradientRule, x: Array, y: Labels, *, batch_size: int = 128
 ) -> np.ndarray:
     """Return whether the loss gradient under a rule is all zero, for each sample (N,); see `attack_through`."""
+    return zero_entries(classifier, rule, x, y, batch_size=batch_size) == 1
+
+
+def zero_entries(
+    classifier: PyTorchSNNClassifier, rule: str | GradientRule, x: Array, y: Labels, *, batch_size: int = 128
+) -> np.ndarray:
+    """Return the share, in [0, 1], of each sample's entries (N,) at which the loss gradient under a rule is zero.
+
+    No attack along the gradient moves these entries. See `attack_through` for the arguments.
+    """
     source = classifier.with_rule(rule, warn=False)
     inputs, labels = check_samples(classifier, x, y, batch_size)
     parts = [slice(start, start + batch_size) for start in range(0, len(inputs), batch_size)]
     grads = [source.loss_gradient(inputs[part], labels[part]) for part in parts]
-    return np.concatenate([~grad.reshape(len(grad), -1).any(1) for grad in grads])
+    return np.concatenate([(grad == 0).reshape(len(grad), -1).mean(1) for grad in grads])

@@ -18,9 +18,9 @@ from art_snn.evaluation.cells import Cell, Choice, PinnedFile, read_samples
 from art_snn.evaluation.outcomes import check_attacks
 from art_snn.evaluation.tuning import candidates
 from art_snn.files import write_atomic
+from art_snn.ranges import check_range
 from art_snn.rules import GradientRule, get_rule
-from art_snn.training.checkpoints import read_checkpoint
-from art_snn.training.recipe import Recipe
+from art_snn.training.checkpoints import Checkpoint, read_checkpoint
 from art_snn.training.run import load_data, with_class_indices
 
 # What is tuned where a plan does not say otherwise.
@@ -73,7 +73,7 @@ def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[C
 
     Raises:
         CheckpointError: A checkpoint is missing, damaged, not trained to its end, or does not fit its target.
-        DataError: The data, or the samples, are missing or damaged.
+        DataError: The data, or the samples, are missing, damaged or outside the clip values of a target.
     """
     sources = plan.sources or [None] * len(plan.targets)
     runs = dict.fromkeys(path for path in (*plan.targets, *sources) if path is not None)
@@ -91,7 +91,7 @@ def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[C
             if here != there:
                 raise CheckpointError(f"{source} {text.format(there)}, and {target} {text.format(here)}")
         recipe = checkpoints[target].recipe
-        samples, apart = _samples(recipe, plan, folder, verbose)
+        samples, apart = _samples(checkpoints[target], plan, folder, verbose)
         weights = [PinnedFile(str(checkpoints[run].path), checkpoints[run].sha256) for run in origins]
         fixed: dict[str, Any] = {"target": weights[0], "samples": samples}
         if recipe.events:
@@ -105,8 +105,9 @@ def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[C
     return cells
 
 
-def _samples(recipe: Recipe, plan: GridPlan, folder: Path, verbose: bool) -> tuple[PinnedFile, Choice]:
-    """Return the file of a recipe's samples, made if missing, and where those to tune on come from."""
+def _samples(checkpoint: Checkpoint, plan: GridPlan, folder: Path, verbose: bool) -> tuple[PinnedFile, Choice]:
+    """Return the file of the samples for a target, made if missing, and where those to tune on come from."""
+    recipe = checkpoint.recipe
     steps = recipe.time_steps if recipe.events else None
     sizes = (plan.samples, plan.tuning_samples)
     parts = (recipe.data, recipe.image_size, recipe.split_by, recipe.test_share, *sizes, steps)
@@ -115,6 +116,8 @@ def _samples(recipe: Recipe, plan: GridPlan, folder: Path, verbose: bool) -> tup
         arrays = choose_samples(load_data(recipe, verbose=verbose), *sizes)
         write_atomic(file, lambda temporary: np.savez(temporary, allow_pickle=False, **arrays))
     arrays, digest = read_samples(file)
+    for name in ("x", "x_tune"):
+        check_range(f"{file}: {name}", arrays[name], checkpoint.clip_values, DataError)
     return PinnedFile(str(file), digest), Choice(str(arrays["tuned"]))
 
 

@@ -30,6 +30,7 @@ def text_table(rows: Sequence[Row]) -> str:
             "ASR [95 % CI]": row.attack_success_rate,
             "robust accuracy": row.robust_accuracy,
             "zero gradients": "" if row.zero_gradients is None else f"{row.zero_gradients:.1%}",
+            "zero entries": "" if row.zero_entries is None else f"{row.zero_entries:.1%}",
             "seconds": f"{row.seconds:.1f}",
         }
         for row in rows

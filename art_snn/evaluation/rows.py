@@ -39,6 +39,7 @@ class Row:
     attack_success_rate: Proportion  #: Share of the correctly classified samples that the attack flips.
     robust_accuracy: Proportion  #: Accuracy after the attack.
     zero_gradients: float | None  #: Share of the clean samples whose gradient is all zero; None without a gradient.
+    zero_entries: float | None = None  #: Share of their entries whose gradient is zero; None where unknown.
     seconds: float  #: Time that the attack took.
 
     def to_json(self) -> dict[str, Any]:
@@ -58,6 +59,7 @@ class Row:
     def from_json(cls: type[_Row], record: Mapping[str, Any]) -> _Row:
         """Return the row that `to_json` wrote; raise ResultsError where an entry is missing."""
         try:
+            record = {"zero_entries": None, **record}  # which older rows lack
             values = {field.name: record[field.name] for field in fields(cls)}
             for name in _SHARES:
                 value = math.nan if values[name] is None else values[name]
@@ -80,7 +82,7 @@ def measured(rule: GradientRule | None, attack: Attack, outcome: Outcome) -> dic
         "eps": attack.eps,
         "eps_step": getattr(attack, "eps_step", None),
         "max_iter": getattr(attack, "steps", None),
-        **{name: getattr(outcome, name) for name in (*_SHARES, "zero_gradients", "seconds")},
+        **{name: getattr(outcome, name) for name in (*_SHARES, "zero_gradients", "zero_entries", "seconds")},
     }
 
 

@@ -2,7 +2,8 @@
 
 An encoder says with two class attributes what the rest of the package asks of it: ``random``, whether it draws another
 sequence in every call, and ``frames``, whether its inputs are event frames (N, T, ...). One without them counts as
-random, on inputs without time.
+random, on inputs without time. One whose inputs have a range keeps a `RangeWatch` in its attribute ``range_watch``,
+which rests while a model is tried out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from art_snn.checks import check_count
+from art_snn.ranges import RangeWatch
 
 
 class DirectEncoder(nn.Module):
@@ -59,10 +61,18 @@ class _StraightThroughBernoulli(torch.autograd.Function):
         return grads[0] * inside, None
 
 
+_OUT_OF_RANGE = (
+    "PoissonEncoder got {} [0, 1]: they never fire or always do, and have no gradient, so attacks cannot move them. "
+    "Give it intensities in [0, 1]: leave out the normalisation before it (preprocessing, Normalize), or put it "
+    "behind, into the network's body"
+)
+
+
 class PoissonEncoder(nn.Module):
     """Fire at every pixel with a probability that equals its intensity, anew in every step and call.
 
-    The gradient is that of the expected spike, the intensity itself (straight-through inside [0, 1], 0 outside).
+    The gradient is that of the expected spike, the intensity itself (straight-through inside [0, 1], 0 outside). Values
+    outside never or always fire, and are warned of once (`InputRangeWarning`).
 
     Args:
         time_steps: T, >= 1.
@@ -79,11 +89,13 @@ class PoissonEncoder(nn.Module):
         if generator is not None and not isinstance(generator, torch.Generator):
             raise TypeError(f"generator must be a torch.Generator or None, got {type(generator).__name__}")
         self.generator = torch.Generator().manual_seed(0) if generator is None else generator
+        self.range_watch = RangeWatch()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return spikes (T, N, ...) for intensities ``x`` (N, ...) in [0, 1]."""
         shape = (self.time_steps, *x.shape)
         noise = torch.rand(shape, generator=self.generator, dtype=x.dtype, device=self.generator.device)
+        self.range_watch.look(x, 0, 1, _OUT_OF_RANGE)
         x_seq = x.expand(shape)
         return _StraightThroughBernoulli.apply(x_seq, noise.to(x.device))
 

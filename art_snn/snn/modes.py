@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from art_snn.ranges import RangeWatch
+
 
 @contextmanager
 def mode(model: nn.Module, training: bool = False) -> Iterator[None]:
@@ -30,14 +32,28 @@ def kept_modes(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Run a block in evaluation mode; put flags and the noise generators of encoders back afterwards."""
+    """Try a network out in evaluation mode; put flags and the noise generators of encoders back afterwards.
+
+    Ranges of encoders are not watched meanwhile.
+    """
     states = noise_states(network)
+    watches = range_watches(network)
     with mode(network):
         try:
+            for watch in watches:
+                watch.paused = True
             yield
         finally:
+            for watch in watches:
+                watch.paused = False
             for generator, state in states:
                 generator.set_state(state)
+
+
+def range_watches(network: nn.Module) -> list[RangeWatch]:
+    """Return each `RangeWatch` in an attribute ``range_watch`` of a network's modules."""
+    owned = [getattr(module, "range_watch", None) for module in network.modules()]
+    return [watch for watch in owned if isinstance(watch, RangeWatch)]
 
 
 def noise_states(network: nn.Module) -> list[tuple[torch.Generator, Tensor]]:

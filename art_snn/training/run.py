@@ -28,6 +28,7 @@ from art_snn.errors import (
     TrainingError,
 )
 from art_snn.labels import class_indices
+from art_snn.ranges import check_range
 from art_snn.training import checkpoints
 from art_snn.training.augmentation import augment
 from art_snn.training.build import make_classifier
@@ -112,7 +113,8 @@ def train(
     Raises:
         CheckpointError: The folder holds another training, or a damaged checkpoint.
         BusyError: Another process trains in the folder.
-        TrainingError: Inputs or labels do not fit the recipe, or loss or weights became NaN or inf; checkpoints stay.
+        TrainingError: Inputs or labels do not fit the recipe, inputs are out of their range, or loss or weights became
+            NaN or inf; checkpoints stay.
     """
     data = with_class_indices(data, TrainingError)
     with seeded(recipe.seed):
@@ -130,6 +132,8 @@ def _untrained(recipe: Recipe, data: Split, device_type: str) -> PyTorchSNNClass
     # Images are in [0, 1]; counts of events have no such limit, and clipping them below what they are is an attack.
     most = max(float(x.max()) for x in (data.x_train, data.x_test)) if recipe.events else 1.0
     recipe.check_inputs(shape, len(data.x_train))
+    for name in ("x_train", "x_test"):
+        check_range(name, getattr(data, name), (0.0, most), TrainingError)
     try:
         return make_classifier(recipe, shape, nb_classes, device_type, clip_values=(0.0, most))
     except ValueError as error:

@@ -142,6 +142,7 @@ def per_channel(x: np.ndarray, mean: np.ndarray = MEAN, std: np.ndarray = STD) -
     return (x - mean[:, None, None]) / std[:, None, None]
 
 
+@pytest.mark.filterwarnings("ignore::art_snn.errors.InputRangeWarning")  # the values are not the point here
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
 @pytest.mark.parametrize("late", [False, True], ids=["constructor", "set_params"])
 def test_one_mean_a_channel_is_on_the_channels(route, late):
@@ -198,6 +199,7 @@ def test_attacks_that_rebuild_a_plain_classifier_keep_the_mean_on_the_channels()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.filterwarnings("ignore::art_snn.errors.InputRangeWarning")  # the values are not the point here
 def test_means_of_other_shapes():
     plain, x = event_classifier(preprocessing=None)
     array = np.random.default_rng(0).random((2, 8, 8), dtype=np.float32)

@@ -91,6 +91,7 @@ def test_zero_gradients_are_said_of_each_sample(classifier, digits):
     assert outcome.zero_gradients == found.mean()
 
 
+@pytest.mark.filterwarnings("ignore::art_snn.errors.InputRangeWarning")
 def test_clipping_alone_changes_what_is_out_of_its_range(classifier, digits):
     x, y = digits.x_test[:10].copy(), digits.y_test[:10]
     assert not attack_through(classifier, None, ClipOnly(), x, y).changed.any()

@@ -82,6 +82,7 @@ def test_other_seeds_give_other_weights_and_the_global_generators_are_left_alone
     np.testing.assert_array_equal(np.random.rand(3), expected[1])
 
 
+@pytest.mark.filterwarnings("ignore::art_snn.errors.InputRangeWarning")
 def test_run_is_loaded_where_its_recordings_are_elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
     folder, run = tmp_path / "nmnist", tmp_path / "run"

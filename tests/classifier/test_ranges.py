@@ -1,0 +1,138 @@
+"""Inputs outside the clip values or an encoder's range, at every door."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from art.attacks.evasion import FastGradientMethod
+from torch import nn
+
+from art_snn import LIF, DirectEncoder, GradientWarning, Normalize, PoissonEncoder, PyTorchSNNClassifier, SpikingNetwork
+from art_snn.errors import InputRangeWarning
+from art_snn.evaluation import zero_entries, zero_gradients
+from art_snn.rules import rule_names
+
+X = np.random.default_rng(0).random((6, 1, 4, 4), dtype=np.float32)
+Y = np.arange(6) % 3
+
+
+def make(encoder=None, *before: nn.Module, clip_values=(0.0, 1.0), **options) -> PyTorchSNNClassifier:
+    torch.manual_seed(0)
+    body = nn.Sequential(*before, nn.Flatten(), nn.Linear(16, 64), LIF(decay=0.9), nn.Linear(64, 3))
+    network = SpikingNetwork(encoder or DirectEncoder(time_steps=6), body)
+    return PyTorchSNNClassifier(
+        network, nn.CrossEntropyLoss(), (1, 4, 4), 3, clip_values=clip_values, device_type="cpu", **options
+    )
+
+
+DOORS = {
+    "predict": lambda classifier, x: classifier.predict(x),
+    "loss_gradient": lambda classifier, x: classifier.loss_gradient(x, Y),
+    "class_gradient": lambda classifier, x: classifier.class_gradient(x),
+    "compute_loss": lambda classifier, x: classifier.compute_loss(x, Y),
+    "get_activations": lambda classifier, x: classifier.get_activations(x, 0, batch_size=6),
+    "zero_gradients": lambda classifier, x: zero_gradients(classifier, "hart", x, Y),
+    "an attack": lambda classifier, x: FastGradientMethod(classifier, eps=0.1).generate(x, Y),
+}
+WRONG = {
+    "bytes": (255 * X, "values from .* to 2.*% of them outside"),
+    "normalised": ((X - 0.5) / 0.25, "values from -.*% of them outside"),
+    "one entry": (np.where(np.arange(96).reshape(X.shape) == 7, 40, X).astype(np.float32), "to 40, 1.04 % of them"),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.filterwarnings("ignore::art_snn.GradientWarning")
+def test_every_door_warns_once_of_values_outside_the_clip_values(door, name):
+    classifier, (x, text) = make(), WRONG[name]
+
+    def run():
+        DOORS[door](classifier, x)
+        classifier.with_rule("stbp").predict(x)
+        DOORS[door](classifier, x)
+
+    with pytest.warns(InputRangeWarning, match=text) as caught:
+        run()
+    assert sum(issubclass(warning.category, InputRangeWarning) for warning in caught) == 1
+    assert r"clip_values [0, 1]" in str(caught[0].message)
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("clip_values", [(0.0, 1.0), None, (np.zeros((1, 1, 1)), np.ones((1, 1, 1)))])
+def test_no_door_warns_of_values_inside(door, clip_values):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        DOORS[door](make(clip_values=clip_values), X)
+
+
+def test_clip_values_of_pixels():
+    low, high = np.zeros((1, 4, 4), np.float32), np.full((1, 4, 4), 1, np.float32)
+    high[0, 0, 0] = 0.01
+    with pytest.warns(InputRangeWarning, match=r"6.25 % of them outside clip_values \[0, 1\] \(arrays"):
+        make(clip_values=(low, high)).predict(np.full((4, 1, 4, 4), 0.5, np.float32))
+
+
+def test_copies_warn_anew_and_training_does_not():
+    classifier = make()
+    classifier._optimizer = torch.optim.Adam(classifier.model.parameters())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier.fit(255 * X, Y, nb_epochs=1)
+    with pytest.warns(InputRangeWarning):
+        classifier.predict(255 * X)
+    with pytest.warns(InputRangeWarning):
+        copy.deepcopy(classifier).predict(255 * X)
+
+
+def test_values_outside_an_encoders_range_are_warned_of_with_what_to_do():
+    classifier = make(PoissonEncoder(time_steps=6), preprocessing=(0.5, 0.25))
+    text = r"PoissonEncoder got values from -.* \[0, 1\].*leave out the norm"
+    with pytest.warns(InputRangeWarning, match=text) as caught:
+        twice(classifier, X, Y)
+    assert len(caught) == 1
+
+
+def twice(classifier, x, y):
+    for _ in range(2):
+        classifier.loss_gradient(x, y)
+
+
+def test_a_constructor_s_trial_is_no_input_of_the_users():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(PoissonEncoder(time_steps=6)).predict(X)
+
+
+class Clip(nn.Module):
+    def forward(self, x):
+        return x.clamp(0.4, 0.6)
+
+
+@pytest.mark.filterwarnings("ignore:.*all zero for some samples")
+def test_pixels_without_a_gradient_are_seen_where_samples_have_one():
+    classifier = make(None, Clip())
+    x, y = np.random.default_rng(1).random((30, 1, 4, 4), dtype=np.float32), np.arange(30) % 3
+    text = r"is zero for \d+% of the entries of x, among them all whose values are outside \[0.4"
+    with pytest.warns(GradientWarning, match=text) as caught:
+        twice(classifier, x, y)
+    assert sum("entries of x" in str(warning.message) for warning in caught) == 1
+    shares = zero_entries(classifier, "hart", x, y)
+    inside = (x >= 0.4) & (x <= 0.6)
+    moved = ~zero_gradients(classifier, "hart", x, y)
+    assert moved.sum() > 20
+    np.testing.assert_allclose(shares[moved], 1 - inside.reshape(30, -1).mean(1)[moved], atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", rule_names())
+def test_a_network_without_faults_is_not_accused(rule):
+    classifier = make(None, Normalize([0.5], [0.25]))
+    classifier.gradient_rule = rule
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*entries of x")
+        warnings.filterwarnings("ignore", message=".*all zero")
+        classifier.loss_gradient(X, Y)
