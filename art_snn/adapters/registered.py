@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
-from art_snn.adapters.classes import number, refuse_changed
+from art_snn.adapters.classes import number, refuse_changed, refuse_low_threshold
 from art_snn.checks import check_choice
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams, NeuronState, Reset, fired, integrate_from
@@ -46,7 +46,8 @@ def register_neuron(
 
     Raises:
         TypeError: ``cls`` is no class of modules, or ``cls()`` cannot be made and no example is given.
-        ValueError: A field is unknown, or spikes differ; with the share that does, and what would differ less.
+        ValueError: A field or attribute is unknown, a threshold not above 0, the neuron does not run in this layout, or
+            spikes differ; with the share that does, and what would differ less.
 
     Example:
         >>> class Spike(nn.Module):
@@ -66,7 +67,7 @@ def register_neuron(
     made = layout if isinstance(layout, Layout) else _layout(layout, time_steps)
 
     def read(module: nn.Module) -> Reading | None:
-        if not isinstance(module, cls):
+        if _nearest(module) is not cls:
             return None
         refuse_changed(module, cls, cls.__module__, ("forward",))
         return Reading(_params(module, params), made, library=cls.__module__)
@@ -82,6 +83,11 @@ def unregister_neuron(cls: type[nn.Module]) -> None:
     """Forget a class that `register_neuron` made known; another one is ignored."""
     if reader := _REGISTERED.pop(cls, None):
         unregister_reader(reader)
+
+
+def _nearest(module: nn.Module) -> type | None:
+    """Return the registered class that a module is of, the most derived one of several."""
+    return next((base for base in type(module).__mro__ if base in _REGISTERED), None)
 
 
 def _layout(axes: Axes, time_steps: str | int | None) -> Layout:
@@ -100,7 +106,7 @@ def _squeezed(time_steps: str | int) -> Layout:
 
 
 def _steps(module: nn.Module, time_steps: str | int) -> int:
-    steps = getattr(module, time_steps) if isinstance(time_steps, str) else time_steps
+    steps = _attribute(module, time_steps) if isinstance(time_steps, str) else time_steps
     if not int(steps) >= 1:
         raise UnsupportedModelError(
             [f"a {type(module).__name__} has {time_steps} = {steps!r}; set its number of steps"]
@@ -110,8 +116,15 @@ def _steps(module: nn.Module, time_steps: str | int) -> int:
 
 def _params(module: nn.Module, params: Params) -> NeuronParams:
     found = params(module) if callable(params) else params
-    if isinstance(found, NeuronParams):
-        return found
+    if not isinstance(found, NeuronParams):
+        found = _named(module, found)
+    refuse_low_threshold(found, "threshold")
+    return found
+
+
+def _named(module: nn.Module, found: Mapping[str, Any]) -> NeuronParams:
+    if not isinstance(found, Mapping):
+        raise TypeError(f"params must be a dictionary of a neuron's parameters, or a function to one, got {found!r}")
     if unknown := set(found) - set(NeuronParams._fields):
         raise ValueError(
             f"{sorted(unknown)[0]!r} is no parameter of a neuron; it has {', '.join(NeuronParams._fields)}"
@@ -124,8 +137,15 @@ def _value(module: nn.Module, name: str, value: Any) -> Any:
         check_choice("reset", value, get_args(Reset))
         return value
     if isinstance(value, str):
-        value = getattr(module, value)
+        value = _attribute(module, value)
     return number(value) if isinstance(value, Tensor) else value
+
+
+def _attribute(module: nn.Module, name: str) -> Any:
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        raise ValueError(f"a {type(module).__name__} has no attribute {name!r}; name one that it has") from None
 
 
 def _example(cls: type[nn.Module], example: nn.Module | None, time_steps: str | int | None) -> nn.Module:
@@ -139,7 +159,7 @@ def _example(cls: type[nn.Module], example: nn.Module | None, time_steps: str | 
     elif not isinstance(example, cls):
         raise TypeError(f"example must be a {cls.__name__}, got {type(example).__name__}")
     module = copy.deepcopy(example).eval()
-    if isinstance(time_steps, str) and not int(getattr(module, time_steps)) >= 1:
+    if isinstance(time_steps, str) and not int(_attribute(module, time_steps)) >= 1:
         setattr(module, time_steps, _STEPS)  # research code is made first, and told T afterwards
     return module
 
@@ -147,11 +167,11 @@ def _example(cls: type[nn.Module], example: nn.Module | None, time_steps: str | 
 def _compare(module: nn.Module, params: NeuronParams, layout: Layout, steps: int) -> None:
     """Raise ValueError unless a module's own spikes are those of the parameters."""
     generator = torch.Generator().manual_seed(0)
-    shape = (steps, _SAMPLES, _FEATURES)
+    shape = (steps, _SAMPLES, *_features(params))
     random = torch.randn(shape, generator=generator) + 0.3
     on_grid = torch.randint(-2, 5, shape, generator=generator) / 4  # at the threshold, too
     for currents in (random * params.threshold, on_grid * params.threshold):
-        own = _run(copy.deepcopy(module), currents, layout)
+        own = _own(module, currents, layout)
         share = _differing(own, module, currents, params, layout)
         if share:
             others = {
@@ -166,6 +186,26 @@ def _compare(module: nn.Module, params: NeuronParams, layout: Layout, steps: int
                 f"{type(module).__name__} fires otherwise than its parameters say in {share:.1%} of all steps{hint}. "
                 f"What was compared: {params}"
             )
+
+
+def _own(module: nn.Module, currents: Tensor, layout: Layout) -> Tensor:
+    try:
+        return _run(copy.deepcopy(module), currents, layout)
+    except Exception as error:  # whatever a user's code raises
+        raise ValueError(
+            f"{type(module).__name__} cannot be run on currents (T, N, *F) = {tuple(currents.shape)} in layout "
+            f"{layout.axes!r} ({type(error).__name__}: {error}); give the layout that it has, or example=, a neuron "
+            "with its number of steps set, and which has not run yet"
+        ) from error
+
+
+def _features(params: NeuronParams) -> tuple[int, ...]:
+    """Return the shape *F of features that parameters go with: that of tensors such as (C, 1, 1), without N."""
+    shapes = [value.shape for value in params if isinstance(value, Tensor)]
+    sizes = list(torch.broadcast_shapes(*shapes)) if shapes else []
+    while sizes and sizes[0] == 1:
+        sizes.pop(0)
+    return tuple(_FEATURES if size == 1 else size for size in sizes) or (_FEATURES,)
 
 
 def _differing(own: Tensor, module: nn.Module, currents: Tensor, params: NeuronParams, layout: Layout) -> float:

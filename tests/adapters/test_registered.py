@@ -137,6 +137,10 @@ def test_what_is_said_wrong_of_a_neuron_is_found(fields, hint):
         ({"time_steps": None}, ValueError, r"layout 'T\*N' needs time_steps"),
         ({"layout": "T N"}, ValueError, "time_steps is for merged sequences"),
         ({"example": nn.ReLU()}, TypeError, "example must be a LIFSpike, got ReLU"),
+        ({"params": {"decay": "taw"}}, ValueError, "has no attribute 'taw'"),
+        ({"params": None}, TypeError, "params must be a dictionary .* got None"),
+        ({"params": lambda module: 0.9}, TypeError, "params must be a dictionary .* got 0.9"),
+        ({"time_steps": "steps"}, ValueError, "has no attribute 'steps'"),
         ({"params": {"reset": "gone"}}, ValueError, "reset"),
     ],
 )
@@ -167,6 +171,62 @@ def test_a_derived_class_with_a_forward_of_its_own_is_refused():
     register()
     with pytest.raises(UnsupportedModelError, match=r"is Other, which derives from .*LIFSpike and changes forward"):
         adapt(nn.Sequential(nn.Linear(4, 4), Other(4)))
+
+
+@pytest.mark.parametrize("order", [(LIFSpike, Other), (Other, LIFSpike)])
+def test_of_several_registered_classes_the_most_derived_one_counts(order):
+    for cls in order:
+        fields = FIELDS | ({"c": 2.0} if cls is Other else {})
+        register_neuron(cls, fields, layout="T*N", time_steps="T")
+    assert (read(LIFSpike(4)).params.c, read(Other(4)).params.c) == (1.0, 2.0)
+
+
+class Channels(LIFSpike):
+    """With a threshold for each channel."""
+
+    def __init__(self, shape, T=0):
+        super().__init__(T)
+        self.thresh = nn.Parameter(torch.tensor([0.5, 1.0, 2.0]).view(shape))
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1, 1), (1, 3, 1, 1)])
+def test_thresholds_of_channels(shape):
+    register_neuron(Channels, FIELDS, layout="T*N", time_steps="T", example=Channels(shape))
+    assert read(Channels(shape, 4)).params.threshold.shape == shape
+    with pytest.raises(ValueError, match="fires otherwise"):
+        register_neuron(Channels, FIELDS | {"decay": 0.5}, layout="T*N", time_steps="T", example=Channels(shape))
+
+
+class Inner(LIFSpike):
+    """Keeps T in a module inside, too, as the papers' code does."""
+
+    def __init__(self, T=0):
+        super().__init__(T)
+        self.inside = LIFSpike(T)
+
+    def forward(self, x):
+        return self.inside(x)
+
+
+class Fails(LIFSpike):
+    def forward(self, x):
+        raise RuntimeError("no CUDA")
+
+
+@pytest.mark.parametrize(
+    ("cls", "layout", "time_steps"), [(Inner, "T*N", "T"), (Fails, "T*N", "T"), (Fails, "N", None)]
+)
+def test_an_example_that_cannot_run_is_said_to_be_one(cls, layout, time_steps):
+    with pytest.raises(ValueError, match=rf"{cls.__name__} cannot be run on currents .*give the layout .* example="):
+        register_neuron(cls, FIELDS, layout=layout, time_steps=time_steps)
+    if cls is Inner:
+        register_neuron(cls, FIELDS, layout=layout, time_steps=time_steps, example=Inner(4))
+
+
+@pytest.mark.parametrize("threshold", [0.0, -1.0, float("nan")])
+def test_thresholds_have_to_be_above_0(threshold):
+    with pytest.raises(UnsupportedModelError, match="threshold="):
+        register_neuron(LIFSpike, FIELDS, layout="T*N", time_steps="T", example=LIFSpike(4, threshold))
 
 
 class Step(nn.Module):
