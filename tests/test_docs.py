@@ -19,6 +19,7 @@ HAND_ON = {
     f"art_snn/{name}.py"
     for name in [
         "adapters/libraries",
+        "classifier/gradient_checks",
         "classifier/inputs",
         "classifier/model_checks",
         "engine/fingerprints",
@@ -28,6 +29,7 @@ HAND_ON = {
         "engine/probing",
         "engine/steps",
         "labels",
+        "ranges",
         "snn/checkpointing",
         "snn/dynamics",
         "snn/layouts",

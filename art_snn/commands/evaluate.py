@@ -15,7 +15,6 @@ from art_snn.commands.options import (
     HIDDEN,
     add_command,
     add_device,
-    check_sizes,
     check_used,
     check_writable,
     flag,
@@ -26,6 +25,7 @@ from art_snn.commands.options import (
     usage,
     whole,
 )
+from art_snn.commands.targets import load_target
 from art_snn.data import stratified_part
 from art_snn.errors import DataError, UsageError
 from art_snn.evaluation import evaluate_rules
@@ -35,7 +35,7 @@ from art_snn.evaluation.rows import package_versions
 from art_snn.ranges import check_range
 from art_snn.rules import HART, GradientRule, get_rule, rule_names
 from art_snn.snn.dynamics import RESETS
-from art_snn.training import DIGITS_RECIPE, Recipe, load_data, load_trained, read_checkpoint, train_cached
+from art_snn.training import DIGITS_RECIPE, Recipe
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 STEPPED = {"eps_step": "eps_step", "max_iter": "steps"}  # options, and what attacks call them
@@ -56,6 +56,15 @@ def add_parser(commands: Any) -> None:
     add, recipe = parser.add_argument, DIGITS_RECIPE
     attacks = f"attacks, separated by commas: {', '.join(attack_names())}"
     add("--checkpoint", type=Path, metavar="FOLDER", help="evaluate this run, or checkpoint, of art-snn train")
+    add(
+        "--model",
+        metavar="MODULE:FUNCTION",
+        help="evaluate the network that this function returns; or FILE.py:FUNCTION",
+    )
+    add("--weights", type=Path, metavar="FILE", help="state of the network of --model (default: as it is)", **HIDDEN)
+    data = "digits, cifar10, cifar100, a folder of images, or event recordings"
+    add("--data", help=f"data for --model: {data} (default: digits)", **HIDDEN)
+    add("--image-size", type=whole, help="height and width of images or event frames for --model", **HIDDEN)
     add("--rules", default=",".join(rule_names()), help="gradient rules, separated by commas")
     add("--attacks", default=f"{FGSM.name},{PGD.name}", help=attacks)
     eps = f"several are separated by commas, and 8/255 is a number (default: the checkpoint's, or {recipe.eps})"
@@ -70,7 +79,12 @@ def add_parser(commands: Any) -> None:
     add("--gamma", type=number, help=f"gamma of HART, or without HART of all rules that have one {gamma}", **HIDDEN)
     decay = f"membrane retention lambda, in (0, 1]; 1 is IF (default: {recipe.decay})"
     add("--decay", type=number, help=decay, **HIDDEN)
-    add("--time-steps", type=whole, help=f"number of time-steps T (default: {recipe.time_steps})", **HIDDEN)
+    add(
+        "--time-steps",
+        type=whole,
+        help=f"number of time-steps T (default: {recipe.time_steps}, or what the network of --model does)",
+        **HIDDEN,
+    )
     add("--reset", choices=RESETS, help=f"what a spike does to the membrane (default: {recipe.reset})", **HIDDEN)
     add("--seed", type=whole, help=f"seed of weights and batches (default: {recipe.seed})", **HIDDEN)
     add_device(parser)
@@ -90,27 +104,18 @@ def run(options: argparse.Namespace) -> int:
         attacks, rules = _attacks(options, recipe), _rules(options)
         if samples is not None:
             check_count("samples", samples)
+    target = load_target(options, recipe, verbose)
+    recipe, classifier, data = target.recipe, target.classifier, target.data
     if options.checkpoint:
-        checkpoint = read_checkpoint(options.checkpoint)
-        check_sizes(options, checkpoint.clip_values[1] - checkpoint.clip_values[0])
-        recipe, classifier = load_trained(checkpoint, device_type=options.device)
         attacks, rules = _attacks(options, recipe), _rules(options, recipe)
-        data, epochs = load_data(recipe, verbose=verbose), checkpoint.epoch
-        source = f"{recipe.defence}, eps {recipe.eps:g}, {epochs} of {recipe.epochs} epochs"
-    else:
-        check_sizes(options, 1.0)
-        data, epochs = load_data(recipe), recipe.epochs
-        classifier, cached = train_cached(recipe, data, device_type=options.device, verbose=verbose)
-        source = "from the cache" if cached else "trained now"
     x, y = data.x_test, data.y_test
     if samples is not None:
         part = stratified_part(y, samples)
         x, y = x[part], y[part]
     check_range(f"the test data of {recipe.title}", x, classifier.clip_values, DataError)
-    shape = f"T={recipe.time_steps}, lambda={recipe.decay:g}, {recipe.reset} reset"
     eps, steps = ", ".join(f"{size:g}" for size in _values(attacks, "eps")), steps_text(attacks)
     how = f"{len(x)} test images, eps={eps}" + (f", {steps}" if steps else "")
-    print(f"{recipe.title} SNN ({source}): {shape}, seed {recipe.seed}; {how}", flush=True)
+    print(f"{target.title}; {how}", flush=True)
     seen, total = 0, len(rules) * len(attacks)
     with tqdm(desc="Attacking", total=total, unit="attack", disable=not verbose, leave=False) as bar:
 
@@ -127,14 +132,14 @@ def run(options: argparse.Namespace) -> int:
     print(text_table(rows))
     if options.json:
         chosen = f"{'given' if hasattr(options, 'gamma') else 'by default'}, not tuned"
-        settings = _settings(recipe, attacks) | {"trained_epochs": epochs, "samples": len(x), "gamma_chosen": chosen}
+        settings = {"model": options.model, "data": recipe.data} if options.model else _settings(recipe, attacks)
+        settings |= {"trained_epochs": target.epochs, "samples": len(x), "gamma_chosen": chosen}
         settings |= {"rules": [repr(rule) for rule in rules], "attacks": [repr(attack) for attack in attacks]}
         write_json(rows, settings | {"confidence": 0.95, "versions": package_versions()}, options.json)
     if options.csv:
         write_csv(rows, options.csv)
     if options.plot:
-        defence = "" if recipe.defence == "none" else f"{recipe.defence}, "
-        plot(rows, f"{recipe.title}, {defence}{shape.replace('lambda', 'λ')}, ε={eps}", options.plot)
+        plot(rows, f"{target.name}, ε={eps}", options.plot)
     return 0
 
 
@@ -185,9 +190,17 @@ def _values(attacks: list[Attack], name: str) -> list[Any]:
 
 def _check(options: argparse.Namespace) -> None:
     """Raise UsageError where options contradict one another, or a file cannot be written."""
+    if options.checkpoint and options.model:
+        raise UsageError("--model contradicts --checkpoint, which has a network of its own; give one of them")
     if options.checkpoint:
         for name in given(options, NETWORK):
             raise UsageError(f"{flag(name)} contradicts --checkpoint, which has its own; leave it out")
+    if options.model:
+        for name in given(options, ("decay", "reset", "seed")):
+            raise UsageError(f"{flag(name)} contradicts --model, which has its own; leave it out")
+    for name in ("data", "image_size", "weights"):
+        check_used(options, name, bool(options.model), "is for --model")
+    options.weights = getattr(options, "weights", None)
     if options.plot and options.plot.suffix not in PLOT_FORMATS:
         raise UsageError(f"--plot must end in {', '.join(PLOT_FORMATS)}, got {str(options.plot)!r}")
     taken: dict[Path, str] = {}

@@ -245,7 +245,7 @@ def test_wrong_options_get_one_line_and_code_2_before_training(words, message, c
     def train(*_: object, **__: object) -> None:
         raise AssertionError("trained in spite of a wrong option")
 
-    monkeypatch.setattr("art_snn.commands.evaluate.train_cached", train)
+    monkeypatch.setattr("art_snn.commands.targets.train_cached", train)
     try:
         code = main(["evaluate", *words.split()])
     except SystemExit as stop:
@@ -261,6 +261,6 @@ def test_failed_write_is_one_line(tmp_path, capsys, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("art_snn.commands.evaluate.train_cached", full)
+    monkeypatch.setattr("art_snn.commands.targets.train_cached", full)
     assert main(["evaluate"]) == 2
     assert "No space left" in capsys.readouterr().err
