@@ -58,6 +58,11 @@ def usage(prefix: str = "") -> Iterator[None]:
         raise UsageError(f"{prefix}{error}") from None
 
 
+def one_line(text: str) -> str:
+    """Return a text with its line breaks, and what surrounds them, as single spaces."""
+    return " ".join(text.split())
+
+
 def number(text: str) -> float:
     """Return a number, which may be a fraction such as 8/255; an error that names the text otherwise."""
     above, slash, below = text.partition("/")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 from art_snn import files
 from art_snn.adapters import AdaptedNetwork, adapt
 from art_snn.classifier.pytorch import PyTorchSNNClassifier
+from art_snn.commands.options import one_line
 from art_snn.data import Split
 from art_snn.errors import UnsupportedModelError, UsageError
 
@@ -40,7 +42,7 @@ def load_classifier(
         try:
             files.load_weights(network.model if isinstance(network, AdaptedNetwork) else network, weights)
         except (FileNotFoundError, ValueError) as error:
-            raise UsageError(f"--weights: {error}") from None
+            raise UsageError(f"--weights: {one_line(str(error))}") from None
     most = max(float(x.max()) for x in (data.x_train, data.x_test)) if events else 1.0
     try:
         if time_steps is not None or (events and _takes_time(network)):
@@ -54,9 +56,9 @@ def load_classifier(
             device_type=device_type,
         )
     except UnsupportedModelError as error:
-        raise UsageError(f"--model {model}: {'; '.join(error.reasons)}") from None
+        raise UsageError(f"--model {model}: {one_line('; '.join(error.reasons))}") from None
     except (TypeError, ValueError) as error:
-        raise UsageError(f"--model {model}: {error}") from None
+        raise UsageError(f"--model {model}: {one_line(str(error))}") from None
 
 
 def _takes_time(network: nn.Module) -> bool:
@@ -67,20 +69,20 @@ def _function(model: str) -> Callable[[], Any]:
     place, _, name = model.rpartition(":")
     if not (place and name):
         raise UsageError(f"--model {model!r} is no package.module:function, and no file.py:function")
+    if str(Path.cwd()) not in sys.path:  # a console script has its own folder there
+        sys.path.insert(0, str(Path.cwd()))
     module = _file(model, Path(place)) if place.endswith(".py") else _module(model, place)
     function = getattr(module, name, None)
+    if isinstance(function, nn.Module):
+        raise UsageError(f"--model {model}: {name} is a network; name a function that returns it")
     if not callable(function):
         raise UsageError(f"--model {model}: {place} has no function {name!r}")
     return function
 
 
 def _module(model: str, place: str) -> Any:
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
+    with _users_code(model, f"importing {place}"):
         return importlib.import_module(place)
-    except Exception as error:  # whatever a user's module raises
-        raise UsageError(f"--model {model}: importing {place} fails: {type(error).__name__}: {error}") from error
 
 
 def _file(model: str, path: Path) -> Any:
@@ -92,18 +94,24 @@ def _file(model: str, path: Path) -> Any:
         raise UsageError(f"--model {model}: {str(path)!r} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses inside look it up
-    try:
+    with _users_code(model, f"running {path}"):
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises
-        raise UsageError(f"--model {model}: running {path} fails: {type(error).__name__}: {error}") from error
     return module
 
 
 def _called(model: str, function: Callable[[], Any]) -> nn.Module:
-    try:
+    with _users_code(model, "calling it"):
         network = function()
-    except Exception as error:  # whatever a user's function raises
-        raise UsageError(f"--model {model}: calling it fails: {type(error).__name__}: {error}") from error
     if not isinstance(network, nn.Module):
         raise UsageError(f"--model {model}: it returns a {type(network).__name__}, not a network (torch.nn.Module)")
     return network
+
+
+@contextmanager
+def _users_code(model: str, what: str) -> Iterator[None]:
+    """Raise whatever a block of a user's code raises as UsageError, in one line; also leaving, as scripts do."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        reason = one_line(f"{type(error).__name__}: {error}")
+        raise UsageError(f"--model {model}: {what} fails: {reason}") from error

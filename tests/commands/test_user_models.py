@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 
 import pytest
 import torch
+from torch import nn
 
+from art_snn import LIF
 from art_snn.__main__ import main
 from art_snn.files import save_weights
 from tests.commands.lines import one_line_error
@@ -17,9 +20,10 @@ MODEL = textwrap.dedent("""
     from torch import nn
 
     from art_snn import IF, LIF, DirectEncoder, SpikingNetwork, adapt
+    from beside_a_users import PIXELS
 
     torch.manual_seed(0)
-    layers = [nn.Flatten(2), nn.Linear(64, 32), LIF(decay=0.9), nn.Linear(32, 10)]
+    layers = [nn.Flatten(2), nn.Linear(PIXELS, 32), LIF(decay=0.9), nn.Linear(32, 10)]
 
 
     def sequence():
@@ -43,6 +47,20 @@ MODEL = textwrap.dedent("""
         raise RuntimeError("no weights")
 
 
+    def other_weights():
+        network = parts()
+        network.load_state_dict({"first": torch.zeros(1)})
+        return network
+
+
+    def large():
+        body = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), IF(), nn.Linear(8, 10))
+        return SpikingNetwork(DirectEncoder(time_steps=4), body)
+
+
+    made = parts()
+
+
     def number():
         return 3
 
@@ -55,9 +73,13 @@ MODEL = textwrap.dedent("""
 @pytest.fixture
 def model(tmp_path, monkeypatch, few):
     (tmp_path / "of_a_user.py").write_text(MODEL)
+    (tmp_path / "beside_a_users.py").write_text("PIXELS = 64")
+    (tmp_path / "script.py").write_text("raise SystemExit(3)")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", ["", *__import__("sys").path])
-    return "of_a_user"
+    monkeypatch.setattr("sys.path", [path for path in sys.path if path])  # as a console script's
+    yield
+    for name in ("of_a_user", "beside_a_users", "_model_of_of_a_user"):
+        sys.modules.pop(name, None)
 
 
 def evaluate(*words: str) -> list[str]:
@@ -91,9 +113,7 @@ def test_a_users_network_is_attacked(model, tmp_path, capsys, words, place):
 
 
 def test_weights_are_loaded(model, tmp_path, capsys):
-    from of_a_user import sequence
-
-    network = sequence()
+    network = nn.Sequential(nn.Flatten(2), nn.Linear(64, 32), LIF(decay=0.9), nn.Linear(32, 10))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
@@ -115,6 +135,11 @@ def test_weights_are_loaded(model, tmp_path, capsys):
         (["--model", "of_a_user"], "is no package.module:function"),
         (["--model", "of_a_user:make"], "of_a_user has no function 'make'"),
         (["--model", "of_a_user:fails"], "calling it fails: RuntimeError: no weights"),
+        (["--model", "of_a_user:other_weights"], "calling it fails: RuntimeError: Error(s) in loading state_dict"),
+        (["--model", "of_a_user.py:large"], "it fails on inputs of shape (2, 1, 8, 8): RuntimeError: mat1 and mat2"),
+        (["--model", "of_a_user:made"], "made is a network; name a function that returns it"),
+        (["--model", "script:make"], "importing script fails: SystemExit: 3"),
+        (["--model", "script.py:make"], "running script.py fails: SystemExit: 3"),
         (["--model", "of_a_user:number"], "it returns a int, not a network"),
         (["--model", "of_a_user:plain"], "must be a SpikingNetwork, got Linear"),
         (["--model", "of_a_user:few_classes"], r"expected (N, nb_classes) = (N, 10)"),
