@@ -36,6 +36,7 @@ from art_snn.ranges import check_range
 from art_snn.rules import HART, GradientRule, get_rule, rule_names
 from art_snn.snn.dynamics import RESETS
 from art_snn.training import DIGITS_RECIPE, Recipe
+from art_snn.training.recipe import OF_ARCHITECTURES
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 STEPPED = {"eps_step": "eps_step", "max_iter": "steps"}  # options, and what attacks call them
@@ -59,7 +60,7 @@ def add_parser(commands: Any) -> None:
     add(
         "--model",
         metavar="MODULE:FUNCTION",
-        help="evaluate the network that this function returns; or FILE.py:FUNCTION",
+        help="evaluate the network that this function returns; or FILE.py:FUNCTION; with --checkpoint, its training's",
     )
     add("--weights", type=Path, metavar="FILE", help="state of the network of --model (default: as it is)", **HIDDEN)
     data = "digits, cifar10, cifar100, a folder of images, or event recordings"
@@ -132,7 +133,8 @@ def run(options: argparse.Namespace) -> int:
     print(text_table(rows))
     if options.json:
         chosen = f"{'given' if hasattr(options, 'gamma') else 'by default'}, not tuned"
-        settings = {"model": options.model, "data": recipe.data} if options.model else _settings(recipe, attacks)
+        trained = options.checkpoint or not options.model
+        settings = _settings(recipe, attacks) if trained else {"model": options.model, "data": recipe.data}
         settings |= {"trained_epochs": target.epochs, "samples": len(x), "gamma_chosen": chosen}
         settings |= {"rules": [repr(rule) for rule in rules], "attacks": [repr(attack) for attack in attacks]}
         write_json(rows, settings | {"confidence": 0.95, "versions": package_versions()}, options.json)
@@ -175,6 +177,8 @@ def _rules(options: argparse.Namespace, trained: Recipe | None = None) -> list[G
 def _settings(recipe: Recipe, attacks: list[Attack]) -> dict[str, Any]:
     """Return the recipe's settings, those of its attacks under "trained_...", and those of the attacks here."""
     settings = asdict(recipe)
+    if recipe.model is not None:  # whose neurons have their own
+        settings = {name: value for name, value in settings.items() if name not in OF_ARCHITECTURES}
     for option, name in (("eps", "eps"), *STEPPED.items()):
         values = _values(attacks, name)
         settings[f"trained_{option}"] = settings[option]
@@ -190,16 +194,15 @@ def _values(attacks: list[Attack], name: str) -> list[Any]:
 
 def _check(options: argparse.Namespace) -> None:
     """Raise UsageError where options contradict one another, or a file cannot be written."""
-    if options.checkpoint and options.model:
-        raise UsageError("--model contradicts --checkpoint, which has a network of its own; give one of them")
     if options.checkpoint:
         for name in given(options, NETWORK):
             raise UsageError(f"{flag(name)} contradicts --checkpoint, which has its own; leave it out")
-    if options.model:
+    elif options.model:
         for name in given(options, ("decay", "reset", "seed")):
             raise UsageError(f"{flag(name)} contradicts --model, which has its own; leave it out")
     for name in ("data", "image_size", "weights"):
         check_used(options, name, bool(options.model), "is for --model")
+        check_used(options, name, not options.checkpoint, "contradicts --checkpoint, which has its own")
     options.weights = getattr(options, "weights", None)
     if options.plot and options.plot.suffix not in PLOT_FORMATS:
         raise UsageError(f"--plot must end in {', '.join(PLOT_FORMATS)}, got {str(options.plot)!r}")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from art_snn.classifier.pytorch import PyTorchSNNClassifier
-from art_snn.commands.options import check_sizes, given, usage
-from art_snn.commands.user_models import load_classifier
+from art_snn.commands.options import check_sizes, given, one_line, usage
+from art_snn.commands.user_models import network_maker
 from art_snn.data import Split
+from art_snn.errors import UnsupportedModelError, UsageError
 from art_snn.training import Recipe, load_data, load_trained, read_checkpoint, train_cached
+from art_snn.training.build import inputs_of, make_classifier
+from art_snn.training.checkpoints import Checkpoint
 
 
 class Target(NamedTuple):
@@ -27,12 +29,14 @@ class Target(NamedTuple):
 
 def load_target(options: argparse.Namespace, recipe: Recipe, verbose: bool) -> Target:
     """Return the network of a checkpoint, of a user's function, or one that is trained on digits."""
-    if options.model:
+    if options.model and not options.checkpoint:
         return _users_target(options, recipe, verbose)
     if options.checkpoint:
         checkpoint = read_checkpoint(options.checkpoint)
+        _check_model(checkpoint, options.checkpoint, options.model)
         check_sizes(options, checkpoint.clip_values[1] - checkpoint.clip_values[0])
-        recipe, classifier = load_trained(checkpoint, device_type=options.device)
+        make_network = network_maker(options.model) if options.model else None
+        recipe, classifier = load_trained(checkpoint, device_type=options.device, make_network=make_network)
         data, epochs = load_data(recipe, verbose=verbose), checkpoint.epoch
         source = f"{recipe.defence}, eps {recipe.eps:g}, {epochs} of {recipe.epochs} epochs"
     else:
@@ -40,6 +44,9 @@ def load_target(options: argparse.Namespace, recipe: Recipe, verbose: bool) -> T
         data, epochs = load_data(recipe), recipe.epochs
         classifier, cached = train_cached(recipe, data, device_type=options.device, verbose=verbose)
         source = "from the cache" if cached else "trained now"
+    if recipe.model is not None:
+        name = f"{recipe.model} on {recipe.title}"
+        return Target(recipe, classifier, data, f"{name} ({source}), seed {recipe.seed}", name, epochs)
     shape = f"T={recipe.time_steps}, lambda={recipe.decay:g}, {recipe.reset} reset"
     defence = "" if recipe.defence == "none" else f"{recipe.defence}, "
     title = f"{recipe.title} SNN ({source}): {shape}, seed {recipe.seed}"
@@ -47,18 +54,32 @@ def load_target(options: argparse.Namespace, recipe: Recipe, verbose: bool) -> T
 
 
 def _users_target(options: argparse.Namespace, recipe: Recipe, verbose: bool) -> Target:
+    settings = given(options, ("data", "time_steps", "image_size"))
     with usage():
-        recipe = Recipe(**given(options, ("data", "time_steps", "image_size")), eps=recipe.eps, gamma=recipe.gamma)
+        recipe = Recipe(model=options.model, **settings, eps=recipe.eps, gamma=recipe.gamma)
+    make_network = network_maker(options.model, options.weights)
     data = load_data(recipe, verbose=verbose)
-    classifier = load_classifier(
-        options.model,
-        options.weights,
-        data,
-        events=bool(recipe.events),
-        time_steps=getattr(options, "time_steps", None),
-        device_type=options.device,
-    )
-    low, high = classifier.clip_values
-    check_sizes(options, float(np.max(high) - np.min(low)))
+    shape, nb_classes, clip_values = inputs_of(recipe, data)
+    check_sizes(options, clip_values[1] - clip_values[0])
+    try:
+        classifier = make_classifier(recipe, shape, nb_classes, options.device, clip_values, make_network)
+    except UnsupportedModelError as error:
+        raise UsageError(f"--model {options.model}: {one_line('; '.join(error.reasons))}") from None
+    except UsageError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"--model {options.model}: {one_line(str(error))}") from None
     name = f"{options.model} on {recipe.title}"
     return Target(recipe, classifier, data, name, name, None)
+
+
+def _check_model(checkpoint: Checkpoint, path: Path, model: str | None) -> None:
+    """Raise UsageError unless a checkpoint is of a model: what a file names runs only where the user names it, too."""
+    trained = checkpoint.recipe.model
+    if model == trained:
+        return
+    if trained is None:
+        raise UsageError(f"--model contradicts --checkpoint {path}, which is of {checkpoint.recipe.network_name}")
+    if model is None:
+        raise UsageError(f"{path} was trained with --model {trained}, whose code is needed; give that, too")
+    raise UsageError(f"{path} was trained with --model {trained}, not {model}")

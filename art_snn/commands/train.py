@@ -23,6 +23,7 @@ from art_snn.commands.options import (
     usage,
     whole,
 )
+from art_snn.commands.user_models import network_maker
 from art_snn.data import source, stratified_part
 from art_snn.data.frames import SPLIT_BY
 from art_snn.data.sources import absolute
@@ -33,7 +34,7 @@ from art_snn.snn.dynamics import RESETS
 from art_snn.snn.models import architecture_names
 from art_snn.training.augmentation import AUGMENTATIONS
 from art_snn.training.losses import DEFENCES, STEPPED
-from art_snn.training.recipe import MOMENTUM, OPTIMIZERS, SCHEDULES, SURROGATES, Recipe
+from art_snn.training.recipe import MOMENTUM, OF_ARCHITECTURES, OPTIMIZERS, SCHEDULES, SURROGATES, Recipe
 from art_snn.training.run import load_data, resume_point, train
 
 REPORTED = 1000  # test samples at most
@@ -57,8 +58,12 @@ def add_parser(commands: Any) -> None:
     cut = f"how event recordings are cut into frames (default: {recipe.split_by})"
     add("--split-by", choices=SPLIT_BY, help=cut, **HIDDEN)
     add("--test-share", type=number, help="share of event recordings to test on; their own split if left out", **HIDDEN)
-    add("--architecture", choices=architecture_names(), help="digits_net, vgg_small or vgg_dvs if left out")
-    add("--width", type=whole, help="channels of the first layer of vgg_small and vgg_dvs; their own if left out")
+    own = "train the network that this function, called without arguments, returns; or FILE.py:FUNCTION"
+    add("--model", metavar="MODULE:FUNCTION", help=own)
+    built = "digits_net, vgg_small or vgg_dvs if left out"
+    add("--architecture", choices=architecture_names(), help=built, **HIDDEN)
+    width = "channels of the first layer of vgg_small and vgg_dvs; their own if left out"
+    add("--width", type=whole, help=width, **HIDDEN)
     size = "inputs of a folder are brought to this size (default: 32, and 48 for events)"
     add("--image-size", type=whole, help=size, **HIDDEN)
     add("--eps", type=number, default=recipe.eps, help="largest change of a pixel (L-infinity); pixels are in [0, 1]")
@@ -67,10 +72,13 @@ def add_parser(commands: Any) -> None:
     add("--beta", type=number, help=f"weight of TRADES' second term (default: {recipe.beta})", **HIDDEN)
     add("--rule", type=str.lower, default=recipe.rule, choices=rule_names(), help="gradient rule of the attacks")
     add("--gamma", type=number, help=f"gamma of the rule, if it has one (default: {recipe.gamma})", **HIDDEN)
-    add("--decay", type=number, default=recipe.decay, help="membrane retention lambda, in (0, 1]; 1 is IF")
-    add("--time-steps", type=whole, default=recipe.time_steps, help="number of time-steps T")
-    add("--reset", default=recipe.reset, choices=RESETS, help="reset of the neurons that fire")
-    add("--surrogate", default=recipe.surrogate, choices=SURROGATES, help="slope of the neurons in training")
+    decay = f"membrane retention lambda, in (0, 1]; 1 is IF (default: {recipe.decay})"
+    add("--decay", type=number, help=decay, **HIDDEN)
+    steps = f"number of time-steps T (default: {recipe.time_steps}, or what the network of --model does)"
+    add("--time-steps", type=whole, help=steps, **HIDDEN)
+    add("--reset", choices=RESETS, help=f"reset of the neurons that fire (default: {recipe.reset})", **HIDDEN)
+    slope = f"slope of the neurons in training (default: {recipe.surrogate})"
+    add("--surrogate", choices=SURROGATES, help=slope, **HIDDEN)
     add("--epochs", type=whole, default=recipe.epochs, help="passes over the training images")
     add("--batch-size", type=whole, default=recipe.batch_size, help="images per step")
     add("--optimizer", default=recipe.optimizer, choices=OPTIMIZERS, help=f"sgd has a momentum of {MOMENTUM}")
@@ -87,6 +95,8 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     check_folder("--out", options.out)
+    for name in OF_ARCHITECTURES:
+        check_used(options, name, options.model is None, "contradicts --model, which has its own")
     with usage("--data "):
         options.data = absolute(options.data)
     with usage():
@@ -97,6 +107,8 @@ def run(options: argparse.Namespace) -> int:
         check_sizes(options, 1.0)
     start = resume_point(options.out, recipe)
     following = ["art-snn", "evaluate", "--checkpoint", str(options.out)]
+    if options.model is not None:
+        following += ["--model", options.model]
     if start is not None and start.epoch >= recipe.epochs:
         print(f"{options.out} is trained already: {start.epoch} of {recipe.epochs} epochs")
     else:
@@ -128,9 +140,13 @@ def _check_used(options: argparse.Namespace) -> None:
 
 def _train(recipe: Recipe, options: argparse.Namespace) -> bool:
     """Train, print the accuracies that come of it, and return whether they are of a part of the test samples."""
-    data = load_data(recipe, verbose=not options.quiet)
+    make_network = None if options.model is None else network_maker(options.model)  # before data are loaded
+    verbose = not options.quiet
+    data = load_data(recipe, verbose=verbose)
     try:
-        classifier, _ = train(recipe, data, options.out, device_type=options.device, verbose=not options.quiet)
+        classifier, _ = train(
+            recipe, data, options.out, device_type=options.device, verbose=verbose, make_network=make_network
+        )
     except KeyboardInterrupt:
         print(f"\nstopped; the same command resumes after the last epoch in {options.out}")
         raise

@@ -10,59 +10,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from art_snn import files
-from art_snn.adapters import AdaptedNetwork, adapt
-from art_snn.classifier.pytorch import PyTorchSNNClassifier
+from art_snn.adapters import AdaptedNetwork
 from art_snn.commands.options import one_line
-from art_snn.data import Split
-from art_snn.errors import UnsupportedModelError, UsageError
+from art_snn.errors import UsageError
 
 
-def load_classifier(
-    model: str, weights: Path | None, data: Split, *, events: bool, time_steps: int | None, device_type: str
-) -> PyTorchSNNClassifier:
-    """Return a classifier around the network that a user's function returns, for some data.
+def network_maker(model: str, weights: Path | None = None) -> Callable[[], nn.Module]:
+    """Return a user's function, whose errors are said in one line.
 
     Args:
         model: "package.module:function" or "file.py:function"; the function is called without arguments.
-        weights: File with the network's state; None where the function loads it.
-        data: Inputs and labels, which say shape and number of classes.
-        events: Whether inputs are event frames.
-        time_steps: T for a network that takes time-steps; None where its forward has the time.
-        device_type: "gpu" or "cpu".
+        weights: File with the state of the network that it returns; None where it loads one itself, or none.
 
     Raises:
-        UsageError: There is no such function, it fails, or what it returns cannot be attacked on these data.
+        UsageError: There is no such function. What is returned raises it, too: where the function fails or returns no
+            network, and where the weights are those of another one.
     """
-    network = _called(model, _function(model))
-    if weights is not None:
-        try:
-            files.load_weights(network.model if isinstance(network, AdaptedNetwork) else network, weights)
-        except (FileNotFoundError, ValueError) as error:
-            raise UsageError(f"--weights: {one_line(str(error))}") from None
-    most = max(float(x.max()) for x in (data.x_train, data.x_test)) if events else 1.0
-    try:
-        if time_steps is not None or (events and _takes_time(network)):
-            network = adapt(network, time_steps=None if events else time_steps, frames=events)
-        return PyTorchSNNClassifier(
-            network,
-            nn.CrossEntropyLoss(),
-            data.x_train.shape[1:],
-            int(np.concatenate([data.y_train, data.y_test]).max()) + 1,
-            clip_values=(0.0, most),
-            device_type=device_type,
-        )
-    except UnsupportedModelError as error:
-        raise UsageError(f"--model {model}: {one_line('; '.join(error.reasons))}") from None
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"--model {model}: {one_line(str(error))}") from None
+    function = _function(model)
 
+    def make_network() -> nn.Module:
+        network = _called(model, function)
+        if weights is not None:
+            try:
+                files.load_weights(network.model if isinstance(network, AdaptedNetwork) else network, weights)
+            except (FileNotFoundError, ValueError) as error:
+                raise UsageError(f"--weights: {one_line(str(error))}") from None
+        return network
 
-def _takes_time(network: nn.Module) -> bool:
-    return not any(callable(getattr(network, part, None)) for part in ("encode", "body", "readout"))
+    return make_network
 
 
 def _function(model: str) -> Callable[[], Any]:

@@ -83,6 +83,9 @@ def make_cells(plan: GridPlan, folder: Path, *, verbose: bool = False) -> list[C
         if done < epochs:
             state = f"trained for {done} of {epochs} epochs; resume its training first"
             raise CheckpointError(f"{checkpoint.path} is {state}")
+        if checkpoint.recipe.model is not None:
+            cure = "give checkpoints of registered architectures"
+            raise CheckpointError(f"{checkpoint.path} is of {checkpoint.recipe.model}, a user's own network; {cure}")
     cells: list[Cell] = []
     for target, source in zip(plan.targets, sources, strict=True):
         origins = [target] if source is None else [target, source]

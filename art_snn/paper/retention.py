@@ -45,7 +45,9 @@ def retention_records(
     inputs = torch.as_tensor(x, device=classifier.device)
     encoders = {recipe.time_steps: spiking.encoder}
     if not takes_frames(spiking):
-        encoders = {steps: DirectEncoder(time_steps=steps) for steps in sorted({*time_steps, recipe.time_steps})}
+        encoders = {
+            steps: DirectEncoder(time_steps=steps) for steps in sorted({*time_steps, recipe.framing.time_steps})
+        }
     about = {**described(recipe), "run": run.name, "trained_time_steps": recipe.time_steps}
     return [
         RetentionRecord(**{**vars(layer), **about, "time_steps": steps, "position": position})

@@ -35,6 +35,8 @@ SURROGATES: dict[str, Callable[[], object]] = {"triangle": Triangle, "atan": ATa
 MOMENTUM = 0.9
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": Adam, "sgd": partial(SGD, momentum=MOMENTUM)}
 SCHEDULES = ("cosine", "cosine-epochs")
+TIME_STEPS = 4
+OF_ARCHITECTURES = ("architecture", "width", "decay", "reset", "surrogate")  # settings that a model has itself
 _VERSION = 2  # rises when equal recipes would be trained to other weights than before
 
 
@@ -47,10 +49,13 @@ class Recipe:
         events: Whether the data are event recordings; None to look, once.
         split_by: "number" or "time": how event recordings are cut into frames.
         test_share: Share of event recordings to test on, in (0, 1); None for the source's own split.
-        architecture: A registered name; None for "digits_net" on digits, "vgg_small" on images, "vgg_dvs" on events.
+        model: A user's own network, by the words that name its function, such as "nets.py:make"; None for a registered
+            architecture. It has neurons of its own: ``decay``, ``reset`` and ``surrogate`` do nothing.
+        architecture: A registered name; None for "digits_net" on digits, "vgg_small" on images, "vgg_dvs" on events,
+            and where there is a ``model``.
         width: Channels of the first layer of "vgg_small" and "vgg_dvs", >= 1; None for their own.
         image_size: Height and width of inputs, but of digits and CIFAR; None for 32, and 48 for event recordings.
-        time_steps: T, >= 1.
+        time_steps: T, >= 1; None for 4, and for what a ``model`` does with images.
         decay: Membrane retention lambda, in (0, 1].
         reset: "hard" or "soft".
         surrogate: Slope of the neurons in training, "triangle" (the papers'), "atan" or "sigmoid".
@@ -76,10 +81,11 @@ class Recipe:
     events: bool | None = None
     split_by: str = "number"
     test_share: float | None = None
+    model: str | None = None
     architecture: str | None = None
     width: int | None = None
     image_size: int | None = None
-    time_steps: int = 4
+    time_steps: int | None = None
     decay: float = 0.9
     reset: Reset = "hard"
     surrogate: str = "triangle"
@@ -104,21 +110,26 @@ class Recipe:
         # Once, at birth: the disk that is asked here may be another one when the run is loaded.
         object.__setattr__(self, "data", str(self.data))
         data = source(self.data)
-        for name in ("events", "architecture", "image_size"):
+        if self.model is not None and self.architecture is not None:
+            raise ValueError(f"a recipe has a model or an architecture, got {self.model!r} and {self.architecture!r}")
+        for name in ("events", "image_size", *(("architecture",) if self.model is None else ())):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(data, name))
+        if self.time_steps is None and (self.model is None or self.events):
+            object.__setattr__(self, "time_steps", TIME_STEPS)
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, np.generic):  # which no checkpoint may hold
                 object.__setattr__(self, field.name, value.item())
-        choices: dict[str, Iterable[str]] = {"defence": DEFENCES, "architecture": architecture_names(), "reset": RESETS}
-        choices |= {"surrogate": SURROGATES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
-        choices["augmentation"] = AUGMENTATIONS
+        choices: dict[str, Iterable[str]] = {"defence": DEFENCES, "reset": RESETS, "surrogate": SURROGATES}
+        choices |= {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "augmentation": AUGMENTATIONS}
+        if self.model is None:
+            choices["architecture"] = architecture_names()
         for name, known in choices.items():
             check_choice(name, getattr(self, name), known)
         if self.width is not None:
-            if "width" not in self.network.options:
-                raise ValueError(f"{self.architecture} has no width to choose, got width={self.width!r}")
+            if self.model is not None or "width" not in self.network.options:
+                raise ValueError(f"{self.network_name} has no width to choose, got width={self.width!r}")
             check_count("width", self.width)
         if self.test_share is not None:
             check_share("test_share", self.test_share)
@@ -138,17 +149,26 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Sixteen digits that equal recipes share."""
-        text = json.dumps({**asdict(self), "version": _VERSION}, sort_keys=True)
+        settings = asdict(self) | {"version": _VERSION}
+        if self.model is None:  # as it was before there were models
+            del settings["model"]
+        text = json.dumps(settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def framing(self) -> Framing:
         """Size of the inputs, and how event recordings are cut."""
-        return Framing(time_steps=self.time_steps, split_by=self.split_by, image_size=self.image_size)
+        time_steps = TIME_STEPS if self.time_steps is None else self.time_steps  # images have none
+        return Framing(time_steps=time_steps, split_by=self.split_by, image_size=self.image_size)
+
+    @property
+    def network_name(self) -> str:
+        """What messages call the network."""
+        return str(self.architecture if self.model is None else self.model)
 
     @property
     def network(self) -> Architecture:
-        """Entry of the network in the table."""
+        """Entry of the network in the table, where it is no ``model``."""
         return get_architecture(str(self.architecture))
 
     @property
@@ -177,12 +197,17 @@ class Recipe:
             "steps": self.max_iter,
         }
 
-    def steps(self, input_shape: tuple[int, ...]) -> int:
-        """Return T for inputs of a shape, (C, H, W) or (T, C, H, W)."""
+    def steps(self, input_shape: tuple[int, ...]) -> int | None:
+        """Return T for inputs of a shape, (C, H, W) or (T, C, H, W); None where only a ``model`` knows."""
         return input_shape[0] if len(input_shape) == 4 else self.time_steps
 
     def check_inputs(self, input_shape: tuple[int, ...], samples: int | None = None) -> None:
-        """Raise TrainingError unless the network can be trained on inputs, (C, H, W) or (T, C, H, W), and so many."""
+        """Raise TrainingError unless the network can be trained on inputs, (C, H, W) or (T, C, H, W), and so many.
+
+        What a ``model`` takes is seen when it runs.
+        """
+        if self.model is not None:
+            return
         name, network, advice = self.architecture, self.network, "leave the architecture out"
         frames = len(input_shape) == 4
         if frames and not network.events:

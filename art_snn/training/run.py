@@ -26,12 +26,13 @@ from art_snn.errors import (
     GradientWarning,
     InexactReplayWarning,
     TrainingError,
+    UsageError,
 )
 from art_snn.labels import class_indices
 from art_snn.ranges import check_range
 from art_snn.training import checkpoints
 from art_snn.training.augmentation import augment
-from art_snn.training.build import make_classifier
+from art_snn.training.build import MakeNetwork, inputs_of, make_classifier
 from art_snn.training.checkpoints import Checkpoint, History
 from art_snn.training.losses import DEFENCES
 from art_snn.training.recipe import Recipe
@@ -59,15 +60,35 @@ def with_class_indices(data: Split, error: type[ArtSnnError]) -> Split:
         raise error(str(reason)) from None
 
 
-def load_trained(checkpoint: Checkpoint, *, device_type: str = "gpu") -> tuple[Recipe, PyTorchSNNClassifier]:
+def load_trained(
+    checkpoint: Checkpoint, *, device_type: str = "gpu", make_network: MakeNetwork | None = None
+) -> tuple[Recipe, PyTorchSNNClassifier]:
     """Return what a checkpoint was trained by, and its classifier, in evaluation mode.
 
+    Args:
+        checkpoint: The checkpoint.
+        device_type: "gpu" or "cpu".
+        make_network: The function that the recipe's ``model`` names, if it has one.
+
     Raises:
-        CheckpointError: Its weights are not those of the recipe's network.
+        CheckpointError: Its weights are not those of the recipe's network, or the function is missing.
     """
+    model = checkpoint.recipe.model
+    if model is not None and make_network is None:
+        raise CheckpointError(
+            f"{checkpoint.path} holds the weights of {model}, whose code is not run unless you give it"
+        )
     settings = checkpoint.input_shape, checkpoint.nb_classes, device_type, checkpoint.clip_values
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        classifier = make_classifier(checkpoint.recipe, *settings)
+        try:
+            classifier = make_classifier(checkpoint.recipe, *settings, make_network=make_network)
+        except UsageError:  # of the function
+            raise
+        except (TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(
+                f"{checkpoint.path}: {checkpoint.recipe.network_name} has changed: {reason}"
+            ) from None
     checkpoint.restore_weights(classifier)
     return checkpoint.recipe, classifier
 
@@ -92,6 +113,7 @@ def train(
     device_type: str = "gpu",
     verbose: bool = False,
     wait: bool = False,
+    make_network: MakeNetwork | None = None,
 ) -> tuple[PyTorchSNNClassifier, History]:
     """Train a network, or resume a stopped training; a checkpoint is written after every epoch.
 
@@ -105,6 +127,7 @@ def train(
         device_type: "gpu" or "cpu".
         verbose: Show progress.
         wait: Wait for another process that trains in the folder.
+        make_network: The function that the recipe's ``model`` names, if it has one. It is called once, after seeding.
 
     Returns:
         The classifier in evaluation mode, and one entry per epoch: "loss", "train_accuracy" (of what the defence
@@ -118,27 +141,29 @@ def train(
     """
     data = with_class_indices(data, TrainingError)
     with seeded(recipe.seed):
-        classifier = _untrained(recipe, data, device_type)
+        classifier = _untrained(recipe, data, device_type, make_network)
         with nullcontext() if run is None else checkpoints.locked(run, wait=wait):
             history = _train(classifier, recipe, data, run, verbose)
     classifier.model.eval()
     return classifier, history
 
 
-def _untrained(recipe: Recipe, data: Split, device_type: str) -> PyTorchSNNClassifier:
+def _untrained(recipe: Recipe, data: Split, device_type: str, make_network: MakeNetwork | None) -> PyTorchSNNClassifier:
     """Return the classifier to train; raise TrainingError if the data do not fit the recipe."""
-    shape = data.x_train.shape[1:]
-    nb_classes = int(np.concatenate([data.y_train, data.y_test]).max()) + 1
-    # Images are in [0, 1]; counts of events have no such limit, and clipping them below what they are is an attack.
-    most = max(float(x.max()) for x in (data.x_train, data.x_test)) if recipe.events else 1.0
+    shape, nb_classes, clip_values = inputs_of(recipe, data)
     recipe.check_inputs(shape, len(data.x_train))
     for name in ("x_train", "x_test"):
-        check_range(name, getattr(data, name), (0.0, most), TrainingError)
+        check_range(name, getattr(data, name), clip_values, TrainingError)
     try:
-        return make_classifier(recipe, shape, nb_classes, device_type, clip_values=(0.0, most))
-    except ValueError as error:
+        classifier = make_classifier(recipe, shape, nb_classes, device_type, clip_values, make_network)
+    except UsageError:  # of the function, by which it is not the inputs' fault
+        raise
+    except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise TrainingError(f"{recipe.architecture} cannot be trained on inputs {shape}: {reason}") from None
+        raise TrainingError(f"{recipe.network_name} cannot be trained on inputs {shape}: {reason}") from None
+    if not any(weight.requires_grad for weight in classifier.model.parameters()):
+        raise TrainingError(f"{recipe.network_name} has no weights to train: none requires a gradient")
+    return classifier
 
 
 def _train(classifier: PyTorchSNNClassifier, recipe: Recipe, data: Split, run: Path | None, verbose: bool) -> History:
@@ -212,7 +237,7 @@ def _batches(recipe: Recipe, data: Split) -> list[Tensor]:
     """Draw the indices of an epoch's batches."""
     batches = list(torch.randperm(len(data.x_train)).split(recipe.batch_size))
     # At T=1, a last sample alone joins the batch before it: batch norm has no variance of one row.
-    if len(batches) > 1 and len(batches[-1]) == 1 and recipe.steps(data.x_train.shape[1:]) == 1:
+    if len(batches) > 1 and len(batches[-1]) == 1 and recipe.steps(data.x_train.shape[1:]) in (1, None):
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
 

@@ -146,7 +146,7 @@ def test_weights_are_loaded(model, tmp_path, capsys):
         (["--model", "of_a_user:sequence"], "it gives outputs of shape (2, 1, 10) for 2 inputs"),
         (["--model", "of_a_user:parts", "--weights", "none.pt"], "--weights: no weights at none.pt"),
         (["--model", "of_a_user:parts", "--decay", "0.5"], "--decay contradicts --model"),
-        (["--model", "of_a_user:parts", "--checkpoint", "runs"], "--model contradicts --checkpoint"),
+        (["--model", "of_a_user:parts", "--checkpoint", "runs"], "no checkpoint in 'runs'"),
         (["--model", "of_a_user:parts", "--eps", "8"], "--eps is 8, and inputs have a range of 1"),
         (["--data", "cifar10"], "--data is for --model"),
         (["--weights", "none.pt"], "--weights is for --model"),

@@ -94,6 +94,20 @@ def test_paths_and_numbers_of_numpy_are_kept_as_plain_ones(tmp_path):
     assert (recipe.data, type(recipe.epochs), type(recipe.lr)) == (str(tmp_path), int, float)
 
 
+def test_model_stands_in_the_place_of_an_architecture(tmp_path):
+    own = Recipe(model="nets.py:make")
+    assert (own.architecture, own.time_steps, Recipe().time_steps) == (None, None, 4)
+    assert Recipe(model="nets.py:make", events=True).time_steps == 4
+    assert len({recipe.digest for recipe in (Recipe(), own, replace(own, model="nets.py:other"))}) == 3
+    assert Recipe().digest == "7e5357acd2499cae"  # so that what was trained before is found
+    with pytest.raises(ValueError, match=r"a recipe has a model or an architecture, got 'nets\.py:make' and 'vgg11'"):
+        replace(own, architecture="vgg11")
+    with pytest.raises(ValueError, match=r"nets\.py:make has no width to choose, got width=4"):
+        replace(own, width=4)
+    with pytest.raises(TrainingError, match=r"the recipe is of nets\.py:make; give that function as make_network"):
+        make_classifier(own, (1, 8, 8), 10, "cpu")
+
+
 @pytest.mark.parametrize("defence", DEFENCES)
 def test_attacks_take_the_steps_that_a_training_has(defence):
     recipe = Recipe(defence=defence, eps=0.2, max_iter=4)
