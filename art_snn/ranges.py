@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,7 +120,16 @@ class RangeWatch(Once):
         super().__init__()
         self.paused = False  #: Look for nothing, as while a model is tried on inputs that nobody gave.
 
-    def look(self, x: np.ndarray | Tensor, low: Any, high: Any, text: str, *, rounding: bool = False) -> None:
+    def look(
+        self,
+        x: np.ndarray | Tensor,
+        low: Any,
+        high: Any,
+        text: str,
+        *,
+        rounding: bool = False,
+        origin: Callable[[np.ndarray | Tensor], np.ndarray | Tensor] | None = None,
+    ) -> None:
         """Warn of values outside the range, once for each range.
 
         Args:
@@ -128,6 +138,8 @@ class RangeWatch(Once):
             high: Largest value allowed, as in `outside`.
             text: The warning, with ``{}`` where what was found goes.
             rounding: As in `outside`.
+            origin: Where ``x`` is outside, it says what to judge in its place: what somebody gave, of which ``x`` was
+                made.
 
         Warns:
             InputRangeWarning: There are such values.
@@ -135,5 +147,7 @@ class RangeWatch(Once):
         key = f"{low} {high}"
         if not self.paused and key not in self.told:
             found = outside(x, low, high, rounding=rounding)
+            if found is not None and origin is not None:
+                found = outside(origin(x), low, high, rounding=rounding)
             if found is not None:
                 self.warn(key, text.format(found), InputRangeWarning, stacklevel=5)

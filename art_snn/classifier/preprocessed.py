@@ -124,7 +124,7 @@ class Preprocessed(PyTorchClassifier):
 
     def _probe(self) -> Tensor | None:
         """Return a small batch to try the model on; None where a defence cannot take one."""
-        low, high = (0.0, 1.0) if self.clip_values is None else self.clip_values
+        low, high = (0.0, 1.0) if self.clip_values is None or np.isinf(self.clip_values).any() else self.clip_values
         shape = (2, *self.input_shape)
         numbers = np.random.default_rng(0).uniform(np.min(low), np.max(high), shape).astype(np.float32)
         try:

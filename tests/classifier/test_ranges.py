@@ -8,13 +8,18 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from art.attacks.evasion import FastGradientMethod
+from art.attacks.evasion import FastGradientMethod, NewtonFool, UniversalPerturbation
+from art.estimators.certification.randomized_smoothing import NumpyRandomizedSmoothing
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from art_snn import LIF, DirectEncoder, GradientWarning, Normalize, PoissonEncoder, PyTorchSNNClassifier, SpikingNetwork
+from art_snn.classifier import inputs
 from art_snn.errors import InputRangeWarning
 from art_snn.evaluation import zero_entries, zero_gradients
 from art_snn.rules import rule_names
+from tests.benchmarks.clip_values import ATTACKS, EPS
 
 X = np.random.default_rng(0).random((6, 1, 4, 4), dtype=np.float32)
 Y = np.arange(6) % 3
@@ -36,6 +41,9 @@ DOORS = {
     "compute_loss": lambda classifier, x: classifier.compute_loss(x, Y),
     "get_activations": lambda classifier, x: classifier.get_activations(x, 0, batch_size=6),
     "zero_gradients": lambda classifier, x: zero_gradients(classifier, "hart", x, Y),
+    "compute_losses": lambda classifier, x: classifier.compute_losses(torch.tensor(x), Y),
+    "custom_loss_gradient": lambda classifier, x: classifier.custom_loss_gradient(torch.norm, x, X, 0),
+    "activations with a graph": lambda classifier, x: classifier.get_activations(torch.tensor(x), 0, framework=True),
     "an attack": lambda classifier, x: FastGradientMethod(classifier, eps=0.1).generate(x, Y),
 }
 WRONG = {
@@ -60,6 +68,28 @@ def test_every_door_warns_once_of_values_outside_the_clip_values(door, name):
         run()
     assert sum(issubclass(warning.category, InputRangeWarning) for warning in caught) == 1
     assert r"clip_values [0, 1]" in str(caught[0].message)
+
+
+KINDS = [np.float64, np.float32, np.int64, np.uint8]
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.filterwarnings("ignore::art_snn.GradientWarning")
+def test_every_door_warns_of_the_values_that_are_outside_and_of_no_others(door):
+    @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @given(st.floats(-3, 3), st.floats(0.125, 4), st.sampled_from(KINDS))
+    def check(low, width, kind):
+        x = (X * width + low).clip(0 if kind is np.uint8 else None).astype(kind)
+        classifier = make(eot_samples=1)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", InputRangeWarning)
+            DOORS[door](classifier, x)
+        told = [str(warning.message) for warning in caught if warning.category is InputRangeWarning]
+        share = ((x < -1e-5) | (x > 1 + 1e-5)).mean()
+        assert len(told) == (share > 0)
+        assert all(f"{100 * share:.3g} % of them outside clip_values [0, 1]" in text for text in told)
+
+    check()
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -136,3 +166,56 @@ def test_a_network_without_faults_is_not_accused(rule):
         warnings.filterwarnings("error", message=".*entries of x")
         warnings.filterwarnings("ignore", message=".*all zero")
         classifier.loss_gradient(X, Y)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.filterwarnings("ignore::art_snn.InputRangeWarning", "ignore::art_snn.GradientWarning")
+def test_attacks_do_to_values_outside_what_the_docs_say(attack):
+    x = 4 * np.random.default_rng(0).random((4, 1, 8, 8), dtype=np.float32) - 2
+    body = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), LIF(decay=0.9), nn.Linear(32, 10))
+    classifier = PyTorchSNNClassifier(
+        SpikingNetwork(DirectEncoder(time_steps=4), body),
+        nn.CrossEntropyLoss(),
+        (1, 8, 8),
+        10,
+        clip_values=(0.0, 1.0),
+        device_type="cpu",
+    )
+    examples = ATTACKS[attack](classifier).generate(x, classifier.predict(x).argmax(1))
+    changed = (examples != x).reshape(4, -1).any(1)  # Square leaves a sample where its first stripes gain nothing
+    assert changed.any()
+    x, examples = x[changed], examples[changed]
+    distance = np.maximum(-x, x - 1)  # to the range
+    outside = distance > 0
+    moved = np.where(x > 1, x - examples, examples - x)[outside]
+    if attack in ("Square", "DeepFool"):
+        assert (moved >= distance[outside] - 1e-5).all()
+        assert ((examples >= 0) & (examples <= 1)).all()
+    else:
+        far = distance[outside] >= EPS
+        np.testing.assert_allclose(moved[far], EPS, rtol=1e-4)
+        assert (moved[~far] >= distance[outside][~far] - 1e-4).all()
+
+
+def smoothed(classifier, x):
+    NumpyRandomizedSmoothing(classifier, 8, scale=0.5).predict(x, verbose=False)
+
+
+ON_THEIR_WAY = {
+    "NumpyRandomizedSmoothing": smoothed,
+    "NewtonFool": lambda c, x: NewtonFool(c, max_iter=3, verbose=False).generate(x),
+    "UniversalPerturbation": lambda c, x: UniversalPerturbation(c, max_iter=1, verbose=False).generate(x),
+}
+
+
+@pytest.mark.parametrize("name", ON_THEIR_WAY)
+@pytest.mark.filterwarnings("ignore::art_snn.GradientWarning")
+def test_what_leaves_the_range_on_its_way_is_not_taken_for_the_inputs(name, monkeypatch):
+    seen = []
+    monkeypatch.setattr(inputs, "_given", lambda x, origin=inputs._given: seen.append(x) or origin(x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InputRangeWarning)
+        ON_THEIR_WAY[name](make(), X)
+    assert seen  # it did leave the range
+    with pytest.warns(InputRangeWarning, match=r"values from 0.* to 2.9"):  # those given, not those on the way
+        ON_THEIR_WAY[name](make(), 3 * X)

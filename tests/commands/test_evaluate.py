@@ -13,6 +13,7 @@ import pytest
 
 from art_snn import rule_names
 from art_snn.__main__ import main
+from art_snn.data import sources
 from art_snn.training import DIGITS_RECIPE
 from art_snn.training.losses import DEFENCES
 from tests.conftest import train_command
@@ -36,6 +37,21 @@ def test_gamma_of_the_training_is_that_of_its_own_rule(tmp_path, few):
     evaluate = ["evaluate", "--checkpoint", str(out), "--rules", "hart,stbp", "--attacks", "fgsm", "--quiet"]
     assert main([*evaluate, "--device", "cpu", "--json", str(table)]) == 0
     assert [row["gamma"] for row in json.loads(table.read_text())["rows"]] == [1.0, 1.5, None]
+
+
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_data_out_of_the_range_are_refused(tmp_path, few, capsys, monkeypatch, checkpoint):
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("art_snn.commands.evaluate.DIGITS_RECIPE", replace(DIGITS_RECIPE, epochs=1, time_steps=1))
+    out, table = tmp_path / "run", tmp_path / "rows.json"
+    assert main(train_command(out, epochs=1)) == 0
+    monkeypatch.setattr(sources, "load_digits", lambda: few._replace(x_test=255 * few.x_test))
+    words = ["evaluate", *(["--checkpoint", str(out)] if checkpoint else []), "--json", str(table)]
+    assert main([*words, "--device", "cpu", "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert ("the test data of digits" if checkpoint else "x_test") + " has values from 0 to 255" in said
+    assert "outside the clip values [0, 1]" in said
+    assert not table.exists()
 
 
 TRAINED = {

@@ -14,7 +14,7 @@ from torch import nn
 
 from art_snn import HART, ExampleWarning
 from art_snn.attacks import FGSM, PGD, Attack, ClipOnly
-from art_snn.evaluation import accuracy, attack_success_rate, attack_through, tune, zero_gradients
+from art_snn.evaluation import accuracy, attack_success_rate, attack_through, tune, zero_entries, zero_gradients
 from art_snn.evaluation.outcomes import correct_samples
 from tests.labels import any_form, for_each_form, labels_as
 
@@ -89,6 +89,14 @@ def test_zero_gradients_are_said_of_each_sample(classifier, digits):
         assert found[i] == (torch.autograd.grad(loss, leaf)[0].abs().max() == 0)
     outcome = attack_through(classifier, "bptr", FGSM(eps=0.1), x, y, zero_gradient=found)
     assert outcome.zero_gradients == found.mean()
+    shares = zero_entries(classifier, "bptr", x, y, batch_size=3)
+    np.testing.assert_array_equal(shares == 1, found)
+    outcome = attack_through(classifier, "bptr", FGSM(eps=0.1), x, y, zero_entry=shares)
+    assert (outcome.zero_gradients, outcome.zero_entries) == (found.mean(), shares.mean())
+    assert attack_through(classifier, "bptr", FGSM(eps=0.1), x, y).zero_entries == shares.mean()
+    for wrong in (shares[:3], shares + 1.5, shares - 1.5):
+        with pytest.raises(ValueError, match="zero_entry must be 10 shares in"):
+            attack_through(classifier, "bptr", FGSM(eps=0.1), x, y, zero_entry=wrong)
 
 
 @pytest.mark.filterwarnings("ignore::art_snn.errors.InputRangeWarning")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from art_snn.attacks import FGSM, PGD
-from art_snn.data import load_digits
+from art_snn.data import load_digits, sources
+from art_snn.errors import DataError
 from art_snn.evaluation import Choice, GridPlan, attack_success_rate, make_cells, run_cell, run_grid
 from art_snn.evaluation.plan import choose_samples
 from art_snn.rules import HART, RGA, STBP
@@ -46,6 +47,13 @@ def test_attacks_are_those_of_the_plan(runs, tmp_path):
     expected = attack_success_rate(target.predict(samples["x"]), target.predict(examples), samples["y"])
     assert rows[1].attack_success_rate == expected
     assert {(row.dataset, row.architecture_title) for row in rows} == {("digits", "digits network")}
+
+
+def test_samples_outside_the_clip_values_of_a_target_are_refused(runs, tmp_path, monkeypatch):
+    data = load_digits()
+    monkeypatch.setattr(sources, "load_digits", lambda: data._replace(x_test=255 * data.x_test))
+    with pytest.raises(DataError, match=r"x has values from 0 to 255, .* outside the clip values \[0, 1\]"):
+        make_cells(plan(runs, rules=("hart",), attacks=[FGSM(eps=0.1)]), tmp_path)
 
 
 def test_where_all_test_samples_are_attacked_gamma_is_tuned_on_training_samples(runs, tmp_path):

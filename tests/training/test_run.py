@@ -131,6 +131,15 @@ def test_labels_of_every_form_are_trained_on_as_indices(few, form):
     assert {**history[0], "seconds": 0} == {**other[0], "seconds": 0}
 
 
+@pytest.mark.parametrize("part", ["x_train", "x_test"])
+def test_inputs_out_of_their_range_are_refused_before_a_folder_is_made(few, tmp_path, part):
+    for x, text in ((255 * few.x_train[:64], "0 to 255"), (few.x_train[:64] * 4 - 2, "-2 to 2")):
+        wrong = few._replace(**{part: x, part.replace("x", "y"): few.y_train[:64]})
+        with pytest.raises(TrainingError, match=rf"{part} has values from {text}, .* outside the clip values \[0, 1\]"):
+            train(Recipe(**TINY), wrong, tmp_path / "run", device_type="cpu")
+    assert not (tmp_path / "run").exists()
+
+
 def test_labels_that_are_none_are_refused_before_a_folder_is_made(few, tmp_path):
     for wrong, message in (
         (few.y_test + 0.5, "labels must be classes counted from 0, got .*5 in y_test"),
