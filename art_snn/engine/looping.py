@@ -79,6 +79,20 @@ def tied(
     return logits, Recording(logits[sample : sample + 1].detach(), records), odd
 
 
+class _End(torch.autograd.Function):
+    """Return zeros that end a graph where a tensor does, also if that tensor is changed in place afterwards."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        """Return zeros in the shape of ``tensor``, in the memory of one."""
+        return tensor.new_zeros(()).expand_as(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Hand the gradient on."""
+        return grads[0]
+
+
 class _Cut(FactorRecorder):
     """Neurons that cut the graph: their currents end a segment of it, and what they give out begins others.
 
@@ -88,7 +102,7 @@ class _Cut(FactorRecorder):
     def __init__(self, params: NeuronParams, rule: RateRule, keep: Callable[[Tensor], Tensor]) -> None:
         super().__init__(params, rule)
         self.keep = keep
-        self.currents: list[Tensor] = []
+        self.currents: list[Tensor] = []  # without their values
         self.spikes: list[Tensor] = []
         self.states: dict[int, NeuronState] = {}  # number of calls before to the state that was shown then
 
@@ -96,7 +110,7 @@ class _Cut(FactorRecorder):
         """Return the spikes (T', N, *F) of the next T' steps."""
         with torch.no_grad():
             spikes_seq = super().__call__(current_seq.detach(), out)
-        self.currents.append(current_seq)
+        self.currents.append(_End.apply(current_seq))
         self.spikes.append(self.keep(spikes_seq.requires_grad_()))
         return spikes_seq.clone()  # which may be changed in place
 

@@ -131,6 +131,30 @@ def test_a_rule_through_time_goes_through_the_loop(readout):
     torch.testing.assert_close(gradients(model, [])[0], stbp_by_hand(loop), rtol=1e-10, atol=1e-12)
 
 
+class InPlace(Loop):
+    """Reads the currents of its first layer again, after the neurons, and changes them in place."""
+
+    def forward(self, x):
+        x = 3 * x.flatten(1)
+        states, total = [x.new_zeros(len(x), 16) for _ in self.nodes], 0
+        for _ in range(self.time_steps):
+            current = self.layers[0](x)
+            spikes, states[0] = self.nodes[0](current, states[0])
+            current = current.mul_(2) if self.readout == "in place" else 2 * current
+            second, states[1] = self.nodes[1](self.layers[1](spikes) + current, states[1])
+            total = total + self.layers[2](second)
+        return total / self.time_steps
+
+
+@pytest.mark.parametrize("name", [name for name in rule_names() if name != "stbp"])  # which torch refuses loudly
+def test_a_current_that_is_changed_in_place_after_its_neurons(name):
+    first, second = (InPlace(readout=readout).eval() for readout in ("in place", "anew"))
+    second.load_state_dict(first.state_dict())
+    found, expected = (gradients(GradientRuleModule(loop, name).eval(), [])[0] for loop in (first, second))
+    assert expected.abs().max() > 0
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", rule_names())
 def test_nothing_is_left_on_the_model(name):
     loop = Loop().eval()
