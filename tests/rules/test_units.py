@@ -93,6 +93,9 @@ PLAIN = st.builds(
     v_reset=st.sampled_from([0.0, -0.2, 0.1]),
     v0=st.sampled_from([0.0, 0.3]),
     rho=st.one_of(st.none(), numbers(0.5, 1.5)),
+    strict=st.booleans(),
+    several=st.just(False),
+    floor=st.none(),
 )
 
 
