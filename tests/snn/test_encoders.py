@@ -54,6 +54,7 @@ def test_poisson_noise_is_the_generators_alone():
     assert torch.equal(rng, torch.get_rng_state())
 
 
+@pytest.mark.filterwarnings("ignore::art_snn.errors.InputRangeWarning")
 def test_poisson_gradient_passes_inside_the_unit_interval():
     x = torch.tensor([[-0.5, 0.0, 0.5, 1.0, 1.5]], requires_grad=True)
     (grad,) = torch.autograd.grad(PoissonEncoder(time_steps=4)(x).sum(), x)
