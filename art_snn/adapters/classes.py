@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NoReturn
 
 from torch import Tensor, nn
 
@@ -23,6 +24,11 @@ def changed(module: nn.Module, known: type, methods: Iterable[str]) -> list[str]
         for name in methods
         if hasattr(known, name) and (getattr(kind, name, None) is not getattr(known, name) or name in vars(module))
     ]
+
+
+def refuse(reason: str) -> NoReturn:
+    """Raise UnsupportedModelError; the layer's name comes before the reason, "is snnTorch's RLeaky, ..."."""
+    raise UnsupportedModelError([reason])
 
 
 def refuse_changed(module: nn.Module, known: type, library: str, methods: Iterable[str]) -> None:

@@ -95,14 +95,12 @@ def _layout(axes: Axes, time_steps: str | int | None) -> Layout:
     if axes in ("T*N", "N*T"):
         if time_steps is None:
             raise ValueError(f"layout {axes!r} needs time_steps: T, or the name of the neuron's attribute that has it")
-        return Merged(lambda module: _steps(module, time_steps)) if axes == "T*N" else _squeezed(time_steps)
+        if axes == "T*N":
+            return Merged(lambda module: _steps(module, time_steps))
+        return Squeezed(lambda module, rows: _steps(module, time_steps))
     if time_steps is not None:
         raise ValueError(f"time_steps is for merged sequences, not for layout {axes!r}; leave it out")
     return {"T N": LongSequences(), "N": Steps(), "N T": BatchFirst()}[axes]
-
-
-def _squeezed(time_steps: str | int) -> Layout:
-    return Squeezed(lambda module, rows: _steps(module, time_steps))
 
 
 def _steps(module: nn.Module, time_steps: str | int) -> int:

@@ -7,13 +7,12 @@ the reset. Source: snnTorch 1.0.0.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from art_snn.adapters.classes import class_of, number, refuse_changed
-from art_snn.errors import UnsupportedModelError
+from art_snn.adapters.classes import class_of, number, refuse, refuse_changed
 from art_snn.snn.dynamics import NeuronParams, NeuronState, Reset, Scalar
 from art_snn.snn.layouts import Layout, Tap
 from art_snn.snn.readers import Reading
@@ -30,7 +29,6 @@ _DYNAMICS = (
     "_build_state_function_hidden",
 )
 _STATES = {"Leaky": ("mem",), "Lapicque": ("mem",), "Synaptic": ("syn", "mem")}
-_NEURONS = "snntorch._neurons"
 
 
 def read(module: nn.Module) -> Reading | None:
@@ -44,15 +42,15 @@ def read(module: nn.Module) -> Reading | None:
         return None
     name = known.__name__
     if name not in _STATES:
-        _refuse(f"is snnTorch's {name}, which this version cannot run step by step")
+        refuse(f"is snnTorch's {name}, which this version cannot run step by step")
     refuse_changed(module, known, "snnTorch", _DYNAMICS)
     neuron: Any = module
     for option, wrong in (("inhibition", True), ("state_quant", True), ("reset_delay", False)):
         if bool(getattr(neuron, option, not wrong)) is wrong:
-            _refuse(f"is snnTorch's {name} with {option}={getattr(neuron, option)!r}, which art_snn cannot run")
+            refuse(f"is snnTorch's {name} with {option}={getattr(neuron, option)!r}, which art_snn cannot run")
     reset = _RESETS[int(neuron.reset_mechanism_val)]
     if reset == "late hard" and name != "Leaky":
-        _refuse(f"is snnTorch's {name} with reset_mechanism='zero', which drops a step's input after a spike")
+        refuse(f"is snnTorch's {name} with reset_mechanism='zero', which drops a step's input after a spike")
     decay, weight = _weights(neuron, name)
     params = NeuronParams(
         decay=decay,
@@ -86,10 +84,6 @@ def _is_strict(neuron: Any) -> bool:
         return not bool(neuron.spike_grad(torch.zeros(1, device=neuron.threshold.device)) > 0)
 
 
-def _refuse(reason: str) -> NoReturn:
-    raise UnsupportedModelError([reason])
-
-
 class _States(Layout):
     """Single steps; states come in after the current and go out after the spikes, unless the neuron keeps them."""
 
@@ -116,9 +110,8 @@ class _States(Layout):
             if neuron.init_hidden and not neuron.output:
                 return spikes
             state: Any = tap.state
-            given.update(
-                {"mem": state.potential} if len(self._names) == 1 else {"syn": state.synapse, "mem": state.potential}
-            )
+            values = {"syn": state.synapse, "mem": state.potential}
+            given.update((name, values[name]) for name in self._names)
             return (spikes, *(given[name] for name in self._names))
 
         return call

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from functools import cache
 from math import isfinite
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import nn
 
-from art_snn.adapters.classes import class_of, number, refuse_changed
-from art_snn.errors import UnsupportedModelError
+from art_snn.adapters.classes import class_of, number, refuse, refuse_changed
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.layouts import LongSequences, Steps
 from art_snn.snn.readers import Reading
@@ -45,14 +44,14 @@ def read(module: nn.Module) -> Reading | None:
         return None
     name, place = known.__name__, known.__module__.rpartition(".")[2]
     if name in _RECURRENT or place == "rnn":
-        _refuse(f"is SpikingJelly's {name}, whose spikes come back to it; rate rules are not defined for that")
+        refuse(f"is SpikingJelly's {name}, whose spikes come back to it; rate rules are not defined for that")
     if "neuron" not in known.__module__.split(".") or name in _SILENT:
         return None
     kind = name.removeprefix("MultiStep")
     if kind not in _KNOWN:
         if type(module) is known:
-            _refuse(f"is SpikingJelly's {name}, which this version cannot run step by step")
-        _refuse(f"is {type(module).__name__}, which derives from SpikingJelly's {name}; register a reader for it")
+            refuse(f"is SpikingJelly's {name}, which this version cannot run step by step")
+        refuse(f"is {type(module).__name__}, which derives from SpikingJelly's {name}; register a reader for it")
     refuse_changed(module, known, "SpikingJelly", _methods(known))
     return _reading(module, name, kind)
 
@@ -76,21 +75,21 @@ def _methods(known: type) -> tuple[str, ...]:
 
 def _reading(neuron: Any, name: str, kind: str) -> Reading:
     if getattr(neuron, "_neuron_precision", None) is not None:
-        _refuse(f"is SpikingJelly's {name} in a precision of its own, which art_snn cannot run")
+        refuse(f"is SpikingJelly's {name} in a precision of its own, which art_snn cannot run")
     if getattr(neuron, "backend", "torch") == "lava":
-        _refuse(f"is SpikingJelly's {name} with backend='lava', which computes with whole numbers")
+        refuse(f"is SpikingJelly's {name} with backend='lava', which computes with whole numbers")
     sequences = name.startswith("MultiStep") or getattr(neuron, "step_mode", "s") == "m"
     try:
         params = _params(neuron, name, kind)
     except AttributeError as error:
-        _refuse(f"is SpikingJelly's {name} of a version that art_snn does not know ({error}); register a reader for it")
+        refuse(f"is SpikingJelly's {name} of a version that art_snn does not know ({error}); register a reader for it")
     return Reading(params, _SEQUENCES if sequences else _STEPS, library="SpikingJelly")
 
 
 def _params(neuron: Any, name: str, kind: str) -> NeuronParams:
     threshold = number(neuron.v_threshold)
     if isinstance(threshold, float) and not (isfinite(threshold) and threshold > 0):
-        _refuse(f"is SpikingJelly's {name} with v_threshold={threshold}; art_snn needs a number above 0")
+        refuse(f"is SpikingJelly's {name} with v_threshold={threshold}; art_snn needs a number above 0")
     v_reset = 0.0 if neuron.v_reset is None else number(neuron.v_reset)
     common: dict[str, Any] = {
         "threshold": threshold,
@@ -116,9 +115,5 @@ def _is_strict(neuron: Any, name: str) -> bool:
     with torch.no_grad():
         below, at, above = neuron.surrogate_function(torch.tensor([-0.5, 0.0, 0.5])).tolist()
     if (below, above) != (0, 1) or at not in (0, 1):
-        _refuse(f"is SpikingJelly's {name}, whose surrogate_function gives {below:g} and {above:g} instead of 0 and 1")
+        refuse(f"is SpikingJelly's {name}, whose surrogate_function gives {below:g} and {above:g} instead of 0 and 1")
     return at == 0 and not (hasattr(neuron, "jit_eval_single_step_forward_hard_reset") and not neuron.training)
-
-
-def _refuse(reason: str) -> NoReturn:
-    raise UnsupportedModelError([reason])

@@ -49,10 +49,12 @@ def warn_of_zero_entries(grad: Tensor, x: Tensor, name: str, once: Once) -> None
         name: What the gradient is called.
         once: What remembers which names were warned of.
     """
+    if name in once.told:
+        return
     alive = grad != 0
     alive = alive.any(1) if grad.ndim > x.ndim else alive
     moved = alive.flatten(1).any(1) if alive.numel() else alive.new_zeros(len(alive))
-    if name in once.told or not moved.any():
+    if not moved.any():
         return
     values, alive = x.detach()[moved], alive[moved]
     share = float((~alive).float().mean())

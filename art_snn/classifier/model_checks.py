@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from art_snn.engine.probing import forward_reasons, layer_reasons, not_logits
+from art_snn.engine.probing import (
+    NOT_FINITE,
+    PROBABILITIES,
+    forward_reasons,
+    layer_reasons,
+    not_logits,
+    sum_to_one,
+)
 from art_snn.engine.whole import whole_reasons
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.modes import evaluating
@@ -92,10 +99,8 @@ def _output_reasons(network: SequenceModel, nb_classes: int, probe: Tensor) -> l
         shape = f"it gives outputs of shape {tuple(logits.shape)}, expected (N, nb_classes) = (N, {nb_classes})"
         return [f"{shape}.{sequence_hint(network.body)}" if logits.ndim != 2 else shape]
     if not torch.isfinite(logits).all():
-        return ["it gives NaN or inf on a random input; check its weights"]
-    reasons = []
-    if nb_classes > 1 and (logits >= 0).all() and torch.allclose(logits.sum(1), logits.new_ones(()), atol=1e-4):
-        reasons.append("it returns probabilities; take its softmax off, attacks and losses expect logits")
+        return [NOT_FINITE]
+    reasons = [PROBABILITIES] if (logits >= 0).all() and sum_to_one(logits) else []
     for module in reversed(order):  # the last one that spikes or has weights
         if neuron_params(module) is not None:
             cure = "end it with a layer that does not spike (a Linear), so that it gives logits"

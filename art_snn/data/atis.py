@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from art_snn.data.folders import class_files, holds
+from art_snn.data.folders import collect_classes, holds
 from art_snn.data.recordings import Part, Recordings, collect
 from art_snn.errors import DataError
 
@@ -64,9 +64,8 @@ def read_ncaltech101(folder: Path, *, sort: bool = False, verbose: bool = False)
     Raises:
         DataError: There are no such files, or one is damaged; the message names it.
     """
-    files, labels, is_test = class_files(folder, ".bin")
-    numbered = zip(tqdm(files, desc="Reading N-Caltech101", disable=not verbose), labels.tolist(), strict=True)
-    return collect((_part(file, label) for file, label in numbered), (240, 180, 2), is_test, sort=sort)
+    progress = "Reading N-Caltech101" if verbose else None
+    return collect_classes(folder, ".bin", _part, (240, 180, 2), sort=sort, progress=progress)
 
 
 def _part(file: Path, label: int) -> Part:

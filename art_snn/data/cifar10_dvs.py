@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
-from art_snn.data.folders import class_files, holds
-from art_snn.data.recordings import Part, Recordings, collect
+from art_snn.data.folders import collect_classes, holds
+from art_snn.data.recordings import Part, Recordings
 from art_snn.errors import DataError
 
 _SIDE = 128
@@ -38,9 +37,8 @@ def read_cifar10_dvs(folder: Path, *, sort: bool = False, verbose: bool = False)
     Raises:
         DataError: There are no such files, or one is damaged; the message names it.
     """
-    files, labels, is_test = class_files(folder, ".aedat")
-    numbered = zip(tqdm(files, desc="Reading CIFAR10-DVS", disable=not verbose), labels.tolist(), strict=True)
-    return collect((_part(file, label) for file, label in numbered), (_SIDE, _SIDE, 2), is_test, sort=sort)
+    progress = "Reading CIFAR10-DVS" if verbose else None
+    return collect_classes(folder, ".aedat", _part, (_SIDE, _SIDE, 2), sort=sort, progress=progress)
 
 
 def _part(file: Path, label: int) -> Part:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from art_snn.errors import DataError
 
 # Raise when frames change, so that no older cache is taken for a newer one.
 _VERSION = 1
-_RAW: list[tuple[Callable[[Path], bool], Callable[..., Recordings]]] = [
+_Reader: TypeAlias = Callable[..., Recordings]
+_RAW: list[tuple[Callable[[Path], bool], _Reader]] = [
     (atis.takes_nmnist, atis.read_nmnist),
     (atis.takes_ncaltech101, atis.read_ncaltech101),
     (cifar10_dvs.takes, cifar10_dvs.read_cifar10_dvs),
@@ -35,7 +36,7 @@ class _Frames(NamedTuple):
     labels: np.ndarray
     is_test: np.ndarray | None
     shape: tuple[int, ...]  # of one recording's
-    made_of: Iterator[object]  # all that they depend on: arrays, files, settings
+    made_of: tuple[object, ...]  # all that they depend on: arrays, files, settings
     make: Callable[[np.ndarray], Iterator[np.ndarray]]  # in an order of recordings
 
 
@@ -71,14 +72,19 @@ def load_event_frames(
     """
     if test_share is not None:
         check_share("test_share", test_share)
-    stored = None
+    read_raw = stored = None
     if path.is_dir():
-        path = _chosen(path)
-        stored = find_frames(path) if _raw_reader(path) is None else None
+        path, read_raw = _chosen(path)
+        stored = find_frames(path) if read_raw is None else None
     if stored is not None:
         frames = _from_stored(stored, path, framing, verbose)
     else:
-        recordings = _read(path, sensor_size, sort, verbose)
+        if read_raw is not None:
+            recordings = read_raw(path, sort=sort, verbose=verbose)
+        elif path.is_dir():
+            recordings = read_spikingjelly(path, sensor_size=sensor_size, sort=sort, verbose=verbose)
+        else:
+            recordings = read_npz(path, sensor_size=sensor_size, sort=sort)
         frames = _from_recordings(recordings, Framing() if framing is None else framing, verbose)
     train, test = _split(frames, path, test_share)
     order = np.concatenate([train, test])
@@ -92,14 +98,21 @@ def takes(path: Path) -> bool:
     return path.is_dir() and (_raw_reader(_raw(path)) is not None or spikingjelly.takes(path))
 
 
-def _chosen(path: Path) -> Path:
-    """Return the folder that a folder stands for; raise DataError if it holds no recordings."""
+def _chosen(path: Path) -> tuple[Path, _Reader | None]:
+    """Return the folder that a folder stands for, and what reads it: None for what SpikingJelly made.
+
+    Raises:
+        DataError: It holds no recordings.
+    """
     if spikingjelly.takes(path):
-        return spikingjelly.chosen(path)
-    if _raw_reader(_raw(path)) is None:
+        path = spikingjelly.chosen(path)
+        return path, _raw_reader(path)
+    raw = _raw(path)
+    read = _raw_reader(raw)
+    if read is None:
         known = "N-MNIST, N-Caltech101, CIFAR10-DVS or DVS128 Gesture"
         raise DataError(f"no event recordings in {str(path)!r}; give the files of {known}, or what SpikingJelly made")
-    return _raw(path)
+    return raw, read
 
 
 def _raw(path: Path) -> Path:
@@ -109,24 +122,15 @@ def _raw(path: Path) -> Path:
     return path
 
 
-def _raw_reader(path: Path) -> Callable[..., Recordings] | None:
+def _raw_reader(path: Path) -> _Reader | None:
     """Return what reads a data set's own files; None where there are none."""
     return next((read for applies, read in _RAW if applies(path)), None)
-
-
-def _read(path: Path, sensor_size: SensorSize | None, sort: bool, verbose: bool) -> Recordings:
-    if not path.is_dir():
-        return read_npz(path, sensor_size=sensor_size, sort=sort)
-    read = _raw_reader(path)
-    if read is not None:
-        return read(path, sort=sort, verbose=verbose)
-    return read_spikingjelly(path, sensor_size=sensor_size, sort=sort, verbose=verbose)
 
 
 def _from_recordings(recordings: Recordings, framing: Framing, verbose: bool) -> _Frames:
     shape = framing.shape(recordings.sensor_size)
     settings = (_VERSION, framing.time_steps, framing.split_by, framing.image_size, recordings.sensor_size)
-    made_of = iter((" ".join(map(str, settings)), *recordings[:5]))
+    made_of = (" ".join(map(str, settings)), *recordings[:5])
 
     def make(order: np.ndarray) -> Iterator[np.ndarray]:
         return count_events(recordings, order, framing, verbose)
@@ -140,12 +144,12 @@ def _from_stored(stored: StoredFrames, path: Path, framing: Framing | None, verb
         _check_cut(stored, path, framing)
         size = size if framing.image_size is None else (framing.image_size, framing.image_size)
     shape = (*stored.shape[:2], *size)
-    made_of = (_VERSION, "stored", shape, *(file for file in stored.files))
+    made_of = (_VERSION, "stored", shape, *stored.files)
 
     def make(order: np.ndarray) -> Iterator[np.ndarray]:
         return (resized(frames, size) for frames in stored.read(order, verbose=verbose))
 
-    return _Frames(stored.labels, stored.is_test, shape, iter(made_of), make)
+    return _Frames(stored.labels, stored.is_test, shape, made_of, make)
 
 
 def _check_cut(stored: StoredFrames, path: Path, framing: Framing) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tqdm.auto import tqdm
 
+from art_snn.data.recordings import Part, Recordings, SensorSize, collect
 from art_snn.errors import DataError
 
 TRAIN, TEST = ("train", "training"), ("test", "testing")
@@ -56,6 +59,33 @@ def class_files(path: Path, suffix: str) -> ClassFiles:
     if not files:
         raise DataError(f"no *{suffix} in {str(path)!r}; give a folder with <class>/* or train/<class>/* in it")
     return ClassFiles(files, np.array(labels, np.int64), np.array(marks) if parts else None)
+
+
+def collect_classes(
+    path: Path,
+    suffix: str,
+    read: Callable[[Path, int], Part],
+    sensor_size: SensorSize | None,
+    *,
+    sort: bool,
+    progress: str | None,
+) -> Recordings:
+    """Return the recordings of the files of `class_files`, each read from its file and class.
+
+    Args:
+        path: The folder.
+        suffix: Suffix of the files.
+        read: Function from a file and its class to its recording.
+        sensor_size: As in `collect`.
+        sort: As in `collect`.
+        progress: What the progress bar says; None for no bar.
+
+    Raises:
+        DataError: There are no such files, or one is damaged.
+    """
+    files, labels, is_test = class_files(path, suffix)
+    shown = tqdm(files, desc=progress, disable=progress is None)
+    return collect(map(read, shown, labels.tolist()), sensor_size, is_test, sort=sort)
 
 
 def holds(path: Path, suffix: str) -> bool:

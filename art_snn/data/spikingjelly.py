@@ -14,8 +14,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from art_snn.data.archives import read_arrays
-from art_snn.data.folders import class_files, holds
-from art_snn.data.recordings import Part, Recordings, SensorSize, check_sensor_size, collect
+from art_snn.data.folders import class_files, collect_classes, holds
+from art_snn.data.recordings import Part, Recordings, SensorSize, check_sensor_size
 from art_snn.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -87,9 +87,8 @@ def read_spikingjelly(
     if not folder.is_dir():
         raise DataError(f"no folder {str(folder)!r}; give SpikingJelly's events_np")
     size = None if sensor_size is None else check_sensor_size(sensor_size, str(folder))
-    files, labels, is_test = class_files(chosen(folder), ".npz")
-    numbered = zip(tqdm(files, desc="Reading events", disable=not verbose), labels.tolist(), strict=True)
-    recordings = collect((_part(file, label) for file, label in numbered), size, is_test, sort=sort)
+    progress = "Reading events" if verbose else None
+    recordings = collect_classes(chosen(folder), ".npz", _part, size, sort=sort, progress=progress)
     if size is None:
         width, height, _ = recordings.sensor_size
         logger.warning("the events of %s are taken for those of a sensor of %dx%d pixels", folder, width, height)

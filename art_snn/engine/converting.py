@@ -6,11 +6,12 @@ from contextlib import nullcontext
 
 from torch import Tensor
 
+from art_snn.adapters.network import AdaptedNetwork
 from art_snn.engine.graphs import InputsOnly
 from art_snn.engine.paths import note_path
 from art_snn.rules.base import ConversionRule
 from art_snn.snn.dynamics import NeuronParams, NeuronState, charge, steady_drive
-from art_snn.snn.network import SequenceModel, is_native
+from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import Forward, tapped
 
 
@@ -20,7 +21,7 @@ def converted_logits(network: SequenceModel, rule: ConversionRule, x_seq: Tensor
     A network that has the time in its own forward runs as it is, with the mean input in each step.
     """
     note_path(network, "converted")
-    mean_input = network.mean_input(x_seq) if is_native(network) else x_seq.mean(0, keepdim=True)
+    mean_input = network.mean_input(x_seq) if isinstance(network, AdaptedNetwork) else x_seq.mean(0, keepdim=True)
 
     def make_tap(name: str, params: NeuronParams) -> Forward:
         return _Analog(rule, params)

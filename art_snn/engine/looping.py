@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -160,23 +161,19 @@ class _Cut(FactorRecorder):
             return None
         if self.params.floor is not None:
             raise UnsupportedModelError(["it reads the potential of neurons with a floor, which has no gradient here"])
+        lengths = [len(spikes) for spikes in self.spikes]
+        ends = {end: number for number, end in enumerate(accumulate(lengths), start=1)}  # last steps to their calls
         of_currents: list[Tensor] = []
         of_membrane = of_synapse = torch.zeros_like(self.spikes[0][0])
-        for calls in range(len(self.currents), 0, -1):
-            shown = of_states.get(calls, (None, None))
-            steps = []
-            for t, spikes in reversed(list(enumerate(self.spikes[calls - 1].detach()))):
-                last = t == len(self.spikes[calls - 1]) - 1
-                if self.params.reset == "late hard":
-                    of_membrane = of_membrane * (1 - spikes)
-                of_potential = _plus(self.params.decay * of_membrane, shown[0] if last else None)
-                of_membrane = of_potential * (1 - spikes) if self.params.reset == "hard" else of_potential
-                of_synapse = _plus(
-                    self.params.c * of_membrane + self.params.alpha * of_synapse, shown[1] if last else None
-                )
-                steps.append(of_synapse)
-            of_currents.append(torch.stack(steps[::-1]))
-        return of_currents[::-1]
+        for t, spikes in reversed(list(enumerate(torch.cat(self.spikes).detach(), start=1))):
+            of_shown = of_states.get(ends.get(t, 0), (None, None))
+            if self.params.reset == "late hard":
+                of_membrane = of_membrane * (1 - spikes)
+            of_potential = _plus(self.params.decay * of_membrane, of_shown[0])
+            of_membrane = of_potential * (1 - spikes) if self.params.reset == "hard" else of_potential
+            of_synapse = _plus(self.params.c * of_membrane + self.params.alpha * of_synapse, of_shown[1])
+            of_currents.append(of_synapse)
+        return list(torch.stack(of_currents[::-1]).split(lengths))
 
 
 def _plus(value: Tensor, more: Tensor | None) -> Tensor:

@@ -300,17 +300,9 @@ def rule_logits(
     if isinstance(rule, TemporalRule):
         return unroll_temporal(network, x_seq, rule, parameters=parameters, time_chunk=time_chunk)
     if isinstance(rule, ConversionRule):
-        value = _values(network, x_seq.detach())  # first: hooks on layers read the last run, which has the graph
+        value = simulate(network, x_seq.detach())  # first: hooks on layers read the last run, which has the graph
         return WithValue.apply(converted_logits(network, rule, x_seq, parameters=parameters), value)
     raise TypeError(f"{rule!r} is no RateRule, TemporalRule or ConversionRule")
-
-
-def _values(network: SequenceModel, x_seq: Tensor) -> Tensor:
-    """Return the logits (N, K) for an encoded input (T, N, ...), without a graph."""
-    if not is_native(network):
-        return simulate(network, x_seq)
-    with torch.no_grad():
-        return network.readout(network.body(x_seq))
 
 
 def _precise(x: Tensor) -> Tensor:

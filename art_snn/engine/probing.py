@@ -78,7 +78,7 @@ def layer_reasons(network: SequenceModel, x: Tensor) -> list[str]:
         return _events(network, x_seq, spikes, rows)
 
     x = x[: max(_ROWS) + 1]
-    with evaluating(network), _same_noise(x), torch.no_grad():
+    with evaluating(network), kept_noise(x), torch.no_grad():
         x_seq = network.encode(x)
         if reason := _encoder_reason(network, x, x_seq):
             return [reason]
@@ -196,7 +196,7 @@ def _close(expected: Tensor, value: Tensor, floor: float) -> bool:
 
 
 @contextmanager
-def _same_noise(x: Tensor) -> Iterator[None]:
+def kept_noise(x: Tensor) -> Iterator[None]:
     """Leave torch's global generators as they are."""
     with torch.random.fork_rng([x.device] if x.is_cuda else []):
         yield
@@ -246,7 +246,7 @@ def forward_reasons(network: SequenceModel, x: Tensor) -> list[str]:
     def parts(x: Tensor) -> Tensor:
         return network.readout(network.body(network.encode(x)))
 
-    with _same_noise(x):
+    with kept_noise(x):
         by_parts, again, called = run(parts), run(parts), run(network)
     if _difference(by_parts, again):
         return [
@@ -260,6 +260,15 @@ def forward_reasons(network: SequenceModel, x: Tensor) -> list[str]:
             "do to the logits into readout"
         ]
     return []
+
+
+NOT_FINITE = "it gives NaN or inf on a random input; check its weights"
+PROBABILITIES = "it returns probabilities; take its softmax off, attacks and losses expect logits"
+
+
+def sum_to_one(logits: Tensor) -> bool:
+    """Say whether each row of logits (N, K), K > 1, sums to 1, as probabilities do."""
+    return logits.shape[1] > 1 and torch.allclose(logits.sum(1), logits.new_ones(()), atol=1e-4)
 
 
 def not_logits(part: str, value: object) -> str:

@@ -25,7 +25,7 @@ from art_snn.snn.dynamics import (
     reset_plain,
     slope_at,
 )
-from art_snn.snn.network import SequenceModel
+from art_snn.snn.network import SequenceModel, is_native
 from art_snn.snn.readers import Forward, long_layers, spiking_layers, tapped
 
 # Rows (steps x samples) that are put through the body at the same time. More costs memory, fewer leave cores idle.
@@ -221,7 +221,13 @@ def _add_steps(total: Tensor | None, seq: Tensor) -> Tensor:
 
 
 def simulate(network: SequenceModel, x_seq: Tensor) -> Tensor:
-    """Return the logits (N, K) for an encoded input (T, N, ...), without a graph and in memory that is flat in T."""
+    """Return the logits (N, K) for an encoded input (T, N, ...), without a graph and in memory that is flat in T.
+
+    A network with another library's neurons predicts itself.
+    """
+    if is_native(network):
+        with torch.no_grad():
+            return network.readout(network.body(x_seq))
     return _run(network, x_seq, Neurons)[0]
 
 

@@ -16,6 +16,7 @@ from torch.autograd.function import BackwardCFunction
 
 from art_snn.engine.graphs import InputsOnly
 from art_snn.engine.linearity import tolerance
+from art_snn.engine.probing import NOT_FINITE, PROBABILITIES, kept_noise, sum_to_one
 from art_snn.engine.recording import Layers
 from art_snn.engine.unrolling import StepNeurons
 from art_snn.errors import UnsupportedModelError
@@ -23,7 +24,7 @@ from art_snn.rules import STBP
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.modes import evaluating
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import tapped
+from art_snn.snn.readers import graph_nodes, tapped
 
 # Networks that were found right.
 _CHECKED: WeakSet[nn.Module] = WeakSet()
@@ -93,11 +94,9 @@ def output_reasons(logits: Any, samples: int, nb_classes: int | None) -> list[st
             return [f"{reason}; {line.format(f'model(x).mean({axis})')}"]
         return [f"{reason}; give time_steps=T or frames=True if it takes time-steps, or {line.format('...')}"]
     if not torch.isfinite(logits).all():
-        return ["it gives NaN or inf on a random input; check its weights"]
+        return [NOT_FINITE]
     # Firing rates may sum to 1, too, but those of some neurons are 0.
-    if logits.shape[1] > 1 and (logits > 0).all() and torch.allclose(logits.sum(1), logits.new_ones(()), atol=1e-4):
-        return ["it returns probabilities; take its softmax off, attacks and losses expect logits"]
-    return []
+    return [PROBABILITIES] if (logits > 0).all() and sum_to_one(logits) else []
 
 
 def _native_reasons(network: SequenceModel, x: Tensor, logits: Tensor) -> list[str]:
@@ -140,7 +139,7 @@ def _tapped_reasons(network: SequenceModel, x: Tensor, logits: Tensor) -> list[s
         return [_SINGLE]
     if not any(neurons.reached for neurons in ran):
         return [_CUT]
-    if unknown := _unknown_functions(stepped):
+    if unknown := _unknown_functions(stepped, leaf):
         return [
             f"between its neurons lies {name}, a function with its own gradient: a spiking neuron that no reader "
             "knows; make its class known with art_snn.adapters.register_neuron"
@@ -169,22 +168,12 @@ class _Seen(StepNeurons):
         return super().__call__(current_seq)
 
 
-def _unknown_functions(logits: Tensor) -> list[str]:
-    """Return the names of a user's or a library's `autograd.Function` in the graph of the logits."""
-    names: dict[str, None] = {}
-    nodes: set[Any] = {None}
-    left: list[Any] = [logits.grad_fn]
-    while left:
-        node = left.pop()
-        if node in nodes:
-            continue
-        nodes.add(node)
-        if isinstance(node, BackwardCFunction):
-            function: Any = type(node)._forward_cls  # type: ignore[attr-defined]
-            if function.__module__.partition(".")[0] != "art_snn":
-                names[function.__name__] = None
-        left.extend(following for following, _ in node.next_functions)
-    return list(names)
+def _unknown_functions(logits: Tensor, x: Tensor) -> list[str]:
+    """Return the names of a user's or a library's `autograd.Function` in the graph from ``x`` to the logits."""
+    nodes = (node for node in graph_nodes(logits, x) if isinstance(node, BackwardCFunction))
+    functions: list[Any] = [type(node)._forward_cls for node in nodes]  # type: ignore[attr-defined]
+    names = (each.__name__ for each in functions if each.__module__.partition(".")[0] != "art_snn")
+    return list(dict.fromkeys(names))
 
 
 def _share_off(expected: Tensor, value: Tensor) -> float:
@@ -197,6 +186,6 @@ def _share_off(expected: Tensor, value: Tensor) -> float:
 @contextmanager
 def _seeded(x: Tensor, seed: int = 0) -> Iterator[None]:
     """Draw the same numbers from torch's global generators, and leave these as they are."""
-    with torch.random.fork_rng([x.device] if x.is_cuda else []):
+    with kept_noise(x):
         torch.manual_seed(seed)
         yield

@@ -86,15 +86,13 @@ class BatchFirst(Layout):
 
 @dataclass(frozen=True)
 class Merged(Layout):
-    """Layers on sequences whose axes are merged, (T*N, *F), that have a number of time-steps.
+    """Layers on sequences whose axes are merged, (T*N, *F), that know T; each call begins anew.
 
     Attributes:
         time_steps: Function from a layer to its T.
-        again: Whether the next call begins anew.
     """
 
     time_steps: Callable[[nn.Module], int]
-    again: bool = True
 
     axes: ClassVar[Axes] = "T*N"
 
@@ -102,8 +100,7 @@ class Merged(Layout):
         """Return a forward from currents (T*N, *F) to spikes (T*N, *F)."""
 
         def call(currents: Tensor) -> Tensor:
-            if self.again:
-                tap.begin(None)
+            tap.begin(None)
             steps = self.time_steps(module)
             _check_divisible(len(currents), steps)
             return tap(currents.unflatten(0, (steps, -1))).flatten(0, 1)

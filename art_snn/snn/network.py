@@ -205,10 +205,6 @@ class SequenceModel(nn.Module):
         """Turn outputs (T, N, K) into logits (N, K)."""
         raise NotImplementedError
 
-    def mean_input(self, x_seq: Tensor) -> Tensor:
-        """Return what a conversion rule runs on: the mean of a sequence (T, N, ...), as one step (1, N, ...)."""
-        return x_seq.mean(0, keepdim=True)
-
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, K) for inputs ``x`` (N, ...); differentiable with each neuron's own surrogate.
 

@@ -207,15 +207,20 @@ def _for_this_thread(
 
 def refuse_strays(logits: Tensor, x: Tensor) -> None:
     """Raise UnsupportedModelError if the graph from ``x`` to the logits holds a layer that no tap stood in for."""
-    seen: set[Any] = {None, x.grad_fn}
-    left: list[Any] = [logits.grad_fn]
-    while left:
-        node = left.pop()
-        if node in seen:
-            continue
-        seen.add(node)
+    for node in graph_nodes(logits, x):
         if node.name() == "CheckpointFunctionBackward":
             raise UnsupportedModelError([REENTRANT])
         if _ELSEWHERE in node.metadata:
             raise UnsupportedModelError([_ELSEWHERE.format(node.metadata[_ELSEWHERE])])
-        left.extend(following for following, _ in node.next_functions)
+
+
+def graph_nodes(end: Tensor, start: Tensor) -> Iterator[Any]:
+    """Yield the nodes of the graph of a tensor, each once, without that of ``start`` and what is behind it."""
+    seen: set[Any] = {None, start.grad_fn}
+    left: list[Any] = [end.grad_fn]
+    while left:
+        node = left.pop()
+        if node not in seen:
+            seen.add(node)
+            yield node
+            left.extend(following for following, _ in node.next_functions)

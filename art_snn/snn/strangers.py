@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from art_snn.errors import UnsupportedModelError
+from art_snn.snn.network import is_native
 from art_snn.snn.readers import is_spiking, read
 
 # Top packages of libraries with spiking neurons of their own, and how they are called.
@@ -38,16 +39,15 @@ def foreign_neurons(network: nn.Module) -> list[str]:
     A layer that another library derives from one of torch's is none, nor is the surrogate inside a neuron.
     """
     library = _library(type(network))
+    named = [f"{library}'s {type(network).__name__}"] if library else []
     try:
         reading = read(network)
     except UnsupportedModelError:
-        return [f"{library}'s {type(network).__name__}"] if library else []
+        return named
     if reading is not None:  # those of a library run in `art_snn.adapters.adapt` alone
-        return [f"{library}'s {type(network).__name__}"] if reading.library else []
+        return [f"{library or reading.library}'s {type(network).__name__}"] if reading.library else []
     inside = [name for child in network.children() for name in foreign_neurons(child)]
-    if inside or library is None or is_spiking(network):
-        return list(dict.fromkeys(inside))
-    return [f"{library}'s {type(network).__name__}"]
+    return list(dict.fromkeys(inside)) if inside or is_spiking(network) else named
 
 
 def foreign_reason(network: nn.Module) -> str | None:
@@ -91,7 +91,7 @@ def wrapper(module: nn.Module) -> str | None:
 
 def out_of_reach(network: nn.Module) -> list[str]:
     """Return why a gradient rule would not reach all neurons of a network, one sentence each."""
-    foreign = None if getattr(network, "native", False) else foreign_reason(network)
+    foreign = None if is_native(network) else foreign_reason(network)
     reasons = [] if foreign is None else [foreign]
     for name, module in network.named_modules():
         phrase = wrapper(module)

@@ -284,6 +284,7 @@ class TestEncoders:
         assert_every_layer_fires(traces)
         assert_matches_reference(network, x, rule)
 
+    @pytest.mark.filterwarnings("ignore::art_snn.errors.InputRangeWarning")
     @pytest.mark.parametrize("rule", list(RULE_CLASSES))
     @pytest.mark.parametrize("reset", ["hard", "soft"])
     def test_poisson(self, rule: str, reset: str) -> None:
