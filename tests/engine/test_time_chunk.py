@@ -212,12 +212,12 @@ def test_nothing_is_kept_alive_by_a_circle(chunk, monkeypatch):
     network, x = make_network("plain")
     made = []
 
-    class Watched(unrolling._Neurons):
+    class Watched(unrolling.StepNeurons):
         def __init__(self, *args: object) -> None:
             super().__init__(*args)
             made.append(weakref.ref(self))
 
-    monkeypatch.setattr(unrolling, "_Neurons", Watched)
+    monkeypatch.setattr(unrolling, "StepNeurons", Watched)
     gc.disable()
     try:
         logits = unroll_temporal(network, network.encode(x.requires_grad_()), STBP(), time_chunk=chunk)
