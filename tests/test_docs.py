@@ -32,6 +32,8 @@ HAND_ON = {
         "ranges",
         "snn/checkpointing",
         "snn/dynamics",
+        "snn/fused",
+        "snn/kernels",
         "snn/layouts",
         "snn/mended",
         "snn/modes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
@@ -19,9 +20,15 @@ _LIBRARIES: dict[str, Any] = {
 }
 
 
+# Classes that were looked up; networks are read several times for a gradient.
+_OF_CLASS: WeakKeyDictionary[type, Any] = WeakKeyDictionary()
+
+
 def _library_of(kind: type) -> Any:
-    roots = (base.__module__.partition(".")[0] for base in kind.__mro__)
-    return next((_LIBRARIES[root] for root in roots if root in _LIBRARIES), None)
+    if kind not in _OF_CLASS:
+        roots = (base.__module__.partition(".")[0] for base in kind.__mro__)
+        _OF_CLASS[kind] = next((_LIBRARIES[root] for root in roots if root in _LIBRARIES), None)
+    return _OF_CLASS[kind]
 
 
 @register_reader

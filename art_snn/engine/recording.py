@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from art_snn.engine.graphs import fresh
 from art_snn.engine.steps import is_time_blind
+from art_snn.rules import HART
 from art_snn.rules.base import LayerRecord, RateRule
 from art_snn.snn.dynamics import (
     NeuronParams,
@@ -25,6 +26,7 @@ from art_snn.snn.dynamics import (
     reset_plain,
     slope_at,
 )
+from art_snn.snn.fused import run_steps, takes
 from art_snn.snn.network import SequenceModel, is_native
 from art_snn.snn.readers import Forward, long_layers, spiking_layers, tapped
 
@@ -51,7 +53,8 @@ class Recording(NamedTuple):
 class Neurons:
     """Neurons that carry their state from one chunk of steps to the next.
 
-    Plain ones work in place: a pass over memory costs as much here as the formula of `art_snn.snn.dynamics`.
+    Plain ones work in place: a pass over memory costs as much here as the formula of `art_snn.snn.dynamics`. On a GPU
+    they take one.
     """
 
     def __init__(self, params: NeuronParams) -> None:
@@ -61,7 +64,27 @@ class Neurons:
 
     def __call__(self, current_seq: Tensor, out: Tensor | None = None) -> Tensor:
         """Return the spikes (T', N, *F) of the next T' steps, in the memory ``out`` where it is given."""
-        spikes_seq = empty_sequence(current_seq) if out is None else out
+        with torch._C.DisableTorchFunction():  # there is no graph, and modes that see every operation take their time
+            spikes_seq = empty_sequence(current_seq) if out is None else out
+            potential = self.state.potential
+            before = potential if isinstance(potential, Tensor) else None
+            if takes(self.params, current_seq, spikes_seq, before, *self.sums):
+                self.run_fused(current_seq, spikes_seq, before)
+            else:
+                self.run(current_seq, spikes_seq)
+        return spikes_seq
+
+    @property
+    def sums(self) -> tuple[Tensor | None, ...]:
+        """What every step is added to."""
+        return ()
+
+    def run_fused(self, current_seq: Tensor, spikes_seq: Tensor, before: Tensor | None) -> None:
+        """Run the next T' steps in one kernel, from a potential on, which is overwritten; None for 0."""
+        self.state = NeuronState(run_steps(current_seq, spikes_seq, before, self.params), None)
+
+    def run(self, current_seq: Tensor, spikes_seq: Tensor) -> None:
+        """Run the next T' steps one after the other."""
         for current, spikes in zip(current_seq, spikes_seq, strict=True):
             potential, synapse = self.state
             if self.plain and isinstance(potential, Tensor):
@@ -79,7 +102,6 @@ class Neurons:
             else:
                 potential = reset(membrane, spikes, self.params)
             self.state = NeuronState(potential, synapse)
-        return spikes_seq
 
     def shown_state(self) -> NeuronState:
         """Return the state in memory of its own, since neurons may change theirs in place."""
@@ -106,19 +128,49 @@ class Recorder(Neurons):
     def __init__(self, params: NeuronParams, slope: Slope | None, rows: slice = ALL) -> None:
         super().__init__(params)
         self.slope = slope
+        self.watches = slope is not None  # the potential in every step
         self.rows = rows
         self.steps = 0
         self.spike_sum: Tensor | None = None
         self.current_sum: Tensor | None = None
         self.slope_sum: Tensor | None = None
 
-    def __call__(self, current_seq: Tensor, out: Tensor | None = None) -> Tensor:
-        """Return the spikes (T', N, *F) of the next T' steps."""
-        spikes_seq = super().__call__(current_seq, out)
+    @property
+    def sums(self) -> tuple[Tensor | None, ...]:
+        """The sums over the steps so far."""
+        return self.spike_sum, self.current_sum, self.slope_sum
+
+    def run_fused(self, current_seq: Tensor, spikes_seq: Tensor, before: Tensor | None) -> None:
+        """Run the next T' steps in one kernel, with its sums; other slopes than HART's are added up step by step."""
+        self.steps += len(current_seq)
+        if self.spike_sum is None or self.current_sum is None:
+            self.spike_sum, self.current_sum = (torch.zeros_like(current_seq[0][self.rows]) for _ in range(2))
+        hart = _hart(self.slope)
+        if hart is not None and self.slope_sum is None:
+            self.slope_sum = torch.zeros_like(current_seq[0])
+        membrane_seq = None if hart is not None or not self.watches else empty_sequence(current_seq)
+        potential = run_steps(
+            current_seq,
+            spikes_seq,
+            before,
+            self.params,
+            membrane_seq=membrane_seq,
+            spike_sum=self.spike_sum,
+            current_sum=self.current_sum,
+            first_row=self.rows.start or 0,
+            slope_sum=None if hart is None else self.slope_sum,
+            width=1.0 if hart is None else hart.gamma,
+        )
+        self.state = NeuronState(potential, None)
+        for membrane in () if membrane_seq is None else membrane_seq:
+            self.watch(membrane)
+
+    def run(self, current_seq: Tensor, spikes_seq: Tensor) -> None:
+        """Run the next T' steps one after the other, and add them up."""
+        super().run(current_seq, spikes_seq)
         self.spike_sum = _add_steps(self.spike_sum, spikes_seq[:, self.rows])
         self.current_sum = _add_steps(self.current_sum, current_seq[:, self.rows])
         self.steps += len(current_seq)
-        return spikes_seq
 
     def watch(self, membrane: Tensor) -> None:
         """Add the slope of a step."""
@@ -177,6 +229,7 @@ class DistanceRecorder(Recorder):
 
     def __init__(self, params: NeuronParams) -> None:
         super().__init__(params, None)
+        self.watches = True
         self.distances: list[Tensor] = []
 
     def watch(self, membrane: Tensor) -> None:
@@ -190,6 +243,7 @@ class FactorRecorder(Recorder):
     def __init__(self, params: NeuronParams, rule: RateRule) -> None:
         super().__init__(params, None)
         self.rule = rule
+        self.watches = rule.slope is not None
         self.slopes: list[Tensor] = []
 
     def watch(self, membrane: Tensor) -> None:
@@ -202,6 +256,12 @@ class FactorRecorder(Recorder):
         if self.rule.slope is None:
             return layer_gain(self.rule, self.record())
         return torch.stack(self.slopes) * input_weight(self.params)
+
+
+def _hart(slope: Slope | None) -> HART | None:
+    """Return the rule whose slope this is, if it is HART, which the kernel knows."""
+    rule = getattr(slope, "__self__", None)
+    return rule if type(rule) is HART and slope == rule.slope else None
 
 
 def _slope(slope: Slope, membrane: Tensor, params: NeuronParams) -> Tensor:

@@ -17,6 +17,7 @@ from art_snn.snn.dynamics import (
     is_plain,
     reset_plain,
 )
+from art_snn.snn.fused import go_back, run_steps, takes
 from art_snn.snn.surrogates import UNKNOWN, Triangle, refuse_surrogate, spike, triangle_
 
 
@@ -73,7 +74,10 @@ class _FireThroughTime(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         spikes_seq, membrane_seq = empty_sequence(current_seq), empty_sequence(current_seq)
         potential: Any = None if start is None else start.clone()
-        for current, membrane, spikes in zip(current_seq, membrane_seq, spikes_seq, strict=True):
+        fused = takes(params, current_seq, spikes_seq, potential)
+        if fused:
+            potential = run_steps(current_seq, spikes_seq, potential, params, membrane_seq=membrane_seq)
+        for current, membrane, spikes in () if fused else zip(current_seq, membrane_seq, spikes_seq, strict=True):
             if potential is None:
                 membrane.copy_(current)
             else:
@@ -101,10 +105,13 @@ class _FireThroughTime(torch.autograd.Function):
                 [o for o, _ in pairs], inputs, [g for _, g in pairs], create_graph=True, allow_unused=True
             )
             return found[0], found[1] if len(found) > 1 else None, None, None, None
-        decay, threshold, weight = float(ctx.params.decay), float(ctx.params.threshold), 1.0
-        hard = ctx.params.reset == "hard"
         grad_spikes = torch.zeros_like(membrane_seq) if grad_spikes is None else grad_spikes
         grad_seq = empty_sequence(membrane_seq)
+        if takes(ctx.params, membrane_seq, grad_seq, grad_spikes, carry):
+            before = _go_back_fused(ctx, grad_seq, grad_spikes, membrane_seq, carry)
+            return grad_seq, None if start is None else before, None, None, None
+        decay, threshold, weight = float(ctx.params.decay), float(ctx.params.threshold), 1.0
+        hard = ctx.params.reset == "hard"
         for t in reversed(range(len(membrane_seq))):
             membrane, grad = membrane_seq[t], grad_seq[t]
             distance = membrane - threshold
@@ -122,3 +129,18 @@ class _FireThroughTime(torch.autograd.Function):
                 grad.add_(carry, alpha=weight)
             carry, weight = grad, decay
         return grad_seq, None if start is None else decay * carry, None, None, None
+
+
+def _go_back_fused(
+    ctx: Any, grad_seq: Tensor, grad_spikes: Tensor, membrane_seq: Tensor, carry: Tensor | None
+) -> Tensor:
+    """Write the gradient of the currents in one kernel; return that of the potential before the first step."""
+    width, slope_seq = 1.0, None
+    if isinstance(ctx.slope, Triangle):
+        width = ctx.slope.width
+    else:
+        slope_seq = empty_sequence(membrane_seq)
+        for membrane, slopes in zip(membrane_seq, slope_seq, strict=True):
+            slopes.copy_(ctx.slope(membrane - float(ctx.params.threshold)))
+    options = {"width": width, "detach_reset": ctx.detach_reset}
+    return go_back(grad_seq, grad_spikes, membrane_seq, slope_seq, carry, ctx.params, **options)

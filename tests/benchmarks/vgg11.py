@@ -23,6 +23,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,14 @@ from art_snn import HART, LIF, PyTorchSNNClassifier, SpikingNetwork
 from art_snn.engine.recording import record
 from art_snn.engine.unrolling import unroll_rate
 from art_snn.errors import GradientWarning, InexactReplayWarning
+from art_snn.snn import fused
 from art_snn.snn.models import vgg11
 
 FORWARD, ONE_PASS = "no-grad forward", "HART (one pass)"
 WAYS = (
     FORWARD,
     "predict (streamed)",
-    ONE_PASS,  # what loss_gradient does
+    ONE_PASS,  # what loss_gradient does; on a GPU it replays, without the graph of the weights
     "HART by replay",  # the model's own graph
     "HART unrolled",
     "STBP",
@@ -254,6 +256,7 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="where to compute")
     parser.add_argument("--precision", choices=("float32", "tf32"), default="float32", help="of products on a GPU")
+    parser.add_argument("--no-kernels", action="store_true", help="leave the package's own kernels for a GPU aside")
     parser.add_argument("--threads", type=int, help="CPU threads; torch's choice if left out")
     parser.add_argument("--batch", type=int, help="batch of the timed runs; 16 on the CPU, 128 on a GPU")
     parser.add_argument("--memory-batch", type=int, help="of the memory runs; 32 on the CPU, 128 on a GPU; 0: none")
@@ -287,13 +290,15 @@ def main() -> None:
         return
     where = f"{torch.get_num_threads()} threads"
     if options.device == "gpu":
-        where = f"{torch.cuda.get_device_name()}, {options.precision}"
+        kernels = "without kernels of its own" if options.no_kernels else "with its kernels"
+        where = f"{torch.cuda.get_device_name()}, {options.precision}, {kernels}"
     print(
         f"VGG-11, random weights, batch {options.batch} (memory: {options.memory_batch}), torch {torch.__version__}, "
         f"{where}, Python {platform.python_version()}"
     )
     sizes = options.batch, options.memory_batch, options.repeat
-    table = [row for time_steps in steps for row in rows_of(time_steps, *sizes, options.device)]
+    with fused.unfused() if options.no_kernels else nullcontext():
+        table = [row for time_steps in steps for row in rows_of(time_steps, *sizes, options.device)]
     headers = ["T", "way", "seconds", "/ forward", "/ HART", "memory (MiB)"]
     headers += ["launches"] if options.device == "gpu" else []
     print(tabulate(table, headers=headers, tablefmt="github", disable_numparse=True))
