@@ -30,6 +30,7 @@ class Preprocessed(PyTorchClassifier):
     """Take inputs and labels through the preprocessing defences, and gradients back."""
 
     _warns = True
+    _on_gradient: Callable[[int], None] | None = None  # called after each gradient of a loss, with its samples
     _range_watch: RangeWatch  # one for all views of a classifier, as the next
     _entries_told: Once
 
@@ -121,6 +122,10 @@ class Preprocessed(PyTorchClassifier):
             if not any(watch.told for watch in range_watches(self.model.network)):  # else it is said already
                 warn_of_zero_entries(finite, x, name, self._entries_told)
         return finite
+
+    def _report_gradient(self, nb_samples: int) -> None:
+        if self._on_gradient is not None:
+            self._on_gradient(nb_samples)
 
     def _probe(self) -> Tensor | None:
         """Return a small batch to try the model on; None where a defence cannot take one."""

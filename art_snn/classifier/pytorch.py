@@ -20,7 +20,7 @@ from art_snn.classifier.inputs import Array, to_numpy
 from art_snn.classifier.layers import Outputs, find_layer, layer_output
 from art_snn.classifier.model_checks import check_model
 from art_snn.classifier.persistence import Persistence
-from art_snn.classifier.preprocessed import Preprocessed
+from art_snn.classifier.sample_losses import SampleLosses
 from art_snn.engine.module import GradientRuleModule
 from art_snn.labels import Labels, class_indices, to_array
 from art_snn.ranges import Once, RangeWatch
@@ -30,7 +30,7 @@ from art_snn.snn.modes import mode
 logger = logging.getLogger(__name__)
 
 
-class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
+class PyTorchSNNClassifier(SampleLosses, Trainable, Persistence):
     """A spiking neural network as an ART classifier, differentiated by a gradient rule.
 
     ART's attacks, defences, trainers and metrics take it as they take a `PyTorchClassifier`. Every gradient that they
@@ -260,6 +260,7 @@ class PyTorchSNNClassifier(Preprocessed, Trainable, Persistence):
                     self._loss(logits, labels).mean(), x_grad, retain_graph=inputs is not x_grad
                 )
                 mean += (grad - mean) / count
+        self._report_gradient(len(x))
         return self._to_input(x, self._checked_gradient(mean, x_grad))
 
     @torch.inference_mode(False)

@@ -150,12 +150,21 @@ def _attacks(options: argparse.Namespace, recipe: Recipe) -> list[Attack]:
     chosen, titles = names(options.attacks, "--attacks"), ", ".join(names(options.attacks, "--attacks"))
     settings = {name: getattr(options, option) for option, name in STEPPED.items() if hasattr(options, option)}
     sizes = getattr(options, "eps", [recipe.eps])
-    attacks = [make_attack(name, **recipe.attack_settings(size) | settings) for name in chosen for size in sizes]
+    attacks = [_attack(name, recipe.attack_settings(size), settings) for name in chosen for size in sizes]
     check_used(options, "eps", any(attack.eps for attack in attacks), f"does nothing with {titles}, which has no eps")
     for option, name in STEPPED.items():
-        has_steps = any(hasattr(attack, name) for attack in attacks)
-        check_used(options, option, has_steps, f"does nothing with {titles}, which has no steps")
+        missing = "has no steps"
+        if any(hasattr(attack, "steps") for attack in attacks):
+            missing = "chooses the size of its steps"
+        has_it = any(hasattr(attack, name) for attack in attacks)
+        check_used(options, option, has_it, f"does nothing with {titles}, which {missing}")
     return list(dict.fromkeys(attacks))
+
+
+def _attack(name: str, trained: dict[str, Any], settings: dict[str, Any]) -> Attack:
+    """Return an attack; the number and size of steps in a training are for attacks that have both."""
+    attack = make_attack(name, eps=trained["eps"], **settings)
+    return make_attack(name, **trained | settings) if hasattr(attack, "eps_step") else attack
 
 
 def _rules(options: argparse.Namespace, trained: Recipe | None = None) -> list[GradientRule]:

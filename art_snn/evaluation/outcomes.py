@@ -124,8 +124,7 @@ def run_attack(
     """Attack as `attack_through` does, without checks, and without looking for zero gradients."""
     # They are counted by zero_gradients, not warned of.
     source = classifier.with_rule(classifier.gradient_rule if rule is None else rule, warn=False)
-    if on_gradient is not None:
-        _report_gradients(source, on_gradient)
+    source._on_gradient = on_gradient
     victim = classifier if target is None else target
     labels = class_indices(y, len(x), victim.nb_classes)
     start = time.perf_counter()
@@ -162,18 +161,6 @@ def _allowed(attack: Attack, x: np.ndarray, examples: np.ndarray, clip_values: A
         slack = rounding_slack(low, high)
         good &= (change == 0) | ((examples >= low - slack) & (examples <= high + slack))
     return good.reshape(len(x), -1).all(1)
-
-
-def _report_gradients(view: PyTorchSNNClassifier, report: Callable[[int], None]) -> None:
-    """Let a view report the samples of each gradient of its loss."""
-    loss_gradient = view.loss_gradient
-
-    def reported(x: Array, *args: Any, **kwargs: Any) -> Array:
-        gradient = loss_gradient(x, *args, **kwargs)
-        report(len(x))
-        return gradient
-
-    view.loss_gradient = reported  # type: ignore[method-assign]
 
 
 def worst_case(outcomes: Sequence[Outcome]) -> Outcome:

@@ -39,10 +39,14 @@ def text_table(rows: Sequence[Row]) -> str:
 
 
 def steps_text(attacks: Iterable[Attack]) -> str:
-    """Say how many steps attacks take, and of which size, such as "7 steps of 0.01, 0.02"; "" without steps."""
-    stepped: list[Any] = [attack for attack in attacks if hasattr(attack, "steps")]
-    steps, sizes = (dict.fromkeys(f"{getattr(attack, name):g}" for attack in stepped) for name in ("steps", "eps_step"))
-    return f"{', '.join(steps)} steps of {', '.join(sizes)}" if stepped else ""
+    """Say how many steps attacks take, and of which size if they do not choose it, such as "7 steps of 0.01, 0.02"."""
+    sized: dict[str, dict[str, None]] = {}
+    for attack in attacks:
+        if hasattr(attack, "steps"):
+            sizes = sized.setdefault(f"{attack.steps} steps", {})
+            if hasattr(attack, "eps_step"):
+                sizes[f"{attack.eps_step:g}"] = None
+    return "; ".join(f"{steps} of {', '.join(sizes)}" if sizes else steps for steps, sizes in sized.items())
 
 
 def write_json(rows: Sequence[Row], settings: Mapping[str, Any], path: Path) -> None:

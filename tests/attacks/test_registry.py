@@ -7,7 +7,19 @@ from typing import Any, ClassVar
 
 import pytest
 
-from art_snn.attacks import FGSM, PGD, Attack, ClipOnly, attack_names, make_attack, register_attack
+from art_snn.attacks import (
+    FGSM,
+    PGD,
+    APGDSpec,
+    Attack,
+    ClipOnly,
+    SAPGDSpec,
+    attack_names,
+    make_attack,
+    register_attack,
+)
+
+NAMES = ("fgsm", "pgd", "clip-only", "sa-pgd", "apgd")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +32,8 @@ class Nothing(Attack):
 
 
 def test_names_are_those_of_the_built_in_attacks():
-    assert attack_names() == ("fgsm", "pgd", "clip-only")
-    assert [make_attack(name) for name in attack_names()] == [FGSM(), PGD(), ClipOnly()]
+    assert attack_names() == NAMES
+    assert [make_attack(name) for name in attack_names()] == [FGSM(), PGD(), ClipOnly(), SAPGDSpec(), APGDSpec()]
 
 
 def test_settings_that_an_attack_does_not_have_are_left_out():
@@ -31,7 +43,7 @@ def test_settings_that_an_attack_does_not_have_are_left_out():
 
 
 def test_unknown_names_and_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="attack must be 'fgsm', 'pgd' or 'clip-only', got 'cw'"):
+    with pytest.raises(ValueError, match="attack must be 'fgsm', 'pgd', 'clip-only', 'sa-pgd' or 'apgd', got 'cw'"):
         make_attack("cw")
     with pytest.raises(ValueError, match="eps must be a finite number > 0, got 0"):
         make_attack("pgd", eps=0)
@@ -48,4 +60,4 @@ def test_only_named_attacks_are_registered():
         kind = dataclass(frozen=True)(type("Named", (Nothing,), {"name": name}))
         with pytest.raises(ValueError, match=message):
             register_attack(kind)
-    assert attack_names() == ("fgsm", "pgd", "clip-only")
+    assert attack_names() == NAMES

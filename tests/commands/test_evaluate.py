@@ -227,7 +227,7 @@ def test_evaluate_says_where_gamma_comes_from(capsys):
     [
         ("--rules hrat", "unknown gradient rule 'hrat'"),
         ("--rules ,", "--rules names nothing"),
-        ("--attacks foo", "attack must be 'fgsm', 'pgd' or 'clip-only', got 'foo'"),
+        ("--attacks foo", "attack must be 'fgsm', 'pgd', 'clip-only', 'sa-pgd' or 'apgd', got 'foo'"),
         ("--eps 0", "eps must be a finite number > 0, got 0"),
         ("--eps nan", "eps must be a finite number > 0, got nan"),
         ("--eps x", "'x' is not a number"),
@@ -235,6 +235,7 @@ def test_evaluate_says_where_gamma_comes_from(capsys):
         ("--eps 0.1,,0.2", "'' is not a number"),
         ("--eps 0.1,-0.2", "eps must be a finite number > 0, got -0.2"),
         ("--attacks fgsm --eps-step 0.1", "--eps-step does nothing with fgsm, which has no steps; leave it out"),
+        ("--attacks apgd --eps-step 0.1", "--eps-step does nothing with apgd, which chooses the size of its steps"),
         ("--attacks fgsm,clip-only --max-iter 3", "--max-iter does nothing with fgsm, clip-only, which has no steps"),
         ("--attacks clip-only --eps 0.1", "--eps does nothing with clip-only, which has no eps; leave it out"),
         ("--max-iter 0", "steps must be a whole number >= 1, got 0"),
@@ -280,3 +281,17 @@ def test_failed_write_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("art_snn.commands.targets.train_cached", full)
     assert main(["evaluate"]) == 2
     assert "No space left" in capsys.readouterr().err
+
+
+def test_attacks_that_size_their_own_steps_have_a_number_of_their_own(tmp_path, few, capsys):
+    out, table = tmp_path / "run", tmp_path / "rows.json"
+    assert main(train_command(out, "--max-iter", "2", defence="madry-pgd", epochs=1)) == 0
+    words = ["evaluate", "--checkpoint", str(out), "--rules", "hart", "--attacks", "pgd,sa-pgd,apgd", "--quiet"]
+    words += ["--device", "cpu", "--samples", "20", "--json", str(table)]
+    for more, steps in (([], [2, 100, 100]), (["--max-iter", "3"], [3, 3, 3])):
+        assert main([*words, *more]) == 0
+        rows = json.loads(table.read_text())["rows"]
+        assert [row["max_iter"] for row in rows] == steps
+        assert [row["attack_title"] for row in rows] == ["PGD", "SA-PGD", "APGD"]
+        assert rows[1]["eps_step"] is None
+    assert re.search(r"3 steps of [\d.]+\n", capsys.readouterr().out)

@@ -6,7 +6,7 @@ import json
 
 import pandas as pd
 
-from art_snn.attacks import FGSM, PGD, ClipOnly
+from art_snn.attacks import FGSM, PGD, APGDSpec, ClipOnly, SAPGDSpec
 from art_snn.evaluation import evaluate_rules
 from art_snn.evaluation.report import plot, steps_text, text_table, write_csv, write_json
 from art_snn.rules import HART
@@ -54,3 +54,4 @@ def test_steps_are_said_in_words():
     assert steps_text([FGSM(eps=0.1), PGD(eps=0.1), PGD(eps=0.2)]) == "7 steps of 0.025, 0.05"
     assert steps_text([PGD(eps=0.1, eps_step=0.01, steps=3), PGD(eps=0.2, eps_step=0.01, steps=3)]) == "3 steps of 0.01"
     assert steps_text([FGSM(eps=0.1), ClipOnly()]) == ""
+    assert steps_text([PGD(eps=0.1), SAPGDSpec(steps=50), APGDSpec(steps=7)]) == "7 steps of 0.025; 50 steps"

@@ -1,0 +1,44 @@
+"""Is the network itself, without a rule or a graph, wrong here?"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from art_snn.attacks.losses import margin
+from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.snn.encoders import is_random
+
+DRAWS = 20  # of a random encoder, of which most have to be wrong
+
+
+def draws_of(classifier: PyTorchSNNClassifier) -> int:
+    """Return how many predictions a judgement takes: more than one where the encoder is random."""
+    return DRAWS if is_random(classifier.model.network) else 1
+
+
+def judge(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where predictions are wrong (N,), and their margins (N,), float32.
+
+    With a random encoder most of `DRAWS` predictions have to be wrong, and the margin is that of their mean. Margins
+    are inf with a postprocessing defence, whose outputs are no logits. Predictions that are not finite are not wrong.
+
+    Args:
+        classifier: The classifier.
+        x: Inputs (N, *input_shape).
+        y: Classes (N,).
+        size: Samples in a batch. The last one is filled up, so that a sample has the same bits in every company.
+    """
+    number = len(x)
+    if not number:
+        return np.zeros(0, dtype=bool), np.zeros(0, dtype=np.float32)
+    filled = x[np.arange(-(-number // size) * size) % number]
+    draws = np.stack([classifier.predict(filled, batch_size=size)[:number] for _ in range(draws_of(classifier))])
+    finite = np.isfinite(draws).all((0, 2))
+    wrong = (draws.argmax(2) != y).mean(0) > 1 / 2
+    margins = np.full(number, np.inf, dtype=np.float32)
+    if not classifier.postprocessing_defences:
+        logits = torch.from_numpy(draws.mean(0, dtype=np.float64))
+        margins = margin(logits, torch.from_numpy(y)).numpy().astype(np.float32)
+        margins[~finite] = np.inf
+    return wrong & finite, margins

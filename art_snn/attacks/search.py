@@ -1,0 +1,112 @@
+"""A search for adversarial examples, sample by sample: batches stay full, and no sample knows of the others."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from art.attacks import EvasionAttack
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from art_snn.attacks.found import Found
+from art_snn.attacks.losses import LOSSES
+from art_snn.attacks.samples import checked_samples
+from art_snn.attacks.slots import Slots
+from art_snn.attacks.walks import Walks
+from art_snn.checks import check_choice, check_count, check_positive, check_seed
+from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.classifier.inputs import Array
+from art_snn.labels import Labels
+
+
+class Search(EvasionAttack):
+    """Base of the attacks that keep their iterates. L-infinity, untargeted, on inputs of any shape.
+
+    Every iterate is looked at, and the first one that the network misclassifies ends a sample's search: a prediction
+    without a gradient has to confirm it. Noise comes from the sample's own seed and batches have a constant size, so
+    that what is found for a sample does not depend on the others. Inputs that are misclassified stay as they are.
+    """
+
+    attack_params: list[str] = ["eps", "steps", "loss", "first_step", "seed", "batch_size", "verbose"]  # noqa: RUF012
+    _estimator_requirements = (PyTorchSNNClassifier,)
+
+    def __init__(
+        self,
+        estimator: PyTorchSNNClassifier,
+        *,
+        eps: float,
+        steps: int,
+        loss: str,
+        first_step: float | None,
+        seed: int,
+        batch_size: int,
+        verbose: bool,
+    ) -> None:
+        super().__init__(estimator=estimator)
+        self.eps, self.steps, self.loss, self.first_step = eps, steps, loss, first_step
+        self.seed, self.batch_size, self.verbose = seed, batch_size, verbose
+        self._check_params()
+
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+        """Return adversarial examples (N, *S), float32, where some were found, else the best iterates.
+
+        Args:
+            x: Inputs (N, *S).
+            y: Labels, in any form of `art_snn.labels`; None for the network's predictions.
+            **kwargs: None; the attack has no mask.
+        """
+        if kwargs:
+            raise TypeError(f"{type(self).__name__}.generate takes x and y, got {', '.join(kwargs)}, too")
+        labels = self.estimator.predict(x, batch_size=self.batch_size).argmax(1) if y is None else y
+        with tqdm(desc=type(self).__name__, total=len(x), unit="sample", disable=not self.verbose, leave=False) as bar:
+            return self.search(x, labels, progress=bar.update).x_adv
+
+    def search(
+        self,
+        x: Array,
+        y: Labels,
+        *,
+        start: Array | None = None,
+        seeds: np.ndarray | None = None,
+        progress: Callable[[int], Any] | None = None,
+    ) -> Found:
+        """Return what was found for each sample.
+
+        Args:
+            x: Inputs (N, *S), N >= 0.
+            y: Labels, in any form of `art_snn.labels`; the class of a row counts.
+            start: Where the search starts (N, *S), such as another's `Found.x_adv`; it is brought into the ball. None
+                starts at random.
+            seeds: Whole numbers >= 0, one a sample (N,), which with the attack's ``seed`` make its noise; None counts
+                the samples. Give them where a part of the samples is to be treated as in the whole.
+            progress: Called with the number of samples that were finished since the last call.
+
+        Raises:
+            TypeError, ValueError: An argument is none of these. Nothing has run then.
+        """
+        if self.targeted:
+            raise ValueError(f"{type(self).__name__} is untargeted; leave targeted False")
+        samples = checked_samples(self.estimator, x, y, start, seeds, eps=self.eps, seed=self.seed)
+        slots = Slots(self.estimator, samples, LOSSES[self.loss], self.batch_size, self._walks)
+        return slots.run(self.steps, progress)
+
+    @abstractmethod
+    def _walks(self, x: Tensor) -> Walks:
+        """Return walks that start at iterates (B, *S)."""
+
+    def _check_params(self) -> None:
+        check_search(self)
+        check_count("batch_size", self.batch_size)
+
+
+def check_search(settings: Any) -> None:
+    """Raise ValueError unless the settings of a search are in their ranges."""
+    check_positive("eps", settings.eps)
+    check_count("steps", settings.steps)
+    check_choice("loss", settings.loss, LOSSES)
+    if settings.first_step is not None:
+        check_positive("first_step", settings.first_step)
+    check_seed(settings.seed)

@@ -1,0 +1,142 @@
+"""Samples take turns in a batch of constant size: who is broken or done leaves, and the next one takes the row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from art_snn.attacks.cost import gradient_cost
+from art_snn.attacks.found import Found
+from art_snn.attacks.judging import draws_of, judge
+from art_snn.attacks.losses import Loss, margin
+from art_snn.attacks.samples import Samples
+from art_snn.attacks.walks import Walks
+from art_snn.classifier import PyTorchSNNClassifier
+
+FEW = 8  # candidates that are judged at once: a constant size, as of all batches, and small, since they come one by one
+NOBODY = -1
+
+
+class Slots:
+    """One search over samples.
+
+    Args:
+        classifier: The classifier, with the rule of the attack.
+        samples: The samples.
+        loss: What the walks make large.
+        size: Number of rows B of a batch.
+        walks: Function from iterates (B, *S) to walks that start there.
+    """
+
+    def __init__(
+        self,
+        classifier: PyTorchSNNClassifier,
+        samples: Samples,
+        loss: Loss,
+        size: int,
+        walks: Callable[[Tensor], Walks],
+    ) -> None:
+        self._classifier, self._samples, self._loss, self._size = classifier, samples, loss, size
+        number = len(samples.x)
+        self._owner = np.full(size, NOBODY)
+        self._waiting = iter(range(0))
+        self._make = walks
+        self._found = Found(
+            x_adv=samples.x.copy(),
+            broken=np.zeros(number, dtype=bool),
+            step=np.full(number, -1, dtype=np.int64),
+            margin=np.full(number, np.inf, dtype=np.float32),
+            forwards=np.zeros(number),
+        )
+
+    def run(self, steps: int, progress: Callable[[int], Any] | None) -> Found:
+        """Walk ``steps`` steps with each sample that is not broken before; return what was found."""
+        told = progress or (lambda _: None)
+        told(self._judge_inputs())
+        waiting = np.flatnonzero(~self._found.broken)
+        if not len(waiting):
+            return self._found
+        self._waiting = iter(waiting)
+        self._walks = self._make(self._tensor(np.repeat(self._samples.start[waiting[:1]], self._size, 0)))
+        self._labels = np.full(self._size, self._samples.y[waiting[0]])
+        self._fill()
+        while (self._owner != NOBODY).any():
+            told(self._step() + self._finish(steps))
+            self._fill()
+        return self._found
+
+    def _judge_inputs(self) -> int:
+        """Judge the inputs themselves; return how many are misclassified."""
+        samples, found = self._samples, self._found
+        wrong, margins = judge(self._classifier, samples.x, samples.y, self._size)
+        found.broken[:], found.margin[:] = wrong, margins
+        found.step[wrong] = 0
+        found.forwards[:] += draws_of(self._classifier)
+        return int(wrong.sum())
+
+    def _fill(self) -> None:
+        """Let samples that wait take the rows that are free."""
+        rows = np.flatnonzero(self._owner == NOBODY)
+        chosen = [index for _, index in zip(rows, self._waiting, strict=False)]
+        rows = rows[: len(chosen)]
+        if chosen:
+            samples = self._samples
+            self._owner[rows], self._labels[rows] = chosen, samples.y[chosen]
+            values = (self._tensor(each[chosen]) for each in (samples.start, samples.low, samples.high))
+            self._walks.begin(torch.as_tensor(rows, device=self._walks.x.device), *values)
+
+    def _step(self) -> int:
+        """Look at what the network makes of the iterates, and move up their gradient; return how many broke."""
+        walks, labels = self._walks, torch.as_tensor(self._labels, device=self._walks.x.device)
+        gradient, logits = self._classifier.gradient_and_logits(walks.x, self._labels, self._loss)
+        taken = self._owner != NOBODY
+        self._found.forwards[self._owner[taken]] += gradient_cost(self._classifier, walks.x)
+        wrong = ((logits.argmax(1) != labels) & torch.isfinite(logits).all(1)).cpu().numpy()
+        margins = margin(logits, labels).cpu().numpy()
+        self._note(np.flatnonzero(taken & ~wrong), margins[taken & ~wrong])
+        broken = self._judge(np.flatnonzero(taken & wrong), margins)
+        walks.move(torch.as_tensor(gradient), self._loss(logits, labels))
+        return broken
+
+    def _finish(self, steps: int) -> int:
+        """Judge the iterates of walks that have made all their moves, and let them leave; return how many did."""
+        done = np.flatnonzero((self._owner != NOBODY) & (self._walks.step.cpu().numpy() >= steps))
+        self._judge(done, np.full(self._size, np.inf, dtype=np.float32))
+        self._owner[done] = NOBODY
+        return len(done)
+
+    def _judge(self, rows: np.ndarray, margins: np.ndarray) -> int:
+        """Let rows whose iterate the network misclassifies leave; return how many these are.
+
+        ``margins`` (B,) stand in where predictions have none.
+        """
+        if not len(rows):
+            return 0
+        owners, found = self._owner[rows], self._found
+        iterates, moves = self._rows(self._walks.x, rows), self._rows(self._walks.step, rows)
+        found.forwards[owners] += draws_of(self._classifier)
+        wrong, judged = judge(self._classifier, iterates, self._labels[rows], min(FEW, self._size))
+        judged = np.where(np.isfinite(judged), judged, margins[rows])
+        self._note(rows[~wrong], judged[~wrong])
+        hit = owners[wrong]
+        found.x_adv[hit], found.margin[hit] = iterates[wrong], judged[wrong]
+        found.broken[hit], found.step[hit] = True, moves[wrong]
+        self._owner[rows[wrong]] = NOBODY
+        return len(hit)
+
+    def _note(self, rows: np.ndarray, margins: np.ndarray) -> None:
+        """Keep the iterates in these rows (R,) if their margins (R,) are smaller than those before."""
+        found, owners = self._found, self._owner[rows]
+        better = margins < found.margin[owners]
+        found.margin[owners[better]] = margins[better]
+        found.x_adv[owners[better]] = self._rows(self._walks.x, rows[better])
+
+    def _rows(self, values: Tensor, rows: np.ndarray) -> np.ndarray:
+        return values[torch.as_tensor(rows, device=values.device)].cpu().numpy()
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.as_tensor(values, device=self._classifier.device)
