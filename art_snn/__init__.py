@@ -18,6 +18,7 @@ from art_snn.errors import (
     UnsupportedInputError,
     UnsupportedModelError,
 )
+from art_snn.evaluation.robustness import Robustness, robustness
 from art_snn.rules import BPTR, CBA, HART, RGA, STBP, RateGradient, get_rule, register_rule, rule_names
 from art_snn.snn.encoders import DirectEncoder, EventFrameEncoder, PoissonEncoder
 from art_snn.snn.network import Normalize, Residual, SpikingNetwork, SpikingSequential
@@ -48,6 +49,7 @@ __all__ = [
     "RandomnessWarning",
     "RateGradient",
     "Residual",
+    "Robustness",
     "SpikingNetwork",
     "SpikingSequential",
     "UnsupportedInputError",
@@ -56,5 +58,6 @@ __all__ = [
     "for_event_frames",
     "get_rule",
     "register_rule",
+    "robustness",
     "rule_names",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 
 import art_snn
-from art_snn.commands import evaluate, paper, results, train
+from art_snn.commands import evaluate, paper, results, robustness, train
 from art_snn.commands.options import OneLineParser
 from art_snn.errors import ArtSnnError
 
@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words after the command's name; the process's own by default.
 
     Returns:
-        Exit code: 0 for success, 2 for a wrong option or file, a training that diverged or a worker that was killed,
-            130 if the user stopped it.
+        Exit code: 0 for success, 1 for a robustness that is invalid, 2 for a wrong option or file, a training that
+            diverged or a worker that was killed, 130 if the user stopped it.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     options = _parser().parse_args(arguments)
@@ -48,6 +48,7 @@ def _parser() -> OneLineParser:
     parser.add_argument("--version", action="version", version=f"art-snn {art_snn.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     evaluate.add_parser(commands)
+    robustness.add_parser(commands)
     train.add_parser(commands)
     paper.add_parser(commands)
     results.add_parsers(commands)

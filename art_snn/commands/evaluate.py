@@ -17,7 +17,6 @@ from art_snn.commands.options import (
     add_device,
     check_used,
     check_writable,
-    flag,
     given,
     names,
     number,
@@ -25,7 +24,7 @@ from art_snn.commands.options import (
     usage,
     whole,
 )
-from art_snn.commands.targets import load_target
+from art_snn.commands.targets import NETWORK, check_target, load_target
 from art_snn.data import stratified_part
 from art_snn.errors import DataError, UsageError
 from art_snn.evaluation import evaluate_rules
@@ -40,7 +39,6 @@ from art_snn.training.recipe import OF_ARCHITECTURES
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 STEPPED = {"eps_step": "eps_step", "max_iter": "steps"}  # options, and what attacks call them
-NETWORK = ("decay", "time_steps", "reset", "seed")  # settings that a checkpoint has already
 
 
 def add_parser(commands: Any) -> None:
@@ -203,16 +201,7 @@ def _values(attacks: list[Attack], name: str) -> list[Any]:
 
 def _check(options: argparse.Namespace) -> None:
     """Raise UsageError where options contradict one another, or a file cannot be written."""
-    if options.checkpoint:
-        for name in given(options, NETWORK):
-            raise UsageError(f"{flag(name)} contradicts --checkpoint, which has its own; leave it out")
-    elif options.model:
-        for name in given(options, ("decay", "reset", "seed")):
-            raise UsageError(f"{flag(name)} contradicts --model, which has its own; leave it out")
-    for name in ("data", "image_size", "weights"):
-        check_used(options, name, bool(options.model), "is for --model")
-        check_used(options, name, not options.checkpoint, "contradicts --checkpoint, which has its own")
-    options.weights = getattr(options, "weights", None)
+    check_target(options)
     if options.plot and options.plot.suffix not in PLOT_FORMATS:
         raise UsageError(f"--plot must end in {', '.join(PLOT_FORMATS)}, got {str(options.plot)!r}")
     taken: dict[Path, str] = {}

@@ -1,4 +1,4 @@
-"""What ``art-snn evaluate`` is about: the network of a checkpoint, of a user's function, or one trained on digits."""
+"""What ``evaluate`` and ``robustness`` are about: the network of a checkpoint, of a function, or trained on digits."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from art_snn.classifier.pytorch import PyTorchSNNClassifier
-from art_snn.commands.options import check_sizes, given, one_line, usage
+from art_snn.commands.options import check_sizes, check_used, flag, given, one_line, usage
 from art_snn.commands.user_models import network_maker
 from art_snn.data import Split
 from art_snn.errors import UnsupportedModelError, UsageError
 from art_snn.training import Recipe, load_data, load_trained, read_checkpoint, train_cached
 from art_snn.training.build import inputs_of, make_classifier
 from art_snn.training.checkpoints import Checkpoint
+
+NETWORK = ("decay", "time_steps", "reset", "seed")  # settings that a checkpoint has already
 
 
 class Target(NamedTuple):
@@ -25,6 +27,20 @@ class Target(NamedTuple):
     title: str  # what is printed first
     name: str  # in a plot
     epochs: int | None  # that it was trained for, where that is known
+
+
+def check_target(options: argparse.Namespace) -> None:
+    """Raise UsageError where options that name a network and its data contradict one another."""
+    if options.checkpoint:
+        for name in given(options, NETWORK):
+            raise UsageError(f"{flag(name)} contradicts --checkpoint, which has its own; leave it out")
+    elif options.model:
+        for name in given(options, ("decay", "reset", "seed")):
+            raise UsageError(f"{flag(name)} contradicts --model, which has its own; leave it out")
+    for name in ("data", "image_size", "weights"):
+        check_used(options, name, bool(options.model), "is for --model")
+        check_used(options, name, not options.checkpoint, "contradicts --checkpoint, which has its own")
+    options.weights = getattr(options, "weights", None)
 
 
 def load_target(options: argparse.Namespace, recipe: Recipe, verbose: bool) -> Target:

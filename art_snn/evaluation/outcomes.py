@@ -129,7 +129,7 @@ def run_attack(
     labels = class_indices(y, len(x), victim.nb_classes)
     start = time.perf_counter()
     made = np.asarray(attack.make(source, batch_size=batch_size).generate(x, labels))
-    allowed = _allowed(attack, x, made, victim.clip_values)
+    allowed = allowed_examples(x, made, attack.eps, victim.clip_values)
     if not allowed.all():
         warnings.warn(
             f"{(~allowed).sum()} of {len(x)} examples of {attack!r} are not finite, or go beyond its eps or the clip "
@@ -150,17 +150,20 @@ def run_attack(
     )
 
 
-def _allowed(attack: Attack, x: np.ndarray, examples: np.ndarray, clip_values: Any) -> np.ndarray:
-    """Return whether each example (N,) is finite, within eps of its input, and changed nowhere out of clip_values."""
+def allowed_examples(x: np.ndarray, examples: np.ndarray, eps: float, clip_values: Any) -> np.ndarray:
+    """Return whether each example (N,) is finite, within eps of its input, and changed nowhere out of clip_values.
+
+    An eps of 0 allows any change, as the control that only clips makes it.
+    """
     change = np.abs(examples - x)
     good = np.isfinite(examples)
-    if attack.eps:  # the control that only clips has none
-        good &= change <= attack.eps * (1 + 1e-4) + 1e-6
+    if eps:
+        good &= change <= eps * (1 + 1e-4) + 1e-6
     if clip_values is not None:
         low, high = clip_values
         slack = rounding_slack(low, high)
         good &= (change == 0) | ((examples >= low - slack) & (examples <= high + slack))
-    return good.reshape(len(x), -1).all(1)
+    return good.all(axis=tuple(range(1, x.ndim)))
 
 
 def worst_case(outcomes: Sequence[Outcome]) -> Outcome:

@@ -1,0 +1,199 @@
+"""Checks of the attacks: have they failed where they could not fail?"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+from art.attacks.evasion import SquareAttack
+
+from art_snn.attacks import FGSM, PGD, Attack
+from art_snn.errors import GradientWarning
+from art_snn.evaluation.outcomes import attack_through
+from art_snn.evaluation.robustness.flags import Flag, Verdict, flag, not_run
+from art_snn.evaluation.robustness.judging import Judge, seeded
+from art_snn.evaluation.robustness.noise import SignNoise
+from art_snn.evaluation.robustness.probe import Probe, at_least
+from art_snn.evaluation.robustness.survey import search
+from art_snn.rules import GradientRule
+
+NOBODY = "no sample is classified correctly"
+
+
+def check_gradients(probe: Probe) -> Flag:
+    """Have inputs a gradient, by rule?"""
+    name, least, verdict = "inputs without a gradient", 0.05, Verdict.INVALID
+    meaning = "no rule finds a gradient at more inputs than this: attacks stand still, which is no robustness"
+    x, y = probe.some(probe.survey.correct)
+    if not len(x) or not probe.rules:
+        return not_run(name, least, verdict, meaning, NOBODY if probe.rules else "no stage has a rule")
+    noise = SignNoise(eps=probe.judge.eps / 2, steps=1).make(probe.classifier, batch_size=probe.judge.batch_size)
+    moved = noise.search(x, y).x_adv
+    shares = {rule: max(_without(probe, rule, points, y) for points in (x, moved)) for rule in probe.rules}
+    detail = ", ".join(f"{rule!r} {share:.1%}" for rule, share in shares.items())
+    return flag(name, min(shares.values()), at_least(least, 1.5, len(x)), verdict, meaning, detail)
+
+
+def check_unbounded(probe: Probe) -> Flag:
+    """Does the attack reach everything, once it may change everything?"""
+    name, least, verdict = "robust accuracy at an eps of the whole range", 0.01, Verdict.INVALID
+    meaning = "an attack that may make any image of any other fails: it fails for reasons of its own"
+    left = _left(probe, probe.range, probe.budget.unbounded_steps)
+    if left is None:
+        return not_run(name, least, verdict, meaning, _why_not(probe))
+    return flag(name, float(left.mean()), at_least(least, 1.5, len(left)), verdict, meaning, f"eps={probe.range:g}")
+
+
+def check_monotone(probe: Probe) -> Flag:
+    """Does a larger eps leave no more samples?"""
+    name, least, verdict = "rise of robust accuracy with eps", 0.05, Verdict.INVALID
+    meaning = "a larger eps leaves more samples: the attack loses its way"
+    eps, steps = probe.judge.eps, probe.budget.check_steps
+    sizes = [size for size in (eps / 4, eps / 2, eps, 2 * eps, 4 * eps) if size <= max(eps, probe.range)]
+    found = [_left(probe, size, steps) for size in sizes]
+    shares = [float(left.mean()) for left in found if left is not None]
+    if not shares:
+        return not_run(name, least, verdict, meaning, _why_not(probe))
+    rise = max(0.0, *np.diff([1.0, *shares]))
+    detail = ", ".join(f"{size:.3g}: {share:.1%}" for size, share in zip(sizes, shares, strict=True))
+    count = min(probe.budget.check_samples, int(probe.survey.correct.sum()))
+    return flag(name, rise, at_least(least, 2.5, count), verdict, meaning, detail)
+
+
+def check_steps(probe: Probe) -> Flag:
+    """Do several steps leave no more samples than one, by rule?"""
+    name, least, verdict = "one step against several", 0.02, Verdict.UPPER_BOUND
+    meaning = "FGSM breaks more than PGD through the same rule: the gradient does not point where the loss rises"
+    x, y = probe.some(probe.survey.correct)
+    if not len(x) or not probe.rules:
+        return not_run(name, least, verdict, meaning, NOBODY if probe.rules else "no stage has a rule")
+    attacks = FGSM(eps=probe.judge.eps), PGD(eps=probe.judge.eps, steps=probe.budget.check_steps)
+    gains = {}
+    for rule in probe.rules:
+        one, several = (_robust(probe, rule, attack, x, y) for attack in attacks)
+        gains[rule] = float(several.mean() - one.mean())
+    worst = max(gains, key=lambda rule: gains[rule])
+    return flag(name, gains[worst], at_least(least, 2.5, len(x)), verdict, meaning, repr(worst))
+
+
+def check_square(probe: Probe) -> Flag:
+    """Does an attack without gradients break what gradients left?"""
+    name, least, verdict = "gain of Square", 0.002, Verdict.UPPER_BOUND
+    meaning = "queries from the clean point break samples that no gradient broke: gradients are masked"
+    x, y = probe.some(probe.survey.left)
+    reason = _no_square(probe, len(x))
+    if reason:
+        return not_run(name, least, verdict, meaning, reason)
+    height, width = x.shape[2:]
+    fits = min(height, width) - 1  # ART's attack fails where a square is as large as the image
+    attack = SquareAttack(
+        probe.judge.averaged(),
+        eps=probe.judge.eps,
+        max_iter=probe.budget.queries,
+        p_init=min(0.8, fits**2 / (height * width)),
+        batch_size=len(x),  # ART predicts three times a query
+        verbose=False,
+    )
+    made = attack.generate(x, y)
+    broken = probe.judge.allows(x, made)
+    broken[broken] = probe.judge.wrong(made[broken], y[broken])
+    gain = float(broken.mean() * probe.survey.left.mean())
+    detail = f"{broken.sum()} of {len(x)} survivors in {probe.budget.queries} queries"
+    return flag(name, gain, least, verdict, meaning, detail)
+
+
+def check_noise(probe: Probe) -> Flag:
+    """Does noise alone break samples?"""
+    name, least = "samples that noise breaks", 0.05
+    meaning = "noise of the size of eps breaks samples: the network is unstable, and eps perhaps too large to say more"
+    stages = [i for i, stage in enumerate(probe.budget.stages) if isinstance(stage.attack, SignNoise)]
+    if not stages:
+        return not_run(name, least, None, meaning, "no stage is noise")
+    return flag(name, float(np.isin(probe.survey.stage, stages).mean()), least, None, meaning)
+
+
+def check_refused(probe: Probe) -> Flag:
+    """Did stages make what they may not make?"""
+    meaning = "a stage's attack made examples that are not finite, or beyond eps or the clip values; they do not count"
+    share = float(probe.survey.refused.mean())
+    return flag("examples that are not allowed", share, 0, Verdict.UPPER_BOUND, meaning)
+
+
+def check_confirmed(probe: Probe, confirmed: np.ndarray) -> Flag:
+    """Are the examples that are returned misclassified in another batch, too?"""
+    name, meaning = "examples that do not stand", "examples of the stages are classified correctly when judged again"
+    verdict = None if probe.judge.random else Verdict.INVALID
+    broken = probe.survey.stage >= 0
+    if not broken.any():
+        return not_run(name, 0.01, verdict, meaning, "no sample is broken")
+    share = float((~confirmed[broken]).mean())
+    detail = f"{(~confirmed[broken]).sum()} of {broken.sum()}; they count as robust"
+    return flag(name, share, at_least(0.01, 1.5, int(broken.sum())), verdict, meaning, detail)
+
+
+def confirm(probe: Probe) -> np.ndarray:
+    """Judge all examples again, in batches of another size and order; return which samples are broken (N,)."""
+    judge = Judge(probe.classifier, probe.judge.eps, probe.judge.batch_size // 2 + 1, probe.judge.draws)
+    rows = np.flatnonzero(probe.survey.stage >= 0)[::-1]
+    found = np.zeros(len(probe.x), bool)
+    with seeded(probe.classifier, "confirm"):
+        found[rows] = judge.wrong(probe.survey.x_adv[rows], probe.y[rows])
+    found[rows] &= judge.allows(probe.x[rows], probe.survey.x_adv[rows])
+    return found
+
+
+def _without(probe: Probe, rule: GradientRule, x: np.ndarray, y: np.ndarray) -> float:
+    """Return the share of inputs whose gradient is all zero or not finite."""
+    view, size = probe.classifier.with_rule(rule, warn=False), probe.judge.batch_size
+    bad = [_bad(view, x[start : start + size], y[start : start + size]) for start in range(0, len(x), size)]
+    return float(np.concatenate(bad).mean())
+
+
+def _bad(view: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", GradientWarning)
+        gradient = view.loss_gradient(x, y)
+    if any(issubclass(warning.category, GradientWarning) for warning in said):  # of samples that are not finite
+        if len(x) == 1:
+            return np.ones(1, bool)
+        return np.concatenate([_bad(view, x[i : i + 1], y[i : i + 1]) for i in range(len(x))])
+    return ~gradient.reshape(len(x), -1).any(1)
+
+
+def _left(probe: Probe, eps: float, steps: int) -> np.ndarray | None:
+    """Return which of some samples withstand the leading attack at another eps; None where there is nothing to do."""
+    stage, (x, y) = probe.budget.leading, probe.some(probe.survey.correct)
+    if stage is None or not len(x):
+        return None
+    known = {field.name for field in fields(stage.attack)}  # type: ignore[arg-type]
+    sizes = {name: value for name, value in (("eps", eps), ("steps", steps)) if name in known}
+    judge = Judge(probe.classifier, eps, probe.judge.batch_size, probe.judge.draws)
+    found = search(replace(stage, attack=replace(stage.attack, **sizes)), judge, x, y)  # type: ignore[type-var]
+    broken = found.broken & judge.allows(x, found.x_adv)
+    broken[broken] = judge.wrong(found.x_adv[broken], y[broken])
+    return ~broken
+
+
+def _robust(probe: Probe, rule: GradientRule, attack: Attack, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    view = probe.classifier.with_rule(rule, warn=False)
+    known: dict[str, Any] = {"correct": np.ones(len(x), bool), "zero_entry": np.zeros(len(x))}
+    return attack_through(view, rule, attack, x, y, **known, batch_size=probe.judge.batch_size).robust
+
+
+def _why_not(probe: Probe) -> str:
+    return "no stage has a rule" if probe.budget.leading is None else NOBODY
+
+
+def _no_square(probe: Probe, count: int) -> str:
+    """Return why Square cannot run; "" where it can."""
+    if not probe.budget.queries:
+        return "the budget has no queries"
+    if not count:
+        return "no sample is left"
+    if probe.x.ndim != 4 or min(probe.x.shape[2:]) < 2:
+        return f"inputs of shape {probe.x.shape[1:]} are no images (C, H, W)"
+    if probe.classifier.clip_values is None:
+        return "the classifier has no clip values, which ART's Square needs"
+    return ""

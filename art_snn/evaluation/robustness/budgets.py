@@ -1,0 +1,71 @@
+"""The three budgets: what each runs, from cheap to dear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from art_snn.attacks import APGDSpec, SAPGDSpec
+from art_snn.evaluation.robustness.noise import SignNoise
+from art_snn.evaluation.robustness.stages import Budget, Stage
+from art_snn.rules import HART, STBP
+from art_snn.rules.base import GradientRule
+
+# Sharp slopes, which attacks follow furthest; a sharp one through time needs the reset's gradient cut off.
+THROUGH_TIME, BY_RATE = STBP(gamma=0.5, detach_reset=True), HART(gamma=0.3)
+
+
+def quick(eps: float) -> Budget:
+    """Return the budget for a first look: one run of 50 steps, and small checks."""
+    checks = {"check_samples": 32, "check_steps": 10, "unbounded_steps": 30, "queries": 100}
+    return Budget(name="quick", stages=[_noise(eps), _steady(BY_RATE, eps=eps, steps=50)], **checks)
+
+
+def standard(eps: float) -> Budget:
+    """Return the budget to report: two runs of 100 steps, one from their best points, and one of another optimiser."""
+    stages = [
+        _noise(eps),
+        _steady(BY_RATE, eps=eps, steps=100),
+        _steady(THROUGH_TIME, eps=eps, steps=100, seed=1),
+        _warm(THROUGH_TIME, eps=eps),
+        _auto(BY_RATE, eps=eps, steps=50),
+    ]
+    return Budget(name="standard", stages=stages)
+
+
+def plus(eps: float) -> Budget:
+    """Return the budget for a claim: five long runs with both losses, each followed by one from the best points."""
+    stages = [_noise(eps), _steady(THROUGH_TIME, eps=eps, steps=200), _warm(THROUGH_TIME, eps=eps)]
+    runs = [(BY_RATE, "cross-entropy"), (THROUGH_TIME, "cross-entropy"), (BY_RATE, "margin"), (THROUGH_TIME, "margin")]
+    for seed, (rule, loss) in enumerate(runs, start=1):
+        stages += [_steady(rule, eps=eps, steps=100, loss=loss, seed=seed), _warm(rule, eps=eps)]
+    stages.append(_auto(BY_RATE, eps=eps, steps=100))
+    return Budget(name="plus", stages=stages, check_samples=200, queries=1000)
+
+
+BUDGETS: dict[str, Callable[[float], Budget]] = {"quick": quick, "standard": standard, "plus": plus}
+
+
+def _noise(eps: float) -> Stage:
+    return Stage(name="sign noise", attack=SignNoise(eps=eps))
+
+
+def _steady(rule: GradientRule, **settings: Any) -> Stage:
+    attack = SAPGDSpec(**settings)
+    name = f"SA-PGD {attack.steps}, {rule.title}{_beside(attack.loss)}"
+    return Stage(name=name, attack=attack, rule=rule)
+
+
+def _warm(rule: GradientRule, *, eps: float) -> Stage:
+    """Return a run from the best points, with half the step and the other loss."""
+    attack = SAPGDSpec(eps=eps, steps=50, loss="margin", first_step=eps / 2)
+    return Stage(name=f"SA-PGD 50 from the best point, {rule.title}, margin", attack=attack, rule=rule, warm=True)
+
+
+def _auto(rule: GradientRule, **settings: Any) -> Stage:
+    attack = APGDSpec(**settings)
+    return Stage(name=f"APGD {attack.steps}, {rule.title}", attack=attack, rule=rule)
+
+
+def _beside(loss: str) -> str:
+    return "" if loss == "cross-entropy" else f", {loss}"

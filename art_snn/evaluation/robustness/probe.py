@@ -1,0 +1,54 @@
+"""What the checks of an evaluation look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.evaluation.robustness.judging import Judge
+from art_snn.evaluation.robustness.stages import Budget
+from art_snn.evaluation.robustness.survey import Survey
+from art_snn.rules import GradientRule, get_rule
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """An evaluation whose stages are over."""
+
+    judge: Judge
+    budget: Budget
+    survey: Survey
+    x: np.ndarray  #: All inputs (N, *S).
+    y: np.ndarray  #: Their classes (N,).
+
+    @property
+    def classifier(self) -> PyTorchSNNClassifier:
+        """The classifier."""
+        return self.judge.classifier
+
+    @property
+    def range(self) -> float:
+        """Distance from the smallest to the largest value that an input may have, or has where nothing says so."""
+        clip_values: Any = self.classifier.clip_values
+        low, high = (self.x.min(), self.x.max()) if clip_values is None else clip_values
+        return float(np.max(high) - np.min(low))
+
+    @property
+    def rules(self) -> list[GradientRule]:
+        """The rules of the stages, each once."""
+        return list(dict.fromkeys(get_rule(stage.rule) for stage in self.budget.stages if stage.rule is not None))
+
+    def some(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return inputs and classes of at most ``check_samples`` of those that ``which`` (N,) names, evenly spread."""
+        rows = np.flatnonzero(which)
+        if len(rows) > self.budget.check_samples:
+            rows = rows[np.linspace(0, len(rows) - 1, self.budget.check_samples).astype(int)]
+        return self.x[rows], self.y[rows]
+
+
+def at_least(share: float, samples: float, count: int) -> float:
+    """Return a share as a threshold, or that of a few samples, where those are more of all."""
+    return max(share, samples / max(1, count))

@@ -1,0 +1,179 @@
+"""How robust is this network? Stages on survivors, checks, and one number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from art_snn.attacks import ClipOnly
+from art_snn.checks import check_choice, check_count, check_positive
+from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.classifier.inputs import Array
+from art_snn.errors import UnsupportedInputError
+from art_snn.evaluation.metrics import Proportion, share
+from art_snn.evaluation.outcomes import check_samples
+from art_snn.evaluation.robustness import attack_checks, network_checks
+from art_snn.evaluation.robustness.budgets import BUDGETS
+from art_snn.evaluation.robustness.card import model_card
+from art_snn.evaluation.robustness.flags import Flag, Verdict, flag
+from art_snn.evaluation.robustness.identity import identity
+from art_snn.evaluation.robustness.judging import Judge, seeded
+from art_snn.evaluation.robustness.probe import Probe, at_least
+from art_snn.evaluation.robustness.result import Robustness, last_doubling
+from art_snn.evaluation.robustness.stages import Budget
+from art_snn.evaluation.robustness.store import PieceStore
+from art_snn.evaluation.robustness.survey import begin, check_searches, run_stage
+from art_snn.labels import Labels
+from art_snn.snn.encoders import takes_frames
+
+# Names to checks, in the order of reports. Each is a piece of work that is kept.
+CHECKS: dict[str, Callable[[Probe], Flag]] = {
+    "clean": network_checks.check_clean,
+    "samples": network_checks.check_samples_count,
+    "clip-values": network_checks.check_clip_values,
+    "repeatable": network_checks.check_repeatable,
+    "batch": network_checks.check_batch,
+    "replay": network_checks.check_replay,
+    "encodings": network_checks.check_encodings,
+    "ties": network_checks.check_ties,
+    "probabilities": network_checks.check_probabilities,
+    "gradients": attack_checks.check_gradients,
+    "noise": attack_checks.check_noise,
+    "refused": attack_checks.check_refused,
+    "unbounded": attack_checks.check_unbounded,
+    "monotone": attack_checks.check_monotone,
+    "steps": attack_checks.check_steps,
+    "square": attack_checks.check_square,
+}
+# A second seed of one attack moves the number by as much.
+CONVERGED = 0.02
+
+
+def robustness(
+    classifier: PyTorchSNNClassifier,
+    x: Array,
+    y: Labels,
+    *,
+    eps: float,
+    budget: str | Budget = "standard",
+    batch_size: int = 64,
+    draws: int = 20,
+    linf_on_counts: bool = False,
+    folder: str | Path | None = None,
+    card: Mapping[str, Any] | None = None,
+    verbose: bool = False,
+) -> Robustness:
+    """Find out how many samples withstand every change of at most eps (L-infinity), and how far that may be trusted.
+
+    Stages of attacks run one after the other, each on the samples that are left; then checks look for signs that the
+    attacks, and not the network, are what failed. A sample's result does not depend on the other samples, unless the
+    encoder is random.
+
+    Args:
+        classifier: A trained classifier. Neither it nor its rule is changed.
+        x: Inputs (N, *input_shape), N >= 1.
+        y: Labels, class indices (N,) or rows (N, K), in any form of `art_snn.labels`; the class of a row counts.
+        eps: Largest change of an entry, > 0, in units of the input.
+        budget: "quick", "standard", "plus", or a `Budget` with stages of your own.
+        batch_size: Samples to attack at the same time, >= 1.
+        draws: Where the encoder is random, the number of fresh draws, >= 1, by whose majority a sample is judged.
+            Gradients are averaged over the classifier's ``eot_samples``.
+        linf_on_counts: Attack event frames all the same. Changes of eps in counts are no changes that a camera makes.
+        folder: Where finished work is kept, so that the same call goes on after it was stopped; None for nowhere.
+        card: What to say of the network beside what is read from it, such as its training.
+        verbose: Show progress.
+
+    Raises:
+        UnsupportedInputError: The network takes event frames, and ``linf_on_counts`` is False. Nothing has run then.
+        ValueError: There are no samples, or a name or number is out of its range. Nothing has run then.
+        TypeError: The budget is no `Budget`. Nothing has run then.
+        ResultsError: The folder holds another evaluation. Nothing has run then.
+        BusyError: Another process works in the folder.
+    """
+    chosen = _budget(budget, eps)
+    check_count("draws", draws)
+    inputs, labels = check_samples(classifier, x, y, batch_size)
+    frames = takes_frames(classifier.model.network)
+    if frames and not linf_on_counts:
+        raise UnsupportedInputError(
+            "the network takes event frames, whose counts no camera changes by eps: attack them with events that are "
+            "added or dropped (SparseDynamicAttack) or moved in time (SpikeRetiming), or give linf_on_counts=True"
+        )
+    judge = Judge(classifier, chosen.eps, batch_size, draws)
+    check_searches(chosen.stages, judge)
+    known = identity(judge, chosen, inputs, labels)
+    with PieceStore(None if folder is None else Path(folder), known) as store:
+        survey = begin(judge, inputs, labels, store)
+        costs = np.full((len(chosen.stages), len(inputs)), np.nan)
+        for number, stage in enumerate(chosen.stages):
+            before, attacked = survey.forwards.copy(), survey.left
+            bar = tqdm(desc=stage.name, total=int(attacked.sum()), unit="sample", disable=not verbose, leave=False)
+            with bar:
+                run_stage(number, stage, survey, judge, inputs, labels, store, bar.update)
+            costs[number, attacked] = (survey.forwards - before)[attacked]
+        probe = Probe(judge, chosen, survey, inputs, labels)
+        confirmed = store.arrays("confirmed", lambda: {"confirmed": attack_checks.confirm(probe)})["confirmed"]
+        flags = [*_checked(probe, store, verbose), attack_checks.check_confirmed(probe, confirmed), _converged(probe)]
+        control = _clip_only(judge, inputs, labels) if frames else None
+    return Robustness(
+        budget=chosen,
+        correct=survey.correct,
+        broken=confirmed,
+        stage=survey.stage,
+        step=survey.step,
+        margin=survey.margin,
+        forwards=survey.forwards,
+        stage_forwards=costs,
+        x_adv=survey.x_adv,
+        flags=tuple(flags),
+        draws=judge.draws,
+        clip_only=control,
+        card=model_card(classifier) | dict(card or {}),
+    )
+
+
+def _budget(budget: str | Budget, eps: float) -> Budget:
+    check_positive("eps", eps)
+    if isinstance(budget, Budget):
+        if budget.eps != eps:
+            raise ValueError(f"eps is {eps:g}, but the stages of the budget have {budget.eps:g}")
+        return budget
+    if not isinstance(budget, str):
+        raise TypeError(f"budget must be a name or a Budget(...), got {budget!r}")
+    check_choice("budget", budget, BUDGETS)
+    return BUDGETS[budget](float(eps))
+
+
+def _checked(probe: Probe, store: PieceStore, verbose: bool) -> list[Flag]:
+    """Return what the checks find; each is worked out once."""
+    flags = []
+    with tqdm(desc="Checks", total=len(CHECKS), unit="check", disable=not verbose, leave=False) as bar:
+        for name, check in CHECKS.items():
+
+            def work(check: Callable[[Probe], Flag] = check, name: str = name) -> dict[str, Any]:
+                with seeded(probe.classifier, "check", name):
+                    return check(probe).to_json()
+
+            bar.set_description(f"Check: {name}")
+            flags.append(Flag.from_json(store.values(f"check-{name}", work)))
+            bar.update()
+    return flags
+
+
+def _converged(probe: Probe) -> Flag:
+    """Has the number settled?"""
+    survey = probe.survey
+    value = last_doubling(survey.forwards, survey.stage >= 0)
+    meaning = "the second half of the budget still broke more samples than another seed would: more steps break more"
+    threshold = at_least(CONVERGED, 1.5, len(probe.x))
+    return flag("fall in the last doubling", value, threshold, Verdict.UPPER_BOUND, meaning)
+
+
+def _clip_only(judge: Judge, x: np.ndarray, y: np.ndarray) -> Proportion:
+    clipped = ClipOnly().make(judge.classifier).generate(x)
+    with seeded(judge.classifier, "clip only"):
+        return share(~judge.wrong(clipped, y))

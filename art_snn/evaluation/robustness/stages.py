@@ -1,0 +1,76 @@
+"""Stages of an evaluation, and the budgets that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from art_snn.attacks import Attack
+from art_snn.checks import check_count
+from art_snn.rules import GradientRule, get_rule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """An attack through a rule, on the samples that all stages before it left.
+
+    The attack says its loss, steps and seed. What it makes of a classifier has a method ``search``, as `SAPGD` and
+    `APGD` have it.
+    """
+
+    name: str  #: What tables call the stage.
+    attack: Attack
+    rule: GradientRule | str | None = None  #: A rule or its name; None for an attack without gradients.
+    warm: bool = False  #: Start at the best point that the stages before found, not at the input.
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attack, Attack):
+            raise TypeError(f"attack must be an Attack such as SAPGD's, got {self.attack!r}")
+        if self.rule is not None:
+            object.__setattr__(self, "rule", get_rule(self.rule))
+
+    @property
+    def steps(self) -> int | None:
+        """Steps of the attack, where it has some."""
+        return getattr(self.attack, "steps", None)
+
+    @property
+    def rule_title(self) -> str:
+        """What tables call the rule; "" where there is none."""
+        return "" if self.rule is None else get_rule(self.rule).title
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Stages from cheap to dear, and how much the checks may do."""
+
+    name: str  #: What results call the budget.
+    stages: Sequence[Stage]  #: At least one.
+    check_samples: int = 100  #: Samples that the checks look at, >= 1.
+    check_steps: int = 20  #: Steps of the attacks that checks run, >= 1.
+    unbounded_steps: int = 50  #: Steps of the attack with an eps that reaches all inputs, >= 1.
+    queries: int = 300  #: Queries of Square, >= 0; 0 leaves it out.
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ValueError("stages is empty: there is nothing to run")
+        for stage in self.stages:
+            if not isinstance(stage, Stage):
+                raise TypeError(f"stages must hold Stage(...), got {stage!r}")
+        for name in ("check_samples", "check_steps", "unbounded_steps"):
+            check_count(name, getattr(self, name))
+        check_count("queries", self.queries, least=0)
+        object.__setattr__(self, "stages", tuple(self.stages))
+        for stage in self.stages:
+            if stage.attack.eps != self.eps:
+                raise ValueError(f"all stages must have one eps, got {self.eps:g} and {stage.attack.eps:g}")
+
+    @property
+    def eps(self) -> float:
+        """Largest change of an entry that the stages may make."""
+        return self.stages[0].attack.eps
+
+    @property
+    def leading(self) -> Stage | None:
+        """The first stage with a rule, whose attack the checks take."""
+        return next((stage for stage in self.stages if stage.rule is not None), None)

@@ -1,0 +1,124 @@
+"""Stages one after the other, each on the samples that are left; every finished portion is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from art_snn.attacks.found import Found
+from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.errors import ResultsError
+from art_snn.evaluation.robustness.judging import Judge, sample_seeds, seeded
+from art_snn.evaluation.robustness.stages import Stage
+from art_snn.evaluation.robustness.store import Arrays, PieceStore
+
+# Batches of a portion: a kill loses at most one portion's work, and the last batch of a portion is not full.
+BATCHES = 4
+
+
+@dataclass(eq=False)
+class Survey:
+    """What the stages did so far to each of N samples."""
+
+    correct: np.ndarray  #: Whether a sample is classified correctly as it is, (N,).
+    stage: np.ndarray  #: Number of the stage that broke it, (N,), int64; -1 for none.
+    step: np.ndarray  #: First misclassified iterate of that stage, (N,), int64; -1 for none.
+    margin: np.ndarray  #: Smallest margin that any stage saw, (N,), float32; NaN before the first stage.
+    forwards: np.ndarray  #: What the sample cost until then, (N,), in forward passes of all time-steps.
+    x_adv: np.ndarray  #: The adversarial example, or the point of the smallest margin (N, *S), float32.
+    refused: np.ndarray  #: Whether a stage made an example that it may not make, (N,).
+
+    @property
+    def left(self) -> np.ndarray:
+        """Which samples withstand, (N,)."""
+        return self.correct & (self.stage < 0)
+
+
+def check_searches(stages: Sequence[Stage], judge: Judge) -> None:
+    """Raise TypeError unless what each stage's attack makes has a method ``search``."""
+    for stage in stages:
+        if not hasattr(stage.attack.make(source(stage, judge), batch_size=judge.batch_size), "search"):
+            raise TypeError(f"{stage.attack!r} has no search, and keeps no iterates; take one that has, as SA-PGD")
+
+
+def begin(judge: Judge, x: np.ndarray, y: np.ndarray, store: PieceStore) -> Survey:
+    """Return a survey of samples that nothing has attacked yet."""
+
+    def clean() -> Arrays:
+        with seeded(judge.classifier, "clean"):
+            return {"correct": ~judge.wrong(x, y)}
+
+    count, correct = len(x), store.arrays("clean", clean)["correct"]
+    nobody, unseen = np.full(count, -1), np.full(count, np.nan, np.float32)
+    forwards = np.full(count, float(judge.draws))
+    return Survey(correct, nobody, nobody.copy(), unseen, forwards, x.copy(), np.zeros(count, bool))
+
+
+def run_stage(
+    number: int,
+    stage: Stage,
+    survey: Survey,
+    judge: Judge,
+    x: np.ndarray,
+    y: np.ndarray,
+    store: PieceStore,
+    progress: Callable[[int], Any] | None = None,
+) -> None:
+    """Attack the samples that are left, and write into the survey what happened."""
+    for part, rows in enumerate(portions(np.flatnonzero(survey.left), judge.batch_size * BATCHES)):
+
+        def attack(part: int = part, rows: np.ndarray = rows) -> Arrays:
+            start = survey.x_adv[rows] if stage.warm else None
+            with seeded(judge.classifier, "stage", number, part):
+                found = search(stage, judge, x[rows], y[rows], start=start, progress=progress)
+                allowed = judge.allows(x[rows], found.x_adv)
+                broken = found.broken & allowed
+                broken[broken] = judge.wrong(found.x_adv[broken], y[rows][broken])
+            return {"rows": rows, "refused": ~allowed, **found._replace(broken=broken)._asdict()}
+
+        key = f"stage-{number:02d}-{part:04d}"
+        piece = store.arrays(key, attack)
+        if not np.array_equal(piece["rows"], rows):
+            raise ResultsError(f"{key} is of other samples; delete the folder's pieces, and they are made again")
+        survey.refused[rows] |= piece["refused"]
+        _note(survey, rows, number, Found(*(piece[name] for name in Found._fields)), piece["refused"])
+
+
+def search(
+    stage: Stage,
+    judge: Judge,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    start: np.ndarray | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> Found:
+    """Return what a stage's attack finds; each sample's noise follows from the sample alone."""
+    view = source(stage, judge)
+    made: Any = stage.attack.make(view, batch_size=judge.batch_size)
+    found: Found = made.search(x, y, start=start, seeds=sample_seeds(x, y), progress=progress)
+    return found
+
+
+def source(stage: Stage, judge: Judge) -> PyTorchSNNClassifier:
+    """Return what a stage takes its gradients from: a view of the classifier with the stage's rule."""
+    if stage.rule is None:
+        return judge.averaged()
+    return judge.classifier.with_rule(stage.rule, warn=False)
+
+
+def portions(rows: np.ndarray, size: int) -> Sequence[np.ndarray]:
+    """Return rows in parts of ``size``, the last one shorter."""
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _note(survey: Survey, rows: np.ndarray, number: int, found: Found, refused: np.ndarray) -> None:
+    survey.forwards[rows] += found.forwards
+    broken = rows[found.broken]
+    survey.stage[broken], survey.step[broken] = number, found.step[found.broken]
+    nearer = ~refused & (found.broken | ~(found.margin >= survey.margin[rows]))  # NaN: nothing was seen before
+    survey.margin[rows] = np.fmin(survey.margin[rows], found.margin)
+    survey.x_adv[rows[nearer]] = found.x_adv[nearer]

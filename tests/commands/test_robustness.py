@@ -1,0 +1,119 @@
+"""``art-snn robustness``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from art_snn.__main__ import main
+from art_snn.evaluation.robustness import BUDGETS, Budget
+from art_snn.evaluation.robustness import survey as surveys
+from tests.commands.lines import one_line_error
+from tests.conftest import train_command
+from tests.evaluation.robustness.walks import small_budget
+
+MODEL = """
+import torch
+from torch import nn
+from art_snn import LIF, DirectEncoder, SpikingNetwork
+
+def make():
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), LIF(decay=0.9), nn.Linear(32, 10))
+    return SpikingNetwork(DirectEncoder(time_steps=2), body)
+"""
+
+
+def small(eps: float) -> Budget:
+    return small_budget(eps, check_samples=4, queries=2)
+
+
+@pytest.fixture(autouse=True)
+def small_standard(monkeypatch):
+    monkeypatch.setitem(BUDGETS, "standard", small)
+
+
+@pytest.fixture
+def run(tmp_path, few) -> Path:
+    folder = tmp_path / "run"
+    assert main(train_command(folder, "--lr", "0.01", defence="none", epochs=15)) == 0
+    return folder
+
+
+def words(out: Path, *more: str) -> list[str]:
+    return ["robustness", "--out", str(out), "--device", "cpu", "--quiet", *more]
+
+
+def test_a_checkpoint_is_evaluated_and_the_page_written(tmp_path, run, capsys):
+    out = tmp_path / "out"
+    capsys.readouterr()
+    assert main(words(out, "--checkpoint", str(run), "--eps", "8/255", "--samples", "30")) == 0
+    said = capsys.readouterr().out
+    record = json.loads((out / "robustness.json").read_text())
+    assert record["eps"] == pytest.approx(8 / 255)
+    assert record["robust_accuracy"]["total"] == 30
+    assert f"robust accuracy {record['robust_accuracy']['value']:.1%}" in said
+    assert "walk:" in said
+    assert f"report: {out / 'report.html'}" in said
+    page = (out / "report.html").read_text()
+    assert "15 of 15 epochs; defence=none" in page
+    assert "decay=0.9" in page
+
+
+def test_the_same_command_goes_on(tmp_path, run, monkeypatch):
+    out = tmp_path / "out"
+    assert main(words(out, "--checkpoint", str(run), "--samples", "20")) == 0
+    first = (out / "robustness.json").read_bytes()
+
+    def fail(*_, **__):
+        raise AssertionError("it is done again")
+
+    monkeypatch.setattr(surveys, "search", fail)
+    assert main(words(out, "--checkpoint", str(run), "--samples", "20")) == 0
+    assert (out / "robustness.json").read_bytes() == first
+
+
+def test_another_evaluation_in_the_folder_is_refused(tmp_path, run, capsys):
+    out = tmp_path / "out"
+    assert main(words(out, "--checkpoint", str(run), "--samples", "20")) == 0
+    more = ["--checkpoint", str(run), "--samples", "20", "--eps", "0.2"]
+    assert "holds an evaluation with other eps" in one_line_error(words(out, *more), capsys)
+
+
+def test_an_invalid_number_has_an_exit_code_of_its_own(tmp_path, few, capsys):
+    file = tmp_path / "net.py"
+    file.write_text(MODEL)
+    out = tmp_path / "out"
+    more = ["--model", f"{file}:make", "--data", "digits", "--eps", "0.1", "--samples", "20"]
+    assert main(words(out, *more)) == 1
+    said = capsys.readouterr().out
+    assert "invalid" in said
+    assert "clean error" in said
+    assert json.loads((out / "robustness.json").read_text())["verdict"] == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("--eps 8", "fractions such as 8/255 are numbers"),
+        ("--eps 0", "eps must be a finite number > 0"),
+        ("--samples 0", "samples must be a whole number >= 1"),
+        ("--batch-size 0", "batch_size must be a whole number >= 1"),
+        ("--draws 0", "draws must be a whole number >= 1"),
+        ("--time-steps 4", "--time-steps contradicts --checkpoint"),
+        ("--data digits", "--data is for --model"),
+        ("--budget huge", "invalid choice"),
+    ],
+)
+def test_wrong_words_are_refused_before_anything_is_done(tmp_path, run, capsys, more, message):
+    capsys.readouterr()
+    out = tmp_path / "out"
+    assert message in one_line_error(words(out, "--checkpoint", str(run), *more.split()), capsys)
+    assert not out.exists()
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path, capsys):
+    (tmp_path / "out").write_text("")
+    assert "is a file; name a folder" in one_line_error(words(tmp_path / "out"), capsys)
