@@ -16,6 +16,7 @@ from art_snn.attacks.losses import Loss, margin
 from art_snn.attacks.samples import Samples
 from art_snn.attacks.walks import Walks
 from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.rules.memory import Memory
 
 FEW = 8  # candidates that are judged at once: a constant size, as of all batches, and small, since they come one by one
 NOBODY = -1
@@ -40,7 +41,8 @@ class Slots:
         size: int,
         walks: Callable[[Tensor], Walks],
     ) -> None:
-        self._classifier, self._samples, self._loss, self._size = classifier, samples, loss, size
+        self._classifier, self._memory = _remembering(classifier)
+        self._samples, self._loss, self._size = samples, loss, size
         number = len(samples.x)
         self._owner = np.full(size, NOBODY)
         self._waiting = iter(range(0))
@@ -87,7 +89,9 @@ class Slots:
             samples = self._samples
             self._owner[rows], self._labels[rows] = chosen, samples.y[chosen]
             values = (self._tensor(each[chosen]) for each in (samples.start, samples.low, samples.high))
-            self._walks.begin(torch.as_tensor(rows, device=self._walks.x.device), *values)
+            index = torch.as_tensor(rows, device=self._walks.x.device)
+            self._walks.begin(index, *values)
+            self._memory.restart(index)
 
     def _step(self) -> int:
         """Look at what the network makes of the iterates, and move up their gradient; return how many broke."""
@@ -140,3 +144,11 @@ class Slots:
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.as_tensor(values, device=self._classifier.device)
+
+
+def _remembering(classifier: PyTorchSNNClassifier) -> tuple[PyTorchSNNClassifier, Memory]:
+    """Return the classifier with a memory for its rule, if this is one that remembers, and the memory."""
+    memory, rule = Memory(), classifier.gradient_rule
+    if not getattr(rule, "remembers", False):
+        return classifier, memory
+    return classifier.with_rule(rule.remembering(memory), warn=classifier._warns), memory  # type: ignore[attr-defined]

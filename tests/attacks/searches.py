@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from art_snn import PyTorchSNNClassifier
 from art_snn.attacks import APGD, SAPGD
 from art_snn.rules.base import RateRule
+from art_snn.rules.memory import Memory
 
 ATTACKS = (SAPGD, APGD)
 
@@ -28,6 +29,34 @@ class Constant(RateRule):
 
     def gain(self, record: Any) -> Tensor:
         return torch.full_like(record.rate, self.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Narrowing(RateRule):
+    """Gives gains to neurons by their rates, fewer and fewer with every gradient that it remembers."""
+
+    name: ClassVar[str] = "narrowing"
+    remembers: ClassVar[bool] = True
+    memory: Memory | None = None
+
+    def remembering(self, memory: Memory) -> Narrowing:
+        return replace(self, memory=memory)
+
+    def gain(self, record: Any) -> Tensor:
+        if self.memory is None:
+            return torch.ones_like(record.rate)
+        key = record.rate.shape[1:]  # the layers of the networks here differ in shape
+        count = self.memory.read(key, record.rate, start=0.0)
+        self.memory.write(key, count + 1)
+        return torch.where(record.rate < 1 / (1 + count), 1.0, 0.1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgetful(Narrowing):
+    """The same, without a memory."""
+
+    name: ClassVar[str] = "forgetful"
+    remembers: ClassVar[bool] = False
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from art_snn.errors import GradientWarning, InputRangeWarning
 from art_snn.rules import CBA, HART, STBP
 from tests import reference as slow
 from tests.attacks import reference
-from tests.attacks.searches import ATTACKS, Constant, watched_iterates
+from tests.attacks.searches import ATTACKS, Constant, Forgetful, Narrowing, watched_iterates
 from tests.classifier.classifiers import Y, small_classifier
 from tests.compatibility.probabilities import Softmax
 from tests.conftest import make_network
@@ -86,7 +86,7 @@ def test_iterates_are_those_of_the_formulas(attack, rule, loss):
     assert moved
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [*RULES, Narrowing()], ids=lambda rule: rule.name)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_sample_alone_has_the_bits_that_it_has_in_company(classifier, digits, attack, rule, loss):
     x, y = digits.x_test[:21], digits.y_test[:21]
@@ -458,3 +458,13 @@ def test_another_estimator_is_refused(attack):
     plain = PyTorchClassifier(nn.Flatten(), nn.CrossEntropyLoss(), (2,), 2)
     with pytest.raises(EstimatorError):
         attack(plain)
+
+
+def test_a_rule_that_remembers_does_so_for_one_sample_in_one_run(classifier, digits, attack):
+    x, y = digits.x_test[:13], digits.y_test[:13]
+    search = attack(classifier.with_rule(Narrowing()), eps=0.1, steps=8, batch_size=4)
+    found = search.search(x, y)
+    for values, again in zip(found, search.search(x, y), strict=True):
+        np.testing.assert_array_equal(values, again)
+    forgetful = attack(classifier.with_rule(Forgetful()), eps=0.1, steps=8, batch_size=4)
+    assert (forgetful.search(x, y).x_adv != found.x_adv).any()
