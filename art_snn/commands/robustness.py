@@ -15,10 +15,12 @@ from art_snn.errors import DataError
 from art_snn.evaluation.robustness import BUDGETS, Verdict, robustness
 from art_snn.evaluation.robustness.report import text_summary, write_report
 from art_snn.ranges import check_range
+from art_snn.snn.encoders import is_random
 from art_snn.training import DIGITS_RECIPE
 from art_snn.training.recipe import OF_ARCHITECTURES
 
 INVALID = 1  # exit code
+ENCODINGS = 20  # that gradients are averaged over, and draws to judge by, where the encoder is random
 
 
 def add_parser(commands: Any) -> None:
@@ -51,8 +53,8 @@ def add_parser(commands: Any) -> None:
     add("--samples", type=whole, help="test samples, every class in its share (default: all)", **HIDDEN)
     add("--batch-size", type=whole, default=64, help="samples to attack at the same time")
     draws = "draws by whose majority a sample is judged, where the encoder is random"
-    add("--draws", type=whole, default=20, help=draws)
-    encodings = "encodings that a gradient is averaged over, where the encoder is random (default: 20)"
+    add("--draws", type=whole, default=ENCODINGS, help=draws)
+    encodings = f"encodings that a gradient is averaged over, where the encoder is random (default: {ENCODINGS})"
     add("--eot-samples", type=whole, help=encodings, **HIDDEN)
     counts = "attack event frames all the same, by changing their counts by eps"
     add("--linf-on-counts", action="store_true", help=counts)
@@ -77,8 +79,8 @@ def run(options: argparse.Namespace) -> int:
         x, y = x[part], y[part]
     check_range(f"the test data of {target.recipe.title}", x, target.classifier.clip_values, DataError)
     eps = getattr(options, "eps", target.recipe.eps)
-    if hasattr(options, "eot_samples"):
-        target.classifier.eot_samples = options.eot_samples
+    if hasattr(options, "eot_samples") or is_random(target.classifier.model.network):
+        target.classifier.eot_samples = getattr(options, "eot_samples", ENCODINGS)
     print(f"{target.title}; {len(x)} test samples, eps={eps:g}, budget {options.budget}", flush=True)
     with usage():
         result = robustness(

@@ -14,6 +14,16 @@ from tests.commands.lines import one_line_error
 from tests.conftest import train_command
 from tests.evaluation.robustness.walks import small_budget
 
+POISSON = """
+import torch
+from torch import nn
+from art_snn import LIF, PoissonEncoder, SpikingNetwork
+
+def make():
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), LIF(decay=0.9), nn.Linear(8, 10))
+    return SpikingNetwork(PoissonEncoder(time_steps=1, generator=torch.Generator().manual_seed(0)), body)
+"""
 MODEL = """
 import torch
 from torch import nn
@@ -92,6 +102,17 @@ def test_an_invalid_number_has_an_exit_code_of_its_own(tmp_path, few, capsys):
     assert "invalid" in said
     assert "clean error" in said
     assert json.loads((out / "robustness.json").read_text())["verdict"] == "invalid"
+
+
+@pytest.mark.parametrize(("more", "encodings"), [([], 20), (["--eot-samples", "3"], 3)])
+def test_gradients_of_a_random_encoder_are_averaged(tmp_path, few, more, encodings):
+    file, out = tmp_path / "net.py", tmp_path / "out"
+    file.write_text(POISSON)
+    words_of_it = ["--model", f"{file}:make", "--data", "digits", "--samples", "10", "--draws", "3", *more]
+    main(words(out, *words_of_it))
+    record = json.loads((out / "robustness.json").read_text())
+    assert record["card"]["encodings averaged for a gradient"] == encodings
+    assert record["draws"] == 3
 
 
 @pytest.mark.parametrize(

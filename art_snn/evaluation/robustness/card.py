@@ -6,9 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
+from art_snn.adapters import AdaptedNetwork
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.encoders import is_random
+from art_snn.snn.network import SpikingNetwork
 from art_snn.snn.readers import spiking_layers
 
 _DEFAULTS = NeuronParams()._asdict()
@@ -17,19 +19,21 @@ _DEFAULTS = NeuronParams()._asdict()
 def model_card(classifier: PyTorchSNNClassifier) -> dict[str, Any]:
     """Return what a reader of a number must know of the network, as names and texts."""
     module, network = classifier.model, classifier.model.network
-    encoder = getattr(network, "encoder", None)
+    own = isinstance(network, SpikingNetwork)
+    encoder = network.encoder if own else None
+    whole = network.model if isinstance(network, AdaptedNetwork) else network
     layers = list(spiking_layers(network))
     kinds = dict.fromkeys(f"{type(layer).__name__}({_settings(params)})" for _, layer, params in layers)
     defences = [*(classifier.preprocessing_defences or []), *(classifier.postprocessing_defences or [])]
     return {
-        "network": type(network).__name__,
+        "network": type(whole).__name__,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "spiking layers": len(layers),
         "neurons": "; ".join(kinds),
         "encoder": "the network's own" if encoder is None else repr(encoder),
         "encoder is random": "yes" if is_random(network) else "no",
         "time-steps": getattr(encoder, "time_steps", None) or "the network's own",
-        "readout": "mean of the logits over time" if hasattr(network, "encoder") else "the network's own",
+        "readout": "mean of the logits over time" if own else "the network's own",
         "classes": classifier.nb_classes,
         "input shape": str(tuple(classifier.input_shape)),
         "clip values": "none" if classifier.clip_values is None else str(tuple(map(_number, classifier.clip_values))),

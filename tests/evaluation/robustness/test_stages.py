@@ -14,6 +14,7 @@ from art_snn import (
     PyTorchSNNClassifier,
     SpikingNetwork,
     UnsupportedInputError,
+    adapt,
     get_rule,
     robustness,
 )
@@ -155,6 +156,29 @@ def test_a_card_says_what_is_read_from_the_network(classifier):
     assert card["time-steps"] == 4
     assert card["encoder is random"] == "no"
     assert model_card(poisson(classifier, eot_samples=5))["encodings averaged for a gradient"] == 5
+
+
+def test_a_card_of_an_adapted_network_claims_nothing_of_its_encoder():
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.neuron, self.last = nn.Linear(16, 8), LIF(decay=0.9), nn.Linear(8, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.neuron(self.first(x.flatten(1)).expand(3, -1, -1))).mean(0)
+
+    network = adapt(Loop().eval(), lambda model, x: model(x))
+    options = {"input_shape": (1, 4, 4), "nb_classes": 4, "clip_values": (0, 1), "device_type": "cpu"}
+    classifier = PyTorchSNNClassifier(network, nn.CrossEntropyLoss(), **options)
+    card = model_card(classifier)
+    assert card["network"] == "Loop"
+    assert card["neurons"] == "LIF(decay=0.9, threshold=1, reset=hard)"
+    assert card["encoder"] == card["readout"] == "the network's own"
+    x = np.random.default_rng(0).random((6, 1, 4, 4), dtype=np.float32)
+    y = classifier.predict(x).argmax(1)
+    result = robustness(classifier, x, y, eps=0.1, budget=small_budget(0.1), batch_size=4)
+    assert result.clean.value == 1
+    assert result.draws == 1
 
 
 def test_an_attack_without_search_is_refused(classifier, digits):
