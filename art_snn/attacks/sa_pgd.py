@@ -32,8 +32,8 @@ class SAPGD(Search):
     P is the projection on the ball of eps and the clip values. ``eta`` is eps at first, and halved after
     `art_snn.attacks.walks.checkpoints`. Where the gradient is all zero, nothing is added to m and v.
 
-    Source: "Towards Reliable Evaluation of Adversarial Robustness for Spiking Neural Networks" (2026), which has it
-    with the rule ASSG.
+    Source: Wang et al., "Towards Reliable Evaluation of Adversarial Robustness for Spiking Neural Networks" (2025),
+    with a rule whose slopes sharpen during the attack.
 
     Args:
         estimator: The classifier, with the rule that the attack is to follow.
