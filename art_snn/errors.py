@@ -34,6 +34,10 @@ class UnsupportedInputError(ArtSnnError, ValueError):
     """A class of ART cannot take a classifier's kind of input, such as an image attack event frames."""
 
 
+class UnsupportedRuleError(ArtSnnError, ValueError):
+    """An attack cannot follow a gradient rule, such as one that has the same gradient in every frame."""
+
+
 class TrainingError(ArtSnnError, ValueError):
     """A training cannot begin as it was asked for, or diverged."""
 

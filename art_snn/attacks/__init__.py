@@ -4,6 +4,7 @@ An attack is a frozen dataclass that derives from `Attack` and registers itself;
 """
 
 from art_snn.attacks.base import Attack
+from art_snn.attacks.event_changes import Retimed, flips, retimed
 from art_snn.attacks.found import Found
 from art_snn.attacks.registry import attack_names, make_attack, register_attack
 
@@ -11,6 +12,8 @@ from art_snn.attacks.registry import attack_names, make_attack, register_attack
 from art_snn.attacks.gradient import FGSM, PAPER_STEP, PAPER_STEPS, PGD, ClipOnly  # isort: skip
 from art_snn.attacks.sa_pgd import SAPGD, SAPGDSpec  # isort: skip
 from art_snn.attacks.apgd import APGD, APGDSpec  # isort: skip
+from art_snn.attacks.sparse import SDASpec, SparseDynamicAttack  # isort: skip
+from art_snn.attacks.retiming import RetimingSpec, SpikeRetiming  # isort: skip
 
 __all__ = [
     "APGD",
@@ -23,8 +26,15 @@ __all__ = [
     "Attack",
     "ClipOnly",
     "Found",
+    "Retimed",
+    "RetimingSpec",
     "SAPGDSpec",
+    "SDASpec",
+    "SparseDynamicAttack",
+    "SpikeRetiming",
     "attack_names",
+    "flips",
     "make_attack",
     "register_attack",
+    "retimed",
 ]

@@ -43,7 +43,7 @@ def checked_samples(
     """Return samples for `art_snn.attacks.search.Search.search`, whose arguments these are; raise as it does."""
     inputs = to_numpy(classifier._check_input(x))
     labels = class_indices(y, len(inputs), classifier.nb_classes)
-    own = _checked_seeds(seeds, len(inputs))
+    own = checked_seeds(seeds, len(inputs))
     low, high = ball(inputs, eps, classifier.clip_values)
     if start is None:
         begin = random_starts(inputs, eps, seed, own)
@@ -54,7 +54,8 @@ def checked_samples(
     return Samples(inputs, labels, low, high, np.clip(begin.astype(np.float32), low, high))
 
 
-def _checked_seeds(seeds: np.ndarray | None, nb_samples: int) -> np.ndarray:
+def checked_seeds(seeds: np.ndarray | None, nb_samples: int) -> np.ndarray:
+    """Return the samples' own seeds (N,), whole numbers; None counts the samples. Raise ValueError for others."""
     if seeds is None:
         return np.arange(nb_samples)
     values = to_array("seeds", seeds)

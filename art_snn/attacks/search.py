@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from art.attacks import EvasionAttack
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from art_snn.attacks.found import Found
+from art_snn.attacks.generating import Generating
 from art_snn.attacks.losses import LOSSES
 from art_snn.attacks.samples import checked_samples
 from art_snn.attacks.slots import Slots
@@ -22,7 +21,7 @@ from art_snn.classifier.inputs import Array
 from art_snn.labels import Labels
 
 
-class Search(EvasionAttack):
+class Search(Generating):
     """Base of the attacks that keep their iterates. L-infinity, untargeted, on inputs of any shape.
 
     Every iterate is looked at, and the first one that the network misclassifies ends a sample's search: a prediction
@@ -31,7 +30,6 @@ class Search(EvasionAttack):
     """
 
     attack_params: list[str] = ["eps", "steps", "loss", "first_step", "seed", "batch_size", "verbose"]  # noqa: RUF012
-    _estimator_requirements = (PyTorchSNNClassifier,)
 
     def __init__(
         self,
@@ -49,20 +47,6 @@ class Search(EvasionAttack):
         self.eps, self.steps, self.loss, self.first_step = eps, steps, loss, first_step
         self.seed, self.batch_size, self.verbose = seed, batch_size, verbose
         self._check_params()
-
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
-        """Return adversarial examples (N, *S), float32, where some were found, else the best iterates.
-
-        Args:
-            x: Inputs (N, *S).
-            y: Labels, in any form of `art_snn.labels`; None for the network's predictions.
-            **kwargs: None; the attack has no mask.
-        """
-        if kwargs:
-            raise TypeError(f"{type(self).__name__}.generate takes x and y, got {', '.join(kwargs)}, too")
-        labels = self.estimator.predict(x, batch_size=self.batch_size).argmax(1) if y is None else y
-        with tqdm(desc=type(self).__name__, total=len(x), unit="sample", disable=not self.verbose, leave=False) as bar:
-            return self.search(x, labels, progress=bar.update).x_adv
 
     def search(
         self,

@@ -41,7 +41,7 @@ class Slots:
         size: int,
         walks: Callable[[Tensor], Walks],
     ) -> None:
-        self._classifier, self._memory = _remembering(classifier)
+        self._classifier, self._memory = remembering(classifier)
         self._samples, self._loss, self._size = samples, loss, size
         number = len(samples.x)
         self._owner = np.full(size, NOBODY)
@@ -146,7 +146,7 @@ class Slots:
         return torch.as_tensor(values, device=self._classifier.device)
 
 
-def _remembering(classifier: PyTorchSNNClassifier) -> tuple[PyTorchSNNClassifier, Memory]:
+def remembering(classifier: PyTorchSNNClassifier) -> tuple[PyTorchSNNClassifier, Memory]:
     """Return the classifier with a memory for its rule, if this is one that remembers, and the memory."""
     memory, rule = Memory(), classifier.gradient_rule
     if not getattr(rule, "remembers", False):

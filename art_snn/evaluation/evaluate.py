@@ -50,11 +50,15 @@ def evaluate_rules(
 
     Raises:
         TypeError: A rule is no rule, or an attack no `Attack`. Nothing has run then.
-        ValueError: There are no samples, or a name or number is out of its range. Nothing has run then.
+        ValueError: There are no samples, a name or number is out of its range, or an attack takes no such rule
+            (`UnsupportedRuleError`) or network. Nothing has run then.
     """
     inputs, labels = check_samples(classifier, x, y, batch_size)
     check_attacks(attacks)
     chosen = [get_rule(rule) for rule in rules]
+    for rule in chosen:
+        for attack in attacks:
+            attack.make(classifier.with_rule(rule, warn=False), batch_size=batch_size)  # which may refuse it
 
     def attacked() -> Iterator[Row]:
         correct = correct_samples(classifier, inputs, labels, batch_size)

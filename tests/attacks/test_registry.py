@@ -13,13 +13,15 @@ from art_snn.attacks import (
     APGDSpec,
     Attack,
     ClipOnly,
+    RetimingSpec,
     SAPGDSpec,
+    SDASpec,
     attack_names,
     make_attack,
     register_attack,
 )
 
-NAMES = ("fgsm", "pgd", "clip-only", "sa-pgd", "apgd")
+NAMES = ("fgsm", "pgd", "clip-only", "sa-pgd", "apgd", "sda", "retiming")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,8 @@ class Nothing(Attack):
 
 def test_names_are_those_of_the_built_in_attacks():
     assert attack_names() == NAMES
-    assert [make_attack(name) for name in attack_names()] == [FGSM(), PGD(), ClipOnly(), SAPGDSpec(), APGDSpec()]
+    specs = [FGSM(), PGD(), ClipOnly(), SAPGDSpec(), APGDSpec(), SDASpec(), RetimingSpec()]
+    assert [make_attack(name) for name in attack_names()] == specs
 
 
 def test_settings_that_an_attack_does_not_have_are_left_out():
@@ -43,7 +46,9 @@ def test_settings_that_an_attack_does_not_have_are_left_out():
 
 
 def test_unknown_names_and_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="attack must be 'fgsm', 'pgd', 'clip-only', 'sa-pgd' or 'apgd', got 'cw'"):
+    with pytest.raises(
+        ValueError, match="attack must be 'fgsm', 'pgd', 'clip-only', 'sa-pgd', 'apgd', 'sda' or 'retiming', got 'cw'"
+    ):
         make_attack("cw")
     with pytest.raises(ValueError, match="eps must be a finite number > 0, got 0"):
         make_attack("pgd", eps=0)

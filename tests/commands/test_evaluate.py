@@ -227,7 +227,10 @@ def test_evaluate_says_where_gamma_comes_from(capsys):
     [
         ("--rules hrat", "unknown gradient rule 'hrat'"),
         ("--rules ,", "--rules names nothing"),
-        ("--attacks foo", "attack must be 'fgsm', 'pgd', 'clip-only', 'sa-pgd' or 'apgd', got 'foo'"),
+        (
+            "--attacks foo",
+            "attack must be 'fgsm', 'pgd', 'clip-only', 'sa-pgd', 'apgd', 'sda' or 'retiming', got 'foo'",
+        ),
         ("--eps 0", "eps must be a finite number > 0, got 0"),
         ("--eps nan", "eps must be a finite number > 0, got nan"),
         ("--eps x", "'x' is not a number"),
@@ -237,6 +240,7 @@ def test_evaluate_says_where_gamma_comes_from(capsys):
         ("--attacks fgsm --eps-step 0.1", "--eps-step does nothing with fgsm, which has no steps; leave it out"),
         ("--attacks apgd --eps-step 0.1", "--eps-step does nothing with apgd, which chooses the size of its steps"),
         ("--attacks fgsm,clip-only --max-iter 3", "--max-iter does nothing with fgsm, clip-only, which has no steps"),
+        ("--attacks sda,retiming --eps 0.1", "--eps does nothing with sda, retiming, which has no eps; leave it out"),
         ("--attacks clip-only --eps 0.1", "--eps does nothing with clip-only, which has no eps; leave it out"),
         ("--max-iter 0", "steps must be a whole number >= 1, got 0"),
         ("--samples 0", "samples must be a whole number >= 1, got 0"),

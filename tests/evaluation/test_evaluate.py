@@ -10,7 +10,8 @@ from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
 from hypothesis import given
 
 from art_snn import HART
-from art_snn.attacks import FGSM, PGD
+from art_snn.attacks import FGSM, PGD, RetimingSpec
+from art_snn.errors import UnsupportedInputError
 from art_snn.evaluation import accuracy, attack_success_rate, evaluate_rules
 from tests.labels import any_form, for_each_form, labels_as
 
@@ -99,3 +100,5 @@ def test_bad_arguments_are_refused_before_any_work(classifier, digits):
         evaluate_rules(classifier, x, y, rules=["hart"], attacks=["cw"])
     with pytest.raises(ValueError, match="unknown gradient rule"):
         evaluate_rules(classifier, x, y, rules=["nope"], attacks=attacks)
+    with pytest.raises(UnsupportedInputError, match="SpikeRetiming changes event frames"):
+        evaluate_rules(classifier, x, y, rules=["stbp"], attacks=[*attacks, RetimingSpec()])
