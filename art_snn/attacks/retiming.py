@@ -36,7 +36,7 @@ class SpikeRetiming(EventAttack):
     """Spike retiming on event frames of whole counts: events move to other frames, none is lost or made.
 
     A packet, what a pixel and polarity holds in a frame, has a logit for every shift d from -D to D, at first 4 for
-    |d| <= 1, else 0. With ``pi = softmax(phi)`` the frames are ``x_soft(t) = sum_d pi_d(t - d) x(t - d)``. What the
+    -1, 0 and 1, else 0. With ``pi = softmax(phi)`` the frames are ``x_soft(t) = sum_d pi_d(t - d) x(t - d)``. What the
     network sees are whole packets: each moves by its largest logit, one packet to a frame, and losers stay
     (`art_snn.attacks.packets.move`). A step goes straight through that to the logits::
 

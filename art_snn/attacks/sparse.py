@@ -38,10 +38,10 @@ class SparseDynamicAttack(EventAttack):
         d_p = J(with p flipped, too) - J                for each p in K, a forward pass each
         S grows by those p in K with d_p <= 0
 
-    Once the network is wrong, flips are undone in the order of |d_p|, smallest first: as many as a binary search finds
-    that leave it wrong. `art_snn.attacks.flips` counts what is left.
+    Once the network is wrong, flips are undone in the order of the size of ``d_p``, smallest first: as many as a binary
+    search finds that leave it wrong. `art_snn.attacks.flips` counts what is left.
 
-    Differences d_p below 1e-5 of the largest logit count as 0, as rounding errors do.
+    Differences ``d_p`` below 1e-5 of the largest logit count as 0, as rounding errors do.
 
     Source: Lun et al., "Towards Effective and Sparse Adversarial Attack on Spiking Neural Networks via Breaking
     Invisible Surrogate Gradients" (CVPR 2025), there with a surrogate slope of its own.
