@@ -8,6 +8,7 @@ from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,6 +75,15 @@ def test_the_page_says_what_was_found(evaluated):
     for text in (*(row.name for row in result.stages), *(each.name for each in result.flags), *result.card):
         assert escape(text) in page
     assert not re.search(r'(src|href)="http', page)
+
+
+def test_the_page_of_the_documentation_has_every_check(evaluated):
+    page = Path(__file__).parents[3] / "docs" / "how_to" / "report_robustness.md"
+    rows = re.findall(
+        r"^\| ([^|]+) \| [^|]+ \| (invalid|upper bound only|a note) \|$", page.read_text(), flags=re.MULTILINE
+    )
+    verdicts = {each.name: "a note" if each.verdict is None else str(each.verdict) for each in evaluated[0].flags}
+    assert dict(rows) == verdicts
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
