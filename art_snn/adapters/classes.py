@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams, Scalar
+from art_snn.snn.readers import is_shadow
 
 
 def class_of(module: nn.Module, library: str) -> type | None:
@@ -18,12 +19,13 @@ def class_of(module: nn.Module, library: str) -> type | None:
 
 def changed(module: nn.Module, known: type, methods: Iterable[str]) -> list[str]:
     """Return which of a library class's methods a derived class, or the module itself, has replaced."""
-    kind = type(module)
-    return [
-        name
-        for name in methods
-        if hasattr(known, name) and (getattr(kind, name, None) is not getattr(known, name) or name in vars(module))
-    ]
+    return [name for name in methods if hasattr(known, name) and _is_changed(module, known, name)]
+
+
+def _is_changed(module: nn.Module, known: type, name: str) -> bool:
+    of_instance = vars(module).get(name)  # looked up once: another thread may tap meanwhile
+    of_class = getattr(type(module), name, None)
+    return of_class is not getattr(known, name) or not (of_instance is None or is_shadow(of_instance))
 
 
 def refuse(reason: str) -> NoReturn:

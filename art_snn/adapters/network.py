@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,9 @@ from art_snn.snn.readers import is_spiking, read
 from art_snn.snn.strangers import PORTING, wrapper
 
 Forward = Callable[[Any, Tensor], Any]
+
+# The states of neurons are in the model, which threads share: one at a time runs.
+_STATES = threading.RLock()
 
 
 class _Whole(nn.Module):
@@ -60,11 +64,12 @@ class AdaptedNetwork(SequenceModel):
 
     def body(self, x_seq: Tensor) -> Any:
         """Return logits (1, N, K) for inputs (1, N, ...); what is no tensor is returned as it is."""
-        reset_states(self.model)
-        try:
-            logits = self.call(self.model, x_seq[0])
-        finally:
+        with _STATES:
             reset_states(self.model)
+            try:
+                logits = self.call(self.model, x_seq[0])
+            finally:
+                reset_states(self.model)
         return logits.unsqueeze(0) if isinstance(logits, Tensor) else logits
 
     def readout(self, out_seq: Any) -> Any:

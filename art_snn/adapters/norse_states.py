@@ -110,7 +110,7 @@ class _Run:
         if self._left is None or current is None:
             return None
         current = torch.as_tensor(current)
-        current = current.detach() if current.grad_fn is None else current
+        current = current.detach() if isinstance(current, nn.Parameter) else current
         if has_synapse(NeuronParams(alpha=self._left)):
             return current / self._left
         if current.any():

@@ -50,6 +50,10 @@ class InputsOnly(TorchFunctionMode):
         self._kept.add(id(leaf))
         return leaf
 
+    def keeps(self, value: Any) -> bool:
+        """Say whether a value is a leaf that stays in the graph."""
+        return id(value) in self._kept
+
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:

@@ -100,9 +100,9 @@ class _Cut(FactorRecorder):
     That is their spikes and, where it is asked for, their state.
     """
 
-    def __init__(self, params: NeuronParams, rule: RateRule, keep: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, params: NeuronParams, rule: RateRule, graph: InputsOnly) -> None:
         super().__init__(params, rule)
-        self.keep = keep
+        self.graph = graph
         self.currents: list[Tensor] = []  # without their values
         self.spikes: list[Tensor] = []
         self.states: dict[int, NeuronState] = {}  # number of calls before to the state that was shown then
@@ -112,7 +112,7 @@ class _Cut(FactorRecorder):
         with torch.no_grad():
             spikes_seq = super().__call__(current_seq.detach(), out)
         self.currents.append(_End.apply(current_seq))
-        self.spikes.append(self.keep(spikes_seq.requires_grad_()))
+        self.spikes.append(self.graph.keep(spikes_seq.requires_grad_()))
         return spikes_seq.clone()  # which may be changed in place
 
     def shown_state(self) -> NeuronState:
@@ -124,15 +124,16 @@ class _Cut(FactorRecorder):
         return self.states.get(calls, self.state)
 
     def _leaf(self, value: Any) -> Any:
-        return self.keep(value.detach().requires_grad_()) if isinstance(value, Tensor) else value
+        return self.graph.keep(value.detach().requires_grad_()) if isinstance(value, Tensor) else value
 
     def start_from(self, state: NeuronState) -> None:
         """Take a state before the first step."""
-        if any(isinstance(value, Tensor) and value.grad_fn is not None for value in state):
+        if any(isinstance(v, Tensor) and (v.grad_fn is not None or self.graph.keeps(v)) for v in state):
             raise UnsupportedModelError(
                 [
-                    "a spiking layer starts from a state that is computed from others; rate rules are not defined for "
-                    "that: hand each layer the state that it returned, as it is"
+                    "a spiking layer starts from a state of another layer, from an earlier one of its own, or from one "
+                    "that is computed from others; rate rules are not defined for that: hand each layer the state that "
+                    "it returned last, as it is"
                 ]
             )
         super().start_from(state)
@@ -190,7 +191,7 @@ class _Segments:
     def __init__(self, network: SequenceModel, x_seq: Tensor, rule: RateRule, parameters: Sequence[Tensor]) -> None:
         self._sources = [x_seq.detach().requires_grad_(), *parameters]
         graph = InputsOnly()
-        layers = Layers(network, lambda params: _Cut(params, rule, graph.keep))
+        layers = Layers(network, lambda params: _Cut(params, rule, graph))
         with torch.enable_grad(), nullcontext() if parameters else graph, tapped(network, layers.make_tap):
             self.logits = network.readout(network.body(fresh(graph.keep(self._sources[0]))))
         self._neurons = layers.in_order

@@ -47,8 +47,14 @@ Reader = Callable[[nn.Module], NeuronParams | Reading | None]
 Forward = Callable[[Tensor], Tensor]
 _Reader = TypeVar("_Reader", bound=Reader)
 
-# One thread at a time taps; the others find the layers as they are.
+# One thread at a time taps; the others find the layers as they are, but for a forward that has this attribute.
 _LOCK = threading.RLock()
+_SHADOW = "_art_snn_shadow"
+
+
+def is_shadow(value: object) -> bool:
+    """Say whether an attribute of a layer is a forward that shadows its own for a while, perhaps in another thread."""
+    return hasattr(value, _SHADOW)
 
 
 def _read_own(module: nn.Module) -> NeuronParams | None:
@@ -202,6 +208,7 @@ def _for_this_thread(
                 node.metadata[_ELSEWHERE] = name
         return output
 
+    setattr(call, _SHADOW, True)
     return call
 
 

@@ -109,7 +109,7 @@ def _plain_containers(network: nn.Module) -> Iterator[str]:
     """Yield the attributes in which neurons are kept past torch: lists, tuples and dictionaries."""
     known = set(network.modules())
     for name, module in network.named_modules():
-        for attribute, value in vars(module).items():
+        for attribute, value in list(vars(module).items()):  # another thread may tap
             if not isinstance(value, (list, tuple, dict)) or attribute.startswith("_"):
                 continue
             kept = value.values() if isinstance(value, dict) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -100,6 +101,25 @@ def test_a_network_of_research_code_has_the_gradient_of_its_equation(rule):
     found = torch.autograd.grad((model(leaf) * v).sum(), leaf)[0].double()
     assert truth.abs().max() > 0
     assert (found - truth).abs().max() <= TOLERANCES[rule] * truth.abs().max()
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one module", "a module each"])
+def test_threads_have_the_gradients_of_one_alone(shared):
+    register()
+    torch.manual_seed(0)
+    net = Net().eval()
+    net.set_simulation_time(4)
+    x = torch.rand(2, 1, 8, 8)
+    one = GradientRuleModule(adapt(net)).eval()
+
+    def gradient(module):
+        leaf = x.clone().requires_grad_()
+        return torch.autograd.grad(module(leaf).sum(), leaf)[0]
+
+    expected = gradient(one)
+    with ThreadPoolExecutor(2) as threads:
+        modules = [one if shared else GradientRuleModule(adapt(net)).eval() for _ in range(12)]
+        assert all(torch.equal(found, expected) for found in threads.map(gradient, modules))
 
 
 def test_parameters_are_looked_up_anew_and_forgotten():

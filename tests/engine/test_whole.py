@@ -149,3 +149,39 @@ def test_a_module_without_a_classifier_is_looked_at_with_its_first_batch():
     model = GradientRuleModule(Loop(time_steps=1)).eval()
     with pytest.raises(UnsupportedModelError, match="single time-step"):
         model(X.clone().requires_grad_())
+
+
+class Crossed(Loop):
+    """The second layer starts each step from a state that is not the one that it returned last."""
+
+    def __init__(self, start):
+        super().__init__()
+        self.start = start
+
+    def forward(self, x):
+        x = 3 * x.flatten(1)
+        first_state = second_state = x.new_zeros(len(x), 16)
+        outputs, older = [], second_state
+        for _ in range(4):
+            first, first_state = self.nodes[0](self.layers[0](x), first_state)
+            start = {"other": first_state, "older": older, "zeros": x.new_zeros(len(x), 16)}[self.start]
+            older = second_state
+            second, second_state = self.nodes[1](2 * self.layers[1](first), start)
+            outputs.append(self.layers[2](second))
+        return torch.stack(outputs).mean(0)
+
+
+@pytest.mark.parametrize("start", ["other", "older"])
+def test_rate_rules_refuse_to_start_a_layer_from_a_state_that_depends_on_the_input(start):
+    leaf = X.clone().requires_grad_()
+    network = adapt(Crossed(start).eval())
+    with pytest.raises(UnsupportedModelError, match="starts from a state of another layer"):
+        GradientRuleModule(network, "hart").eval()(leaf)
+    logits = GradientRuleModule(network, "stbp").eval()(leaf)
+    assert torch.autograd.grad(logits.sum(), leaf)[0].abs().sum() > 0
+
+
+def test_rate_rules_start_a_layer_from_zeros():
+    leaf = X.clone().requires_grad_()
+    logits = GradientRuleModule(adapt(Crossed("zeros").eval()), "hart").eval()(leaf)
+    assert torch.isfinite(torch.autograd.grad(logits.sum(), leaf)[0]).all()
