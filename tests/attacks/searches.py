@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,10 +15,16 @@ from torch import Tensor
 
 from art_snn import PyTorchSNNClassifier
 from art_snn.attacks import APGD, SAPGD
+from art_snn.errors import InputRangeWarning
+from art_snn.rules import HART, STBP
 from art_snn.rules.base import RateRule
 from art_snn.rules.memory import Memory
+from tests.classifier.classifiers import small_classifier
+from tests.conftest import make_network
 
 ATTACKS = (SAPGD, APGD)
+RULES = (HART(gamma=0.5), STBP(gamma=0.5, detach_reset=True))
+LOSSES = ("cross-entropy", "margin")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,3 +79,18 @@ def watched_iterates() -> Iterator[list[np.ndarray]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PyTorchSNNClassifier, "gradient_and_logits", watched)
         yield seen
+
+
+def clipped(kind="plain", **options):
+    network, x = make_network(kind)
+    return small_classifier(network, input_shape=tuple(x.shape[1:]), clip_values=(0, 1), **options), x.numpy()
+
+
+def correct(classifier, x):
+    return classifier.predict(x).argmax(1)
+
+
+def correct_without_warning(classifier, x):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputRangeWarning)
+        return correct(classifier, x)
