@@ -33,7 +33,7 @@ class APGD(Search):
     from the point of the largest loss, if the loss rose in less than 0.75 of the steps since the last one, or if eta
     was not halved there and the largest loss is still the same. Losses that differ by rounding alone count as equal.
 
-    ART's own keeps no iterates: it returns the one with the largest loss, which need not be misclassified.
+    ART's own looks at the last iterate alone, which need not be misclassified where an earlier one was.
 
     Source: Croce & Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
     Attacks" (ICML 2020).
