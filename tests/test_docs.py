@@ -27,6 +27,7 @@ HAND_ON = {
         "engine/linearity",
         "engine/paths",
         "engine/probing",
+        "engine/stand_ins",
         "engine/steps",
         "labels",
         "ranges",

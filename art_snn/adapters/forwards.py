@@ -86,14 +86,18 @@ class StandardForward:
         """Return logits (N, K) for inputs ``x``, (N, ...) or event frames (N, T, ...)."""
         if self.axes is None:
             return self._picked(model(x))
-        x_seq = x.transpose(0, 1) if self.time_steps is None else x.expand(self.time_steps, *x.shape)
-        out_seq = self._outputs(model, x_seq)
+        out_seq = self.outputs(model, self.sequence(x))
         if not isinstance(out_seq, Tensor):
             return out_seq
         readout = self.readout if callable(self.readout) else _READOUTS[self.readout]
         return readout(out_seq)
 
-    def _outputs(self, model: nn.Module, x_seq: Tensor) -> Any:
+    def sequence(self, x: Tensor) -> Tensor:
+        """Return inputs (N, ...) or event frames (N, T, ...) as a sequence (T, N, ...)."""
+        return x.transpose(0, 1) if self.time_steps is None else x.expand(self.time_steps, *x.shape)
+
+    def outputs(self, model: nn.Module, x_seq: Tensor) -> Any:
+        """Return the model's outputs (T, N, K) for a sequence (T, N, ...); what is no tensor is returned as it is."""
         steps, samples = x_seq.shape[:2]
         if self.axes == "N":
             return _stacked(self._step_by_step(model, x_seq))

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from art_snn.adapters.by_steps import BySteps
 from art_snn.adapters.forwards import Readout, StandardForward, checked_options
 from art_snn.adapters.libraries import reset_states, state_keys, unreadable
 from art_snn.errors import UnsupportedModelError
@@ -55,8 +56,16 @@ class AdaptedNetwork(SequenceModel):
         self.model = model
         self.call = call
         self.train(model.training)
+        self._steps: tuple[BySteps | None] | None = None  # no submodule, since it has the same model
         self.register_state_dict_post_hook(_without_states)
         self.register_load_state_dict_pre_hook(_with_states)
+
+    @property
+    def by_steps(self) -> BySteps | None:
+        """The same network with time-steps that the engine sees; None where no standard forward says what they are."""
+        if self._steps is None or (self._steps[0] is not None and self._steps[0].model is not self.model):
+            self._steps = (BySteps.of(self.model, self.call),)
+        return self._steps[0]
 
     def encode(self, x: Tensor) -> Tensor:
         """Return inputs (N, ...) as (1, N, ...)."""

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from art_snn.adapters.forwards import StandardForward
 from art_snn.engine.module import GradientRuleModule
-from art_snn.snn.network import flat_steps
+from art_snn.snn.layouts import Axes
+from art_snn.snn.network import flat_steps, is_native
 from art_snn.snn.readers import long_layers, neuron_params
 
 
@@ -61,10 +63,10 @@ def layer_output(model: GradientRuleModule, name: str, x: Tensor) -> Tensor:
     """Run a model in evaluation mode and return the output of one layer, (N, ...), averaged over time.
 
     Where ``x`` requires grad, the output has the rule's graph. ValueError if the layer does not run or gives no tensor,
-    or in a network that loops over time itself, whose layers put out one step at a time.
+    or if a graph is asked for in a network that has the time in its own forward.
     """
-    if long_layers(model.network):
-        raise ValueError(f"the output of layer {name!r} is not to be had: the network loops over time itself")
+    if is_native(model.network) or long_layers(model.network):
+        return _layer_output_whole(model, name, x)
     model = model.with_rule(model.rule)
     model.time_chunk = None  # chunks have no graph of their own
     outputs: list[tuple[object, int | None]] = []
@@ -78,6 +80,56 @@ def layer_output(model: GradientRuleModule, name: str, x: Tensor) -> Tensor:
         return _last(outputs, name)
     finally:
         handle.remove()
+
+
+def _layer_output_whole(model: GradientRuleModule, name: str, x: Tensor) -> Tensor:
+    """Do as `layer_output` for a network that has the time in its own forward, in its own run."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        raise ValueError(
+            f"the output of layer {name!r} has no graph here: a rule's goes from the input to the logits alone, in a "
+            "network that has the time in its own forward; ask for its values, without framework"
+        )
+    outputs: list[object] = []
+    handle = model.get_submodule(name).register_forward_hook(lambda *call: outputs.append(call[2]))
+    try:
+        model.restart_noise()
+        model.network(x)
+    finally:
+        handle.remove()
+    if not outputs:
+        raise ValueError(f"layer {name!r} takes no part in the forward pass")
+    # Neurons return their states behind their spikes.
+    tensors = [out[0] if isinstance(out, tuple) and out else out for out in outputs]
+    averaged = [_averaged(out, *_time(model.network, x), len(x)) for out in tensors if isinstance(out, Tensor)]
+    found = [out for out in averaged if out is not None]
+    if len(found) < len(outputs) or len({out.shape for out in found}) > 1:
+        shapes = ", ".join(
+            sorted({str(tuple(o.shape)) if isinstance(o, Tensor) else type(o).__name__ for o in tensors})
+        )
+        raise ValueError(
+            f"layer {name!r} returns {shapes} for {len(x)} samples, and art_snn cannot tell what of it is time; give "
+            "time_steps or frames to art_snn.adapt instead of a forward of your own, or choose another layer"
+        )
+    return torch.stack(found).mean(0)
+
+
+def _time(network: nn.Module, x: Tensor) -> tuple[Axes, int]:
+    """Return how layers of a network see time, and T; single steps where that is not known."""
+    forward = getattr(network, "call", None)
+    if not isinstance(forward, StandardForward) or forward.axes is None:
+        return "N", 1
+    return forward.axes, x.shape[1] if forward.time_steps is None else forward.time_steps
+
+
+def _averaged(output: Tensor, axes: Axes, steps: int, samples: int) -> Tensor | None:
+    """Return a layer's output in one call, averaged over the time in it, (N, ...); None where its shape is no such."""
+    if axes == "N":
+        return output if output.shape[:1] == (samples,) else None
+    time = 0 if axes in ("T N", "T*N") else 1
+    sizes = (steps, samples) if time == 0 else (samples, steps)
+    if output.shape[:2] == sizes:
+        return output.mean(time)
+    return output.unflatten(0, sizes).mean(time) if output.shape[:1] == (steps * samples,) else None
 
 
 def _last(outputs: list[tuple[object, int | None]], name: str) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from art_snn.engine.fingerprints import structure, weights
 from art_snn.engine.graphs import fresh
+from art_snn.engine.stand_ins import StandIn
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.dynamics import NeuronParams, drive, in_thresholds
 from art_snn.snn.network import SequenceModel
@@ -87,6 +88,7 @@ class _Run(NamedTuple):
     currents: dict[str, list[Tensor]]  # place (each layer, the logits) to the mean of what came in, (N, *F)
     steps: int  # that the body returned
     long: set[str]  # layers whose calls are steps of one sequence
+    states: dict[str, list[Tensor]]  # layer to the states that it showed
 
     def sequences(self, values: dict[str, list[Tensor]]) -> dict[str, list[Tensor]]:
         """Join what belongs to the calls of a layer that goes on from call to call, (1, N, *F), to one sequence."""
@@ -99,14 +101,27 @@ class _Run(NamedTuple):
         leaves = [leaf for calls in self.numbers.values() for leaf in calls]
         if not leaves or not total.requires_grad:
             return {}
-        grads = iter(torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True))
+        grads = iter(torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True, retain_graph=True))
         return self.sequences({place: [next(grads) for _ in calls] for place, calls in self.numbers.items()})
+
+    def read(self) -> list[str]:
+        """Return the layers whose states a current, or the logits, depend on."""
+        ends = [current for calls in self.currents.values() for current in calls if current.requires_grad]
+        if not ends:
+            return []
+        return [
+            place
+            for place, states in self.states.items()
+            if any(g is not None for g in torch.autograd.grad(ends, states, ends, allow_unused=True, retain_graph=True))
+        ]
 
 
 def _trial(network: SequenceModel, x_seq: Tensor, constant: bool, limit: float) -> tuple[str, ...]:
     generator = torch.Generator().manual_seed(0)
     try:
         first = _run(network, x_seq, constant, lambda place, like: _random_like(like, generator))
+        if read := first.read():
+            return tuple(f"the potential of {name}, which is read" for name in read)
         left = first.sequences(first.numbers)
 
         def mean(place: str, like: Tensor) -> Tensor:
@@ -145,25 +160,29 @@ def _run(network: SequenceModel, x_seq: Tensor, constant: bool, answer: Callable
     """Run a network with the numbers that ``answer`` gives for a place and a sequence to be like."""
     numbers: dict[str, list[Tensor]] = {}
     currents: dict[str, list[Tensor]] = {}
+    taps: dict[str, StandIn] = {}
+    generator = torch.Generator().manual_seed(1)
 
     def put_out(place: str, like: Tensor) -> Tensor:
         numbers.setdefault(place, []).append(answer(place, like).requires_grad_())
         return numbers[place][-1].clone()
 
     def make_tap(name: str, params: NeuronParams) -> Forward:
-        def tap(current_seq: Tensor) -> Tensor:
+        def answer(current_seq: Tensor) -> Tensor:
             currents.setdefault(name, []).append(current_seq.mean(0))
             return put_out(name, current_seq)
 
-        return tap
+        taps[name] = StandIn(answer, params, generator)
+        return taps[name]
 
+    long = long_layers(network)
     with tapped(network, make_tap):
         out_seq = network.body(fresh(x_seq) if constant else put_out("the input", x_seq))
-        long = long_layers(network)
         for name in long & currents.keys():
             currents[name] = [torch.stack(currents[name]).mean(0)]
         currents["the logits"] = [network.readout(out_seq)]
-    return _Run(numbers, currents, len(out_seq), long)
+    states = {name: tap.shown for name, tap in taps.items() if tap.shown}
+    return _Run(numbers, currents, len(out_seq), long, states)
 
 
 def _deviation(value: Tensor, expected: Tensor) -> float:

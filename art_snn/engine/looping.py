@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -217,21 +217,26 @@ class _Segments:
                     sums[i] = g if (total := sums[i]) is None else total + g
 
         carry([self.logits], [grad])
-        end = len(sums)
-        for neurons in reversed(self._neurons):
-            start = end - len(neurons.outputs)
-            done = sums[start:]
-            through_spikes = neurons.through_spikes(done[: end - start])
-            through_states = neurons.through_states(done[: end - start])
-            grads = [through_spikes.expand_as(current) for current in neurons.currents]
-            if through_states is not None:
-                grads = [g + more for g, more in zip(grads, through_states, strict=True)]
-            carry(neurons.currents, grads)
-            if any(before is not after for before, after in zip(done, sums[start:], strict=True)):
-                raise UnsupportedModelError(
-                    ["its spikes come back to neurons before them; rate rules are not defined for recurrent networks"]
-                )
-            end = start
+        ends = list(accumulate((len(neurons.outputs) for neurons in self._neurons), initial=len(self._sources)))
+        places = [slice(start, end) for start, end in pairwise(ends)]
+        # Once from the last layer to the first. Layers that are called before those that they depend on, as in a
+        # pipeline, need more turns for what has come in since; each turn is linear in it.
+        for _ in self._neurons:
+            for neurons, place in reversed(list(zip(self._neurons, places, strict=True))):
+                incoming = sums[place]
+                if all(g is None for g in incoming):
+                    continue
+                sums[place] = [None] * len(incoming)
+                through_spikes = neurons.through_spikes(incoming)
+                through_states = neurons.through_states(incoming)
+                grads = [through_spikes.expand_as(current) for current in neurons.currents]
+                if through_states is not None:
+                    grads = [g + more for g, more in zip(grads, through_states, strict=True)]
+                carry(neurons.currents, grads)
+        if any(g is not None for g in sums[len(self._sources) :]):
+            raise UnsupportedModelError(
+                ["its spikes come back to neurons before them; rate rules are not defined for recurrent networks"]
+            )
         return sums[: len(self._sources)]
 
 

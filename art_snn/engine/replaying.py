@@ -14,18 +14,20 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
+from art_snn.adapters.network import AdaptedNetwork
 from art_snn.engine.graphs import InputsOnly, WithValue
 from art_snn.engine.linearity import beyond, current_error, obstacles, relative_error, tolerance, tried
 from art_snn.engine.looping import tied
 from art_snn.engine.one_pass import one_pass, takes_one_pass
 from art_snn.engine.paths import Path, note_path
 from art_snn.engine.recording import Recording, layer_gain, record
+from art_snn.engine.stand_ins import StandIn
 from art_snn.engine.unrolling import unroll_rate
 from art_snn.errors import InexactReplayWarning, UnsupportedModelError
 from art_snn.rules.base import RateRule
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import Forward, long_layers, tapped
+from art_snn.snn.readers import Forward, long_layers, takes_single_steps, tapped
 
 # Which sample of a batch is checked.
 _DRAW = random.Random(0)  # noqa: S311  (no secret)
@@ -42,7 +44,8 @@ def rate_logits(network: SequenceModel, rule: RateRule, x_seq: Tensor, *, parame
     InexactReplayWarning, where one step cannot stand for all.
     """
     if len(x_seq) == 1:
-        return unroll_rate(network, x_seq, rule, parameters=parameters)
+        logits = None if parameters else _by_steps(network, rule, x_seq)
+        return unroll_rate(network, x_seq, rule, parameters=parameters) if logits is None else logits
     inexact = tried(network, x_seq) or ()
     if not inexact:
         way = _way(network, x_seq, parameters)
@@ -60,6 +63,22 @@ def rate_logits(network: SequenceModel, rule: RateRule, x_seq: Tensor, *, parame
             stacklevel=5,
         )
     return unroll_rate(network, x_seq, rule, parameters=parameters)
+
+
+def _by_steps(network: SequenceModel, rule: RateRule, x_seq: Tensor) -> Tensor | None:
+    """Return logits (N, K) of a network with the time in its forward, if its steps are known and one stands for all."""
+    by_steps = network.by_steps if isinstance(network, AdaptedNetwork) else None
+    if by_steps is None or not x_seq.shape[1]:
+        return None
+    steps = by_steps.encode(x_seq[0])
+    if len(steps) == 1 or tried(by_steps, steps):
+        return None
+    way = _in_a_loop if takes_single_steps(by_steps) else _in_two_passes_for_the_input
+    logits, inexact = way(by_steps, rule, steps)
+    if logits is None or inexact:
+        return None
+    note_path(network, _NAMES[way])
+    return logits
 
 
 _Way = Callable[[SequenceModel, RateRule, Tensor], tuple[Tensor | None, tuple[str, ...]]]
@@ -149,8 +168,10 @@ def replay(network: SequenceModel, x_seq: Tensor, rule: RateRule, recording: Rec
     left = {name: [(call, layer_gain(rule, call)) for call in calls] for name, calls in recording.layers.items()}
     errors: dict[str, list[Tensor]] = {name: [] for name in left}
 
+    generator = torch.Generator().manual_seed(0)
+
     def make_tap(name: str, params: NeuronParams) -> Forward:
-        def tap(current_seq: Tensor) -> Tensor:
+        def answer(current_seq: Tensor) -> Tensor:
             if not left[name]:
                 raise RuntimeError("a spiking layer is called more often in one step than in T steps")
             if len(current_seq) != 1:
@@ -159,7 +180,7 @@ def replay(network: SequenceModel, x_seq: Tensor, rule: RateRule, recording: Rec
             errors[name].append(current_error(current_seq[0].detach(), call.mean_current, params))
             return _Recall.apply(current_seq, call.rate, gain)
 
-        return tap
+        return StandIn(answer, params, generator)
 
     try:
         with tapped(network, make_tap):

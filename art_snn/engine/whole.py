@@ -5,29 +5,34 @@ Nothing is known of what its forward does, so that every way in which a gradient
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
+from art_snn.adapters.forwards import StandardForward
+from art_snn.engine.differences import misleading
 from art_snn.engine.graphs import InputsOnly
 from art_snn.engine.linearity import tolerance
 from art_snn.engine.probing import NOT_FINITE, PROBABILITIES, kept_noise, sum_to_one
 from art_snn.engine.recording import Layers
 from art_snn.engine.unrolling import StepNeurons
-from art_snn.errors import UnsupportedModelError
+from art_snn.errors import GradientWarning, UnsupportedModelError
 from art_snn.rules import STBP
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.modes import evaluating
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import graph_nodes, tapped
 
-# Networks that were found right.
-_CHECKED: WeakSet[nn.Module] = WeakSet()
+# Networks that were found right, and how often they were looked at. One sample, or neurons that do not fire, show
+# little: such a network is looked at again, a few times.
+_LOOKS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+_MOST_LOOKS = 5
 
 _SINGLE = (
     "its neurons saw a single time-step; give time_steps=T, or your own loop over time as forward, to art_snn.adapt"
@@ -47,11 +52,33 @@ _UNSTEADY = (
 
 
 def refuse_wrong_whole(network: SequenceModel, x: Tensor) -> None:
-    """Raise UnsupportedModelError if a batch ``x`` (N, ...) shows that gradients are wrong, once for a network."""
-    if len(x) and network not in _CHECKED:
-        if reasons := whole_reasons(network, x[:2].detach()):
-            raise UnsupportedModelError(reasons)
-        _CHECKED.add(network)
+    """Raise UnsupportedModelError if a batch ``x`` (N, ...) shows that gradients are wrong.
+
+    A network is looked at until two different samples have made all of its layers of neurons fire.
+    """
+    looks = _LOOKS.get(network, 0)
+    if not len(x) or looks == _MOST_LOOKS:
+        return
+    reasons, fired = _looked_at(network, x[:2].detach(), None)
+    if reasons:
+        raise UnsupportedModelError(reasons)
+    if not looks:
+        _warn_of_misleading(network, x[:2].detach())
+    enough = fired and len(x) > 1 and not torch.equal(x[0], x[1])
+    _LOOKS[network] = _MOST_LOOKS if enough else looks + 1
+
+
+def _warn_of_misleading(network: SequenceModel, x: Tensor) -> None:
+    with evaluating(network):
+        places = misleading(network, x)
+    if places:
+        warnings.warn(
+            f"what lies before {', '.join(places)} has another gradient than its values say: something there rounds, "
+            "compares or detaches, or is a spike function that art_snn does not know. No rule sees through it, and "
+            "attacks are weaker than the network is; make a neuron known with art_snn.adapters.register_neuron",
+            GradientWarning,
+            stacklevel=6,
+        )
 
 
 def whole_reasons(network: SequenceModel, x: Tensor, nb_classes: int | None = None) -> list[str]:
@@ -59,17 +86,24 @@ def whole_reasons(network: SequenceModel, x: Tensor, nb_classes: int | None = No
 
     A network whose runs differ by random numbers alone counts as random from then on.
     """
+    return _looked_at(network, x, nb_classes)[0]
+
+
+def _looked_at(network: SequenceModel, x: Tensor, nb_classes: int | None) -> tuple[list[str], bool]:
+    """Return `whole_reasons`, and whether every layer of neurons that ran has fired."""
     with evaluating(network):
         try:
             with torch.no_grad(), _seeded(x):
                 logits = network(x)
         except UnsupportedModelError as error:
-            return list(error.reasons)
+            return list(error.reasons), False
         except Exception as error:  # whatever a user's forward raises is a reason
-            return [f"it fails on inputs of shape {tuple(x.shape)}: {type(error).__name__}: {error}"]
+            return [f"it fails on inputs of shape {tuple(x.shape)}: {type(error).__name__}: {error}"], False
         if reasons := output_reasons(logits, len(x), nb_classes):
-            return reasons
-        return [*_native_reasons(network, x, logits), *_tapped_reasons(network, x, logits)]
+            return reasons, False
+        seen: list[_Seen] = []
+        reasons = [*_native_reasons(network, x, logits), *_tapped_reasons(network, x, logits, seen)]
+        return reasons, all(neurons.fired for neurons in seen if neurons.steps)
 
 
 def output_reasons(logits: Any, samples: int, nb_classes: int | None) -> list[str]:
@@ -116,9 +150,7 @@ def _native_reasons(network: SequenceModel, x: Tensor, logits: Tensor) -> list[s
         return [_MIXED] if _share_off(logits[rows], network(x[rows])) > 0.5 else []
 
 
-def _tapped_reasons(network: SequenceModel, x: Tensor, logits: Tensor) -> list[str]:
-    seen: list[_Seen] = []
-
+def _tapped_reasons(network: SequenceModel, x: Tensor, logits: Tensor, seen: list[_Seen]) -> list[str]:
     def make(params: NeuronParams) -> _Seen:
         seen.append(_Seen(params, STBP()))
         return seen[-1]
@@ -135,7 +167,7 @@ def _tapped_reasons(network: SequenceModel, x: Tensor, logits: Tensor) -> list[s
     ran = [neurons for neurons in seen if neurons.steps]
     if not ran:
         return ["none of its neurons that art_snn knows takes part in its forward"]
-    if all(neurons.steps == 1 for neurons in ran):
+    if all(neurons.steps == 1 for neurons in ran) and not _says_one_step(network, x):
         return [_SINGLE]
     if not any(neurons.reached for neurons in ran):
         return [_CUT]
@@ -154,18 +186,28 @@ def _tapped_reasons(network: SequenceModel, x: Tensor, logits: Tensor) -> list[s
     return []
 
 
+def _says_one_step(network: SequenceModel, x: Tensor) -> bool:
+    """Say whether a network was adapted for one time-step, or for event frames, of which these inputs have one."""
+    forward = getattr(network, "call", None)
+    if not isinstance(forward, StandardForward) or forward.axes is None:
+        return False
+    return (x.shape[1] if forward.time_steps is None else forward.time_steps) == 1
+
+
 class _Seen(StepNeurons):
-    """Neurons that count their steps, and note whether the input's graph reaches them."""
+    """Neurons that count their steps, and note whether the input's graph reaches them, and whether they fire."""
 
     def __init__(self, params: NeuronParams, rule: STBP) -> None:
         super().__init__(params, rule)
         self.steps = 0
-        self.reached = False
+        self.reached = self.fired = False
 
     def __call__(self, current_seq: Tensor) -> Tensor:
         self.steps += len(current_seq)
         self.reached |= current_seq.requires_grad
-        return super().__call__(current_seq)
+        spikes_seq = super().__call__(current_seq)
+        self.fired |= bool(spikes_seq.any())
+        return spikes_seq
 
 
 def _unknown_functions(logits: Tensor, x: Tensor) -> list[str]:

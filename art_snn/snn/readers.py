@@ -126,6 +126,12 @@ def long_layers(network: nn.Module) -> set[str]:
     return {name for name, reading in readings if reading is not None and reading.layout.goes_on}
 
 
+def takes_single_steps(network: nn.Module) -> bool:
+    """Say whether some spiking layers in ``network`` take one step (N, *F) in each call."""
+    readings = (read(module) for module in network.modules())
+    return any(reading is not None and reading.layout.axes == "N" for reading in readings)
+
+
 def spiking_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module, NeuronParams]]:
     """Yield name, module and parameters of every spiking layer in ``network``."""
     for name, module in network.named_modules():

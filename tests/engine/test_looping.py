@@ -306,8 +306,14 @@ def test_the_module_of_a_loop_is_differentiated_by_the_rule():
     assert_close(gradient(found, leaf), gradient(expected, leaf))
 
 
-def test_activations_of_a_loop_are_refused():
-    loop, _, leaf = make_pair()
-    classifier = small_classifier(loop.float())
-    with pytest.raises(ValueError, match="the network loops over time itself"):
-        classifier.get_activations(leaf.detach().float().numpy(), "network.layers.3")
+def test_activations_of_a_loop_are_averaged_over_its_calls():
+    loop, sequence, leaf = make_pair()
+    x = leaf.detach().float().numpy()
+    found = small_classifier(loop.float()).get_activations(x, "network.layers.3")
+    expected = small_classifier(sequence.float()).get_activations(x, "network.body.3")
+    assert found.shape == (4, 6, 4, 4)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    with pytest.raises(ValueError, match="has no graph here"):
+        small_classifier(loop).get_activations(
+            leaf.detach().float().requires_grad_(), "network.layers.3", framework=True
+        )
