@@ -19,7 +19,7 @@ from art_snn.errors import (
     UnsupportedModelError,
 )
 from art_snn.evaluation.robustness import Robustness, robustness
-from art_snn.rules import BPTR, CBA, HART, RGA, STBP, RateGradient, get_rule, register_rule, rule_names
+from art_snn.rules import ASSG, BPTR, CBA, HART, HARTASSG, RGA, STBP, RateGradient, get_rule, register_rule, rule_names
 from art_snn.snn.encoders import DirectEncoder, EventFrameEncoder, PoissonEncoder
 from art_snn.snn.network import Normalize, Residual, SpikingNetwork, SpikingSequential
 from art_snn.snn.neurons import IF, LIF
@@ -27,9 +27,11 @@ from art_snn.snn.neurons import IF, LIF
 __version__ = "0.1.0"
 
 __all__ = [
+    "ASSG",
     "BPTR",
     "CBA",
     "HART",
+    "HARTASSG",
     "IF",
     "LIF",
     "RGA",

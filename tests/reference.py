@@ -87,9 +87,9 @@ def input_gradient(
         network: The network, in evaluation mode.
         x_seq: Encoded input (T, N, ...), float64.
         grad_logits: ``dL/dlogits`` (N, K).
-        rule: "hart", "stbp", "rga", "bptr", "rate" or "cba".
-        **hyper: ``gamma`` (hart, stbp), ``detach_reset`` (stbp), ``slope_below`` (rga), ``activation`` and ``levels``
-            (cba).
+        rule: "hart", "stbp", "rga", "bptr", "rate", "cba", "assg" or "hart-assg".
+        **hyper: ``gamma`` (hart, stbp), ``detach_reset`` (stbp), ``sharpness`` and ``delta`` (assg, hart-assg),
+            ``slope_below`` (rga), ``activation`` and ``levels`` (cba).
 
     Returns:
         ``dL/dx_seq``, (T, N, ...).
@@ -250,21 +250,29 @@ def _spiking_neuron(rule: str, **hyper: float | bool | str) -> Neuron:
                     dv_dm, dv_ds = 1 - spikes[t].clamp(max=1), (params.v_reset - membranes[t]) * (spikes[t] <= 1)
                 else:  # v = m - rho * s
                     dv_dm, dv_ds = torch.ones_like(spikes[t]), -taken
-                grad_spike = grad[t] if hyper.get("detach_reset", False) else grad[t] + grad_potential * dv_ds
-                slope = _slope(params, distances[t], hyper.get("gamma", 1.0)) / theta
+                detached = hyper.get("detach_reset", rule == "assg")
+                grad_spike = grad[t] if detached else grad[t] + grad_potential * dv_ds
+                if rule == "assg":
+                    slope = _adaptive(distances[t], **hyper) / theta
+                else:
+                    slope = _slope(params, distances[t], hyper.get("gamma", 1.0)) / theta
                 grad_membrane = grad_spike * slope + grad_potential * dv_dm
                 grad_potential = decay * grad_membrane
                 grad_synapse = c * grad_membrane + params.alpha * grad_synapse
                 out.append(grad_synapse)  # di/dI = 1
             return out[::-1]
 
-        return trace, pull_stbp if rule == "stbp" else pull_rate
+        return trace, pull_stbp if rule in ("stbp", "assg") else pull_rate
 
     return neuron
 
 
-def _rate_gains(trace: Trace, rule: str, *, gamma: float = 1.0, slope_below: float = 0.2) -> list[Tensor]:
+def _rate_gains(
+    trace: Trace, rule: str, *, gamma: float = 1.0, slope_below: float = 0.2, **hyper: float
+) -> list[Tensor]:
     """Return a rate rule's ``k(t)``, one tensor (N, *F) a step."""
+    if rule == "hart-assg":
+        return [_adaptive(distance, **hyper) for distance in trace.distance]
     mean, rate = trace.drive.mean(0), trace.spikes.mean(0)
     if rule == "hart":
         return [_slope(trace.params, distance, gamma) for distance in trace.distance]
@@ -290,6 +298,12 @@ def _slope(params: NeuronParams, distance: Tensor, gamma: float) -> Tensor:
     """Return the slope of spikes by the potential in thresholds, summed over all spikes that a step may give."""
     count = int(distance.max() + gamma) + 2 if params.several else 1
     return sum((_triangle(distance - k, gamma) for k in range(max(1, count))), torch.zeros_like(distance))
+
+
+def _adaptive(distance: Tensor, *, sharpness: float = 3.07, delta: float = 0.2) -> Tensor:
+    """Return ``alpha / 2 / (1 + (pi / 2 * alpha * u)**2)`` for ``alpha = sharpness / (|u| + delta)``."""
+    alpha = sharpness / (distance.abs() + delta)
+    return alpha / 2 / (1 + (math.pi / 2 * alpha * distance) ** 2)
 
 
 def _triangle(distance: Tensor, gamma: float) -> Tensor:

@@ -32,7 +32,7 @@ from art_snn.evaluation.evaluate import WORST
 from art_snn.evaluation.report import plot, steps_text, text_table, write_csv, write_json
 from art_snn.evaluation.rows import package_versions
 from art_snn.ranges import check_range
-from art_snn.rules import HART, GradientRule, get_rule, rule_names
+from art_snn.rules import HART, PAPER_RULES, GradientRule, get_rule, rule_names
 from art_snn.snn.dynamics import RESETS
 from art_snn.training import DIGITS_RECIPE, Recipe
 from art_snn.training.recipe import OF_ARCHITECTURES
@@ -64,7 +64,8 @@ def add_parser(commands: Any) -> None:
     data = "digits, cifar10, cifar100, a folder of images, or event recordings"
     add("--data", help=f"data for --model: {data} (default: digits)", **HIDDEN)
     add("--image-size", type=whole, help="height and width of images or event frames for --model", **HIDDEN)
-    add("--rules", default=",".join(rule_names()), help="gradient rules, separated by commas")
+    rules = f"gradient rules, separated by commas, of {', '.join(rule_names())}"
+    add("--rules", default=",".join(PAPER_RULES), help=rules)
     add("--attacks", default=f"{FGSM.name},{PGD.name}", help=attacks)
     eps = f"several are separated by commas, and 8/255 is a number (default: the checkpoint's, or {recipe.eps})"
     add("--eps", type=numbers, help=f"largest change of a pixel (L-infinity), in [0, 1]; {eps}", **HIDDEN)

@@ -14,11 +14,18 @@ from art_snn.rules.rga import RGA  # isort: skip
 from art_snn.rules.bptr import BPTR  # isort: skip
 from art_snn.rules.rate import RateGradient  # isort: skip
 from art_snn.rules.cba import CBA  # isort: skip
+from art_snn.rules.assg import ASSG, HARTASSG  # isort: skip
+
+# That the HART paper compares, in the order of tables.
+PAPER_RULES = ("hart", "stbp", "rga", "bptr", "rate", "cba")
 
 __all__ = [
+    "ASSG",
     "BPTR",
     "CBA",
     "HART",
+    "HARTASSG",
+    "PAPER_RULES",
     "RGA",
     "STBP",
     "ConversionRule",

@@ -8,11 +8,11 @@ from typing import Any
 from art_snn.attacks import APGDSpec, SAPGDSpec
 from art_snn.evaluation.robustness.noise import SignNoise
 from art_snn.evaluation.robustness.stages import Budget, Stage
-from art_snn.rules import HART, STBP
+from art_snn.rules import ASSG, HARTASSG
 from art_snn.rules.base import GradientRule
 
-# Sharp slopes, which attacks follow furthest; a sharp one through time needs the reset's gradient cut off.
-THROUGH_TIME, BY_RATE = STBP(gamma=0.5, detach_reset=True), HART(gamma=0.3)
+# Slopes that are sharp near the threshold and never 0: attacks follow them further than any of a fixed width.
+THROUGH_TIME, BY_RATE = ASSG(), HARTASSG()
 
 
 def quick(eps: float) -> Budget:
