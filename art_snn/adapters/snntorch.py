@@ -6,6 +6,7 @@ the reset. Source: snnTorch 1.0.0.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,12 @@ def read(module: nn.Module) -> Reading | None:
     reset = _RESETS[int(neuron.reset_mechanism_val)]
     if reset == "late hard" and name != "Leaky":
         refuse(f"is snnTorch's {name} with reset_mechanism='zero', which drops a step's input after a spike")
+    version = str(getattr(sys.modules["snntorch"], "__version__", ""))
+    if version.startswith("0.") and name == "Synaptic" and not neuron.init_hidden:
+        refuse(
+            f"is snnTorch {version}'s Synaptic with states that come in, which takes the potential for the current; "
+            "snnTorch 1.0 does not"
+        )
     decay, weight = _weights(neuron, name)
     params = NeuronParams(
         decay=decay,

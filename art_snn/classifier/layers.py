@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from art_snn.adapters.forwards import StandardForward
+from art_snn.classifier.user_layers import own_output
 from art_snn.engine.module import GradientRuleModule
 from art_snn.snn.layouts import Axes
 from art_snn.snn.network import flat_steps, is_native
@@ -51,9 +52,13 @@ def layer_names(model: GradientRuleModule) -> list[str]:
 
 
 def find_layer(names: list[str], layer: int | str | None) -> str:
-    """Return the name of the layer with this name or index; raise ValueError if there is none."""
-    if isinstance(layer, str) and layer in names:
-        return layer
+    """Return the name of the layer with this name or index; raise ValueError if there is none.
+
+    A user's own network may be asked by its own names, ``fc1`` for ``network.model.fc1``.
+    """
+    for name in (layer, f"network.model.{layer}"):
+        if isinstance(layer, str) and name in names:
+            return str(name)
     if isinstance(layer, (int, np.integer)) and not isinstance(layer, bool) and -len(names) <= layer < len(names):
         return names[layer]
     raise ValueError(f"layer must be an index below {len(names)} or one of {', '.join(names)}; got {layer!r}")
@@ -89,6 +94,9 @@ def _layer_output_whole(model: GradientRuleModule, name: str, x: Tensor) -> Tens
             f"the output of layer {name!r} has no graph here: a rule's goes from the input to the logits alone, in a "
             "network that has the time in its own forward; ask for its values, without framework"
         )
+    if is_native(model.network) and _time(model.network, x)[0] == "N":
+        model.restart_noise()
+        return own_output(model.network, model.get_submodule(name), name, x)
     outputs: list[object] = []
     handle = model.get_submodule(name).register_forward_hook(lambda *call: outputs.append(call[2]))
     try:

@@ -347,9 +347,29 @@ def test_activations_are_batch_first_and_averaged_over_time(kind):
         classifier.get_activations(x.requires_grad_(), name, framework=True)
 
 
-def test_a_layer_whose_time_cannot_be_told_is_refused():
-    network = adapt(sequences().float(), lambda net, x: net(x.expand(6, *x.shape)).mean(0))
+def test_time_is_told_from_the_batch_in_a_forward_of_ones_own():
+    model = sequences().float().eval()
     options = {"loss": nn.CrossEntropyLoss(), "input_shape": (2, 6, 6), "nb_classes": 3, "device_type": "cpu"}
-    classifier = PyTorchSNNClassifier(network, **options)
-    with pytest.raises(ValueError, match=r"returns \(6, 4, 6, 6, 6\) for 4 samples"):
-        classifier.get_activations(X.float().numpy(), "network.model.1")
+    own = PyTorchSNNClassifier(adapt(model, lambda net, x: net(x.expand(6, *x.shape)).mean(0)), **options)
+    declared = PyTorchSNNClassifier(adapt(model, time_steps=6), **options)
+    x = torch.cat([X, X])[:6].float().numpy()  # as many samples as steps
+    found = own.get_activations(x, "network.model.1")
+    np.testing.assert_allclose(found, declared.get_activations(x, "network.model.1"), atol=1e-6)
+
+
+def test_an_output_whose_order_of_time_and_batch_cannot_be_told_is_refused():
+    class Merged(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.steps = nn.Conv2d(2, 2, 1), single_steps().float()
+
+        def forward(self, x: Tensor) -> Tensor:
+            for node in (self.steps.layers[2], self.steps.layers[4]):
+                node.potential = 0.0
+            currents = self.first(x.repeat(6, 1, 1, 1)).unflatten(0, (6, -1))
+            return torch.stack([self.steps(current) for current in currents]).mean(0)
+
+    options = {"loss": nn.CrossEntropyLoss(), "input_shape": (2, 6, 6), "nb_classes": 3, "device_type": "cpu"}
+    classifier = PyTorchSNNClassifier(adapt(Merged().float().eval()), **options)
+    with pytest.raises(ValueError, match="which of time and batch comes first cannot be seen"):
+        classifier.get_activations(X.float().numpy(), "first")

@@ -223,6 +223,13 @@ def test_what_cannot_be_run_is_refused_by_name(make, reason):
         adapt(nn.Sequential(nn.Linear(4, 4), make()))
 
 
+def test_the_synaptic_of_versions_before_1_is_refused_where_states_come_in(monkeypatch):
+    monkeypatch.setattr("snntorch.__version__", "0.9.1", raising=False)
+    assert read(snn.Synaptic(alpha=0.9, beta=0.8, init_hidden=True)) is not None
+    with pytest.raises(UnsupportedModelError, match=r"is snnTorch 0\.9\.1's Synaptic with states that come in"):
+        adapt(nn.Sequential(nn.Linear(4, 4), snn.Synaptic(alpha=0.9, beta=0.8)))
+
+
 class Renamed(snn.Leaky):
     pass
 
