@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from art_snn.adapters.forwards import StandardForward
-from art_snn.adapters.libraries import reset_states
+from art_snn.adapters.libraries import fresh_states
 from art_snn.snn.network import SequenceModel
 
 
@@ -39,11 +39,8 @@ class BySteps(SequenceModel):
 
     def body(self, x_seq: Tensor) -> Any:
         """Return the outputs (T', N, K) of the model for T' steps, with neurons that begin anew."""
-        reset_states(self.model)
-        try:
+        with fresh_states(self.model):
             return self._forward.outputs(self.model, x_seq)
-        finally:
-            reset_states(self.model)
 
     def readout(self, out_seq: Tensor) -> Tensor:
         """Return the mean over time, times T where outputs are summed: logits (N, K)."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -52,6 +55,21 @@ def _reasons(module: nn.Module) -> tuple[str, ...]:
     except UnsupportedModelError as error:
         return tuple(error.reasons)
     return ()
+
+
+# The states of neurons are in the model, which threads share: one at a time runs.
+_STATES = threading.RLock()
+
+
+@contextmanager
+def fresh_states(model: nn.Module) -> Iterator[None]:
+    """Let a model run inside the block with states that begin anew, and leave none behind."""
+    with _STATES:
+        reset_states(model)
+        try:
+            yield
+        finally:
+            reset_states(model)
 
 
 def reset_states(model: nn.Module) -> None:

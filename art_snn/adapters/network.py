@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,16 +11,13 @@ from torch import Tensor, nn
 
 from art_snn.adapters.by_steps import BySteps
 from art_snn.adapters.forwards import Readout, StandardForward, checked_options
-from art_snn.adapters.libraries import reset_states, state_keys, unreadable
+from art_snn.adapters.libraries import fresh_states, state_keys, unreadable
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import is_spiking, read
 from art_snn.snn.strangers import PORTING, wrapper
 
 Forward = Callable[[Any, Tensor], Any]
-
-# The states of neurons are in the model, which threads share: one at a time runs.
-_STATES = threading.RLock()
 
 
 class _Whole(nn.Module):
@@ -73,12 +69,8 @@ class AdaptedNetwork(SequenceModel):
 
     def body(self, x_seq: Tensor) -> Any:
         """Return logits (1, N, K) for inputs (1, N, ...); what is no tensor is returned as it is."""
-        with _STATES:
-            reset_states(self.model)
-            try:
-                logits = self.call(self.model, x_seq[0])
-            finally:
-                reset_states(self.model)
+        with fresh_states(self.model):
+            logits = self.call(self.model, x_seq[0])
         return logits.unsqueeze(0) if isinstance(logits, Tensor) else logits
 
     def readout(self, out_seq: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -373,3 +375,43 @@ def test_an_output_whose_order_of_time_and_batch_cannot_be_told_is_refused():
     classifier = PyTorchSNNClassifier(adapt(Merged().float().eval()), **options)
     with pytest.raises(ValueError, match="which of time and batch comes first cannot be seen"):
         classifier.get_activations(X.float().numpy(), "first")
+
+
+class Slow(nn.Module):
+    """Note whether another thread runs it at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.inside, self.overlaps = sequences(), 0, [False]
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        self.inside += 1
+        self.overlaps.append(self.inside > 1)
+        time.sleep(2e-3)
+        out_seq = self.layers(x_seq)
+        self.inside -= 1
+        return out_seq
+
+
+def test_threads_that_predict_and_attack_wait_for_each_other():
+    """A library's neurons keep their states in the model, and each run resets them."""
+    model = Slow().float().eval()
+    network = adapt(model, time_steps=4)
+    module = GradientRuleModule(network, get_rule("hart")).eval()
+    x = X.float()
+
+    def attack() -> None:
+        for _ in range(5):
+            next(module.attack_samples(x.clone().requires_grad_(), parameters=False)).sum().backward()
+
+    def predict() -> None:
+        for _ in range(20):
+            with torch.no_grad():
+                network(x)
+
+    with ThreadPoolExecutor(2) as pool:
+        for job in [pool.submit(attack), pool.submit(predict)]:
+            job.result(timeout=60)
+    assert module.gradient_path == "replay"
+    assert len(model.overlaps) > 30
+    assert not any(model.overlaps)
