@@ -166,14 +166,14 @@ def fired(distance: Tensor, params: NeuronParams) -> Tensor:
 def slope_at(slope: Callable[[Tensor], Tensor], distance: Tensor, params: NeuronParams) -> Tensor:
     """Return a rule's slope, which counts in thresholds, at the distances ``m - threshold``, (N, *F).
 
-    Neurons that give several spikes have one of these slopes at each multiple of the threshold: up to three above the
-    largest potential, which is all of them for slopes that are 0 three thresholds away.
+    Neurons that give several spikes have one of these slopes at each multiple of the threshold up to three above the
+    potential, which is all of them for slopes that are 0 three thresholds away.
     """
     u = in_thresholds(distance, params)
     total = slope(u)
     if params.several and u.numel():
         for k in range(1, int(u.detach().amax().clamp(min=0.0)) + 4):
-            total = total + slope(u - k)
+            total = total + slope(u - k) * (u - k >= -3)  # whatever potentials other samples have
     return total
 
 

@@ -52,23 +52,34 @@ def triangle(u: Tensor, gamma: float = 1.0) -> Tensor:
     return (gamma - u.abs()).clamp(min=0) / gamma**2
 
 
-def slope(equation: Equation, membrane: Tensor, gamma: float = 1.0) -> Tensor:
-    """Return the derivative of the spikes by the potential in thresholds: a triangle at each threshold it may hold."""
+def adaptive(u: Tensor) -> Tensor:
+    alpha = 3.07 / (u.abs() + 0.2)
+    return alpha / 2 / (1 + (math.pi / 2 * alpha * u) ** 2)
+
+
+def slope(equation: Equation, membrane: Tensor, rule: str = "hart") -> Tensor:
+    """Return the derivative of the spikes by the potential in thresholds: one at each threshold it may hold.
+
+    For slopes without an end these are the thresholds up to three above the potential.
+    """
     u = (membrane - equation.theta) / equation.theta
-    count = int(u.max() + gamma) + 2 if equation.several else 1
-    return sum((triangle(u - k, gamma) for k in range(max(1, count))), torch.zeros_like(u))
+    shape = adaptive if rule in ("assg", "hart-assg") else triangle
+    total, count = shape(u), int(u.max().clamp(min=0)) + 4 if equation.several else 1
+    for k in range(1, count):
+        total = total + shape(u - k) * (u - k >= -3)
+    return total
 
 
 class _Spike(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, membrane: Tensor, equation: Equation, gamma: float) -> Tensor:
+    def forward(ctx: Any, membrane: Tensor, equation: Equation, rule: str) -> Tensor:
         ctx.save_for_backward(membrane)
-        ctx.equation, ctx.gamma = equation, gamma
+        ctx.equation, ctx.rule = equation, rule
         return equation.fire(membrane)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        return grads[0] * slope(ctx.equation, ctx.saved_tensors[0], ctx.gamma) / ctx.equation.theta, None, None
+        return grads[0] * slope(ctx.equation, ctx.saved_tensors[0], ctx.rule) / ctx.equation.theta, None, None
 
 
 class Layer:
@@ -91,22 +102,22 @@ class Layer:
             inside = ((drive >= 0) & (drive <= top)).to(drive.dtype)
             return levels.detach() + (drive - drive.detach()) * inside
         membrane = equation.charge(current)
-        if self.rule == "stbp":
-            spikes = _Spike.apply(membrane, equation, 1.0)
-            equation.reset(membrane, spikes)
+        if self.rule in ("stbp", "assg"):
+            spikes = _Spike.apply(membrane, equation, self.rule)
+            equation.reset(membrane, spikes if self.rule == "stbp" else spikes.detach())
             return spikes
         spikes = equation.fire(membrane.detach()).requires_grad_()
         equation.reset(membrane, spikes.detach())
         self.currents.append(current)
         self.spikes.append(spikes)
-        self.slopes.append(slope(equation, membrane.detach()))
+        self.slopes.append(slope(equation, membrane.detach(), self.rule))
         self.synapse = equation.alpha * self.synapse + current.detach()
         self.drives.append((equation.c * self.synapse + equation.d) / equation.theta)
         return spikes
 
     def factors(self) -> list[Tensor]:
         """Return k(t) for each step, in thresholds."""
-        if self.rule == "hart":
+        if self.rule in ("hart", "hart-assg"):
             return self.slopes
         rate, drive = torch.stack(self.spikes).detach().mean(0), torch.stack(self.drives).mean(0)
         if self.rule == "bptr":
@@ -155,7 +166,7 @@ def true_gradient(
     x = x.clone().requires_grad_()
     with replaced(model, rule, stand_in) as layers:
         total = (forward(model, x) * v).sum()
-        if rule in ("stbp", "cba"):
+        if rule in ("stbp", "assg", "cba"):
             return torch.autograd.grad(total, x)[0]
         for layer in reversed(layers):
             grads = torch.autograd.grad(total, layer.spikes, retain_graph=True, allow_unused=True)
@@ -166,4 +177,13 @@ def true_gradient(
         return torch.autograd.grad(total, x)[0]
 
 
-TOLERANCES = {"hart": 1e-5, "stbp": 1e-5, "rga": 5e-4, "bptr": 1e-5, "rate": 2e-3, "cba": 1e-5}
+TOLERANCES = {
+    "hart": 1e-5,
+    "stbp": 1e-5,
+    "rga": 5e-4,
+    "bptr": 1e-5,
+    "rate": 2e-3,
+    "cba": 1e-5,
+    "assg": 1e-4,
+    "hart-assg": 1e-4,
+}

@@ -11,6 +11,7 @@ from torch import nn
 from art_snn import ASSG, HART, HARTASSG, DirectEncoder, EventFrameEncoder, GradientRuleModule
 from art_snn.engine.unrolling import unroll_rate
 from art_snn.rules.assg import adaptive_slope
+from art_snn.snn.dynamics import NeuronParams, slope_at
 from art_snn.snn.models import digits_net
 from tests.reference import forward, input_gradient
 from tests.rules.networks import (
@@ -124,3 +125,16 @@ def test_potentials_beyond_a_triangle_have_a_gradient():
 def test_bad_settings_are_refused(rule, setting, value):
     with pytest.raises(ValueError, match=setting):
         rule(**{setting: value})
+
+
+@pytest.mark.parametrize("slope", [ASSG().slope, HART(gamma=5.0).slope])
+def test_several_spikes_have_slopes_that_do_not_depend_on_other_samples(slope):
+    params = NeuronParams(threshold=0.5, several=True)
+    distance = torch.tensor([[0.2, -0.7, 1.4]], dtype=torch.float64)
+    alone = slope_at(slope, distance, params)
+    beside = slope_at(slope, torch.cat([distance, torch.full_like(distance, 9.0)]), params)[:1]
+    u = 2 * distance
+    ks = [torch.tensor(float(k)) for k in range(20)]
+    expected = sum(slope(u - k) * ((u - k >= -3) | (k == 0)) for k in ks)
+    torch.testing.assert_close(alone, expected, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(beside, alone, rtol=0, atol=0)
