@@ -129,3 +129,12 @@ def known(monkeypatch):
     """The neurons of `tests.adapters.nodes`, which a reader knows for the time of a test."""
     monkeypatch.setattr(readers, "_READERS", dict(readers._READERS))
     readers.register_reader(nodes.read)
+
+
+@pytest.fixture
+def doubles() -> Iterator[None]:
+    """Make networks of float64, the same in every test."""
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)

@@ -29,6 +29,7 @@ HAND_ON = {
         "engine/probing",
         "engine/stand_ins",
         "engine/steps",
+        "engine/taps",
         "labels",
         "ranges",
         "snn/checkpointing",

@@ -96,6 +96,10 @@ class StandardForward:
         """Return inputs (N, ...) or event frames (N, T, ...) as a sequence (T, N, ...)."""
         return x.transpose(0, 1) if self.time_steps is None else x.expand(self.time_steps, *x.shape)
 
+    def steps(self, x: Tensor) -> int:
+        """Return T for inputs (N, ...) or event frames (N, T, ...)."""
+        return x.shape[1] if self.time_steps is None else self.time_steps
+
     def outputs(self, model: nn.Module, x_seq: Tensor) -> Any:
         """Return the model's outputs (T, N, K) for a sequence (T, N, ...); what is no tensor is returned as it is."""
         steps, samples = x_seq.shape[:2]

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from art.attacks import EvasionAttack
-from art.estimators import BaseEstimator
 from torch import Tensor
 
-from art_snn.attacks.base import Attack
 from art_snn.attacks.registry import register_attack
-from art_snn.attacks.search import Search, check_search
+from art_snn.attacks.search import Search, SearchSpec
 from art_snn.attacks.walks import Walks, checkpoints, per_row
-from art_snn.classifier import PyTorchSNNClassifier
 
 MOMENTUM = 0.25  # share of the last move in the next
 FEWEST_RISES = 0.75  # share of the steps between two checkpoints
@@ -51,21 +47,6 @@ class APGD(Search):
     Raises:
         ValueError: A number or name is out of its range.
     """
-
-    def __init__(
-        self,
-        estimator: PyTorchSNNClassifier,
-        *,
-        eps: float = 8 / 255,
-        steps: int = 100,
-        loss: str = "cross-entropy",
-        first_step: float | None = None,
-        seed: int = 0,
-        batch_size: int = 32,
-        verbose: bool = False,
-    ) -> None:
-        settings: dict[str, Any] = {"eps": eps, "steps": steps, "loss": loss, "first_step": first_step, "seed": seed}
-        super().__init__(estimator, **settings, batch_size=batch_size, verbose=verbose)
 
     def _walks(self, x: Tensor) -> Walks:
         first = 2 * self.eps if self.first_step is None else self.first_step
@@ -137,8 +118,8 @@ def _above(loss: Tensor, other: Tensor) -> Tensor:
 
 @register_attack
 @dataclass(frozen=True, kw_only=True)
-class APGDSpec(Attack):
-    """The settings of `APGD`, not yet bound to a classifier.
+class APGDSpec(SearchSpec):
+    """The settings of `APGD`, not yet bound to a classifier; a ``first_step`` of None is 2 eps.
 
     Example:
         >>> APGDSpec(eps=0.1)
@@ -146,15 +127,4 @@ class APGDSpec(Attack):
     """
 
     name: ClassVar[str] = "apgd"
-    eps: float = 8 / 255
-    steps: int = 100  #: Number of steps, >= 1.
-    loss: str = "cross-entropy"  #: "cross-entropy" or "margin".
-    first_step: float | None = None  #: Change of an entry in the first step, > 0; None for 2 eps.
-    seed: int = 0  #: Seed of random starts, >= 0.
-
-    def __post_init__(self) -> None:
-        check_search(self)
-
-    def make(self, classifier: BaseEstimator, *, batch_size: int = 32) -> EvasionAttack:
-        """Return the attack on a `PyTorchSNNClassifier`."""
-        return APGD(classifier, **vars(self), batch_size=batch_size)
+    search: ClassVar[type[Search]] = APGD

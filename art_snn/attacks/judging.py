@@ -17,6 +17,12 @@ def draws_of(classifier: PyTorchSNNClassifier) -> int:
     return DRAWS if is_random(classifier.model.network) else 1
 
 
+def predict_full(classifier: PyTorchSNNClassifier, x: np.ndarray, size: int) -> np.ndarray:
+    """Return predictions (N, K) for N > 0 inputs, in batches of one size, so that a row has the same bits in each."""
+    filled = x[np.arange(-(-len(x) // size) * size) % len(x)]
+    return classifier.predict(filled, batch_size=size)[: len(x)]
+
+
 def judge(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return where predictions are wrong (N,), and their margins (N,), float32.
 
@@ -32,8 +38,7 @@ def judge(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, size: 
     number = len(x)
     if not number:
         return np.zeros(0, dtype=bool), np.zeros(0, dtype=np.float32)
-    filled = x[np.arange(-(-number // size) * size) % number]
-    draws = np.stack([classifier.predict(filled, batch_size=size)[:number] for _ in range(draws_of(classifier))])
+    draws = np.stack([predict_full(classifier, x, size) for _ in range(draws_of(classifier))])
     finite = np.isfinite(draws).all((0, 2))
     wrong = (draws.argmax(2) != y).mean(0) > 1 / 2
     margins = np.full(number, np.inf, dtype=np.float32)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from art.attacks import EvasionAttack
-from art.estimators import BaseEstimator
 from torch import Tensor
 
-from art_snn.attacks.base import Attack
 from art_snn.attacks.registry import register_attack
-from art_snn.attacks.search import Search, check_search
+from art_snn.attacks.search import Search, SearchSpec
 from art_snn.attacks.walks import Walks, checkpoints, per_row
-from art_snn.classifier import PyTorchSNNClassifier
 
 DECAY, SQUARE_DECAY = 0.5, 0.8  # of the sums over steps of the gradient, and of its square
 LITTLE = 1e-12
@@ -48,21 +44,6 @@ class SAPGD(Search):
     Raises:
         ValueError: A number or name is out of its range.
     """
-
-    def __init__(
-        self,
-        estimator: PyTorchSNNClassifier,
-        *,
-        eps: float = 8 / 255,
-        steps: int = 100,
-        loss: str = "cross-entropy",
-        first_step: float | None = None,
-        seed: int = 0,
-        batch_size: int = 32,
-        verbose: bool = False,
-    ) -> None:
-        settings: dict[str, Any] = {"eps": eps, "steps": steps, "loss": loss, "first_step": first_step, "seed": seed}
-        super().__init__(estimator, **settings, batch_size=batch_size, verbose=verbose)
 
     def _walks(self, x: Tensor) -> Walks:
         return _Steady(x, _sizes(self.eps if self.first_step is None else self.first_step, self.steps))
@@ -101,8 +82,8 @@ def _sizes(first: float, steps: int) -> Tensor:
 
 @register_attack
 @dataclass(frozen=True, kw_only=True)
-class SAPGDSpec(Attack):
-    """The settings of `SAPGD`, not yet bound to a classifier.
+class SAPGDSpec(SearchSpec):
+    """The settings of `SAPGD`, not yet bound to a classifier; a ``first_step`` of None is eps.
 
     Example:
         >>> SAPGDSpec(eps=0.1)
@@ -110,15 +91,4 @@ class SAPGDSpec(Attack):
     """
 
     name: ClassVar[str] = "sa-pgd"
-    eps: float = 8 / 255
-    steps: int = 100  #: Number of steps, >= 1.
-    loss: str = "cross-entropy"  #: "cross-entropy" or "margin".
-    first_step: float | None = None  #: Change of an entry in the first step, > 0; None for eps.
-    seed: int = 0  #: Seed of random starts, >= 0.
-
-    def __post_init__(self) -> None:
-        check_search(self)
-
-    def make(self, classifier: BaseEstimator, *, batch_size: int = 32) -> EvasionAttack:
-        """Return the attack on a `PyTorchSNNClassifier`."""
-        return SAPGD(classifier, **vars(self), batch_size=batch_size)
+    search: ClassVar[type[Search]] = SAPGD

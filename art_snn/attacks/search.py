@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
+from art.attacks import EvasionAttack
+from art.estimators import BaseEstimator
 from torch import Tensor
 
+from art_snn.attacks.base import Attack
 from art_snn.attacks.found import Found
 from art_snn.attacks.generating import Generating
 from art_snn.attacks.losses import LOSSES
@@ -35,13 +39,13 @@ class Search(Generating):
         self,
         estimator: PyTorchSNNClassifier,
         *,
-        eps: float,
-        steps: int,
-        loss: str,
-        first_step: float | None,
-        seed: int,
-        batch_size: int,
-        verbose: bool,
+        eps: float = 8 / 255,
+        steps: int = 100,
+        loss: str = "cross-entropy",
+        first_step: float | None = None,
+        seed: int = 0,
+        batch_size: int = 32,
+        verbose: bool = False,
     ) -> None:
         super().__init__(estimator=estimator)
         self.eps, self.steps, self.loss, self.first_step = eps, steps, loss, first_step
@@ -94,3 +98,22 @@ def check_search(settings: Any) -> None:
     if settings.first_step is not None:
         check_positive("first_step", settings.first_step)
     check_seed(settings.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpec(Attack):
+    """The settings of a `Search`, not yet bound to a classifier. Base of one for each."""
+
+    search: ClassVar[type[Search]]  #: What `make` makes.
+    eps: float = 8 / 255
+    steps: int = 100  #: Number of steps, >= 1.
+    loss: str = "cross-entropy"  #: "cross-entropy" or "margin".
+    first_step: float | None = None  #: Change of an entry in the first step, > 0; None for the attack's own.
+    seed: int = 0  #: Seed of random starts, >= 0.
+
+    def __post_init__(self) -> None:
+        check_search(self)
+
+    def make(self, classifier: BaseEstimator, *, batch_size: int = 32) -> EvasionAttack:
+        """Return the attack on a `PyTorchSNNClassifier`."""
+        return self.search(classifier, **vars(self), batch_size=batch_size)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from art_snn.adapters.forwards import StandardForward
-from art_snn.classifier.user_layers import own_output
+from art_snn.classifier.user_layers import calls_of, own_output
 from art_snn.engine.module import GradientRuleModule
 from art_snn.snn.layouts import Axes
 from art_snn.snn.network import flat_steps, is_native
@@ -94,26 +94,16 @@ def _layer_output_whole(model: GradientRuleModule, name: str, x: Tensor) -> Tens
             f"the output of layer {name!r} has no graph here: a rule's goes from the input to the logits alone, in a "
             "network that has the time in its own forward; ask for its values, without framework"
         )
-    if is_native(model.network) and _time(model.network, x)[0] == "N":
-        model.restart_noise()
-        return own_output(model.network, model.get_submodule(name), name, x)
-    outputs: list[object] = []
-    handle = model.get_submodule(name).register_forward_hook(lambda *call: outputs.append(call[2]))
-    try:
-        model.restart_noise()
-        model.network(x)
-    finally:
-        handle.remove()
-    if not outputs:
-        raise ValueError(f"layer {name!r} takes no part in the forward pass")
-    # Neurons return their states behind their spikes.
-    tensors = [out[0] if isinstance(out, tuple) and out else out for out in outputs]
-    averaged = [_averaged(out, *_time(model.network, x), len(x)) for out in tensors if isinstance(out, Tensor)]
+    layer = model.get_submodule(name)
+    axes, steps = _time(model.network, x)
+    model.restart_noise()
+    if is_native(model.network) and axes == "N":
+        return own_output(model.network, layer, name, x)
+    outputs = calls_of(model.network, layer, name, x)
+    averaged = [_averaged(out, axes, steps, len(x)) for out in outputs]
     found = [out for out in averaged if out is not None]
     if len(found) < len(outputs) or len({out.shape for out in found}) > 1:
-        shapes = ", ".join(
-            sorted({str(tuple(o.shape)) if isinstance(o, Tensor) else type(o).__name__ for o in tensors})
-        )
+        shapes = ", ".join(sorted({str(tuple(out.shape)) for out in outputs}))
         raise ValueError(
             f"layer {name!r} returns {shapes} for {len(x)} samples, and art_snn cannot tell what of it is time; give "
             "time_steps or frames to art_snn.adapt instead of a forward of your own, or choose another layer"
@@ -126,7 +116,7 @@ def _time(network: nn.Module, x: Tensor) -> tuple[Axes, int]:
     forward = getattr(network, "call", None)
     if not isinstance(forward, StandardForward) or forward.axes is None:
         return "N", 1
-    return forward.axes, x.shape[1] if forward.time_steps is None else forward.time_steps
+    return forward.axes, forward.steps(x)
 
 
 def _averaged(output: Tensor, axes: Axes, steps: int, samples: int) -> Tensor | None:

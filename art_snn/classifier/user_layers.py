@@ -26,7 +26,7 @@ def own_output(network: SequenceModel, layer: nn.Module, name: str, x: Tensor) -
         ValueError: The layer does not run, gives no tensor, or it cannot be seen which axis is the batch or time.
     """
     with torch.no_grad():
-        one, two, calls = (_calls(network, layer, name, each) for each in (x[:1], x[[0, 0]], x))
+        one, two, calls = (calls_of(network, layer, name, each) for each in (x[:1], x[[0, 0]], x))
     if not len(one) == len(two) == len(calls):
         raise ValueError(
             f"layer {name!r} runs {len(one)}, {len(two)} and {len(calls)} times on 1, 2 and {len(x)} inputs"
@@ -38,7 +38,12 @@ def own_output(network: SequenceModel, layer: nn.Module, name: str, x: Tensor) -
     return torch.stack(means).mean(0)
 
 
-def _calls(network: SequenceModel, layer: nn.Module, name: str, x: Tensor) -> list[Tensor]:
+def calls_of(network: SequenceModel, layer: nn.Module, name: str, x: Tensor) -> list[Tensor]:
+    """Run a network as it is; return a layer's output in each of its calls, the first of several, without a graph.
+
+    Raises:
+        ValueError: The layer does not run, or gives no tensor.
+    """
     outputs: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: object, output: object) -> None:

@@ -24,7 +24,7 @@ from art_snn.commands.options import (
     usage,
     whole,
 )
-from art_snn.commands.targets import NETWORK, check_target, load_target
+from art_snn.commands.targets import NETWORK, add_target, check_target, load_target
 from art_snn.data import stratified_part
 from art_snn.errors import DataError, UsageError
 from art_snn.evaluation import evaluate_rules
@@ -54,16 +54,7 @@ def add_parser(commands: Any) -> None:
     )
     add, recipe = parser.add_argument, DIGITS_RECIPE
     attacks = f"attacks, separated by commas: {', '.join(attack_names())}"
-    add("--checkpoint", type=Path, metavar="FOLDER", help="evaluate this run, or checkpoint, of art-snn train")
-    add(
-        "--model",
-        metavar="MODULE:FUNCTION",
-        help="evaluate the network that this function returns; or FILE.py:FUNCTION; with --checkpoint, its training's",
-    )
-    add("--weights", type=Path, metavar="FILE", help="state of the network of --model (default: as it is)", **HIDDEN)
-    data = "digits, cifar10, cifar100, a folder of images, or event recordings"
-    add("--data", help=f"data for --model: {data} (default: digits)", **HIDDEN)
-    add("--image-size", type=whole, help="height and width of images or event frames for --model", **HIDDEN)
+    add_target(parser)
     rules = f"gradient rules, separated by commas, of {', '.join(rule_names())}"
     add("--rules", default=",".join(PAPER_RULES), help=rules)
     add("--attacks", default=f"{FGSM.name},{PGD.name}", help=attacks)

@@ -9,7 +9,7 @@ from typing import Any
 
 from art_snn.checks import check_count
 from art_snn.commands.options import HIDDEN, add_command, add_device, check_folder, given, number, usage, whole
-from art_snn.commands.targets import Target, check_target, load_target
+from art_snn.commands.targets import Target, add_target, check_target, load_target
 from art_snn.data import stratified_part
 from art_snn.errors import DataError
 from art_snn.evaluation.robustness import BUDGETS, Verdict, robustness
@@ -35,16 +35,7 @@ def add_parser(commands: Any) -> None:
         "where the verdict is invalid. The same command goes on after it was stopped.",
     )
     add = parser.add_argument
-    add("--checkpoint", type=Path, metavar="FOLDER", help="a run, or checkpoint, of art-snn train")
-    add(
-        "--model",
-        metavar="MODULE:FUNCTION",
-        help="evaluate the network that this function returns; or FILE.py:FUNCTION; with --checkpoint, its training's",
-    )
-    add("--weights", type=Path, metavar="FILE", help="state of the network of --model (default: as it is)", **HIDDEN)
-    data = "digits, cifar10, cifar100, a folder of images, or event recordings"
-    add("--data", help=f"data for --model: {data} (default: digits)", **HIDDEN)
-    add("--image-size", type=whole, help="height and width of images or event frames for --model", **HIDDEN)
+    add_target(parser)
     steps = f"number of time-steps T (default: {DIGITS_RECIPE.time_steps}, or what the network of --model does)"
     add("--time-steps", type=whole, help=steps, **HIDDEN)
     eps = f"(default: the checkpoint's, or {DIGITS_RECIPE.eps})"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from art_snn.classifier.pytorch import PyTorchSNNClassifier
-from art_snn.commands.options import check_sizes, check_used, flag, given, one_line, usage
+from art_snn.commands.options import HIDDEN, check_sizes, check_used, flag, given, one_line, usage, whole
 from art_snn.commands.user_models import network_maker
 from art_snn.data import Split
 from art_snn.errors import UnsupportedModelError, UsageError
@@ -27,6 +27,21 @@ class Target(NamedTuple):
     title: str  # what is printed first
     name: str  # in a plot
     epochs: int | None  # that it was trained for, where that is known
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name a network and its data."""
+    add = parser.add_argument
+    add("--checkpoint", type=Path, metavar="FOLDER", help="evaluate this run, or checkpoint, of art-snn train")
+    add(
+        "--model",
+        metavar="MODULE:FUNCTION",
+        help="evaluate the network that this function returns; or FILE.py:FUNCTION; with --checkpoint, its training's",
+    )
+    add("--weights", type=Path, metavar="FILE", help="state of the network of --model (default: as it is)", **HIDDEN)
+    data = "digits, cifar10, cifar100, a folder of images, or event recordings"
+    add("--data", help=f"data for --model: {data} (default: digits)", **HIDDEN)
+    add("--image-size", type=whole, help="height and width of images or event frames for --model", **HIDDEN)
 
 
 def check_target(options: argparse.Namespace) -> None:

@@ -17,7 +17,8 @@ from torch.autograd.function import once_differentiable
 
 from art_snn.engine.graphs import InputsOnly, WithValue, fresh, leaves
 from art_snn.engine.one_pass import Tie
-from art_snn.engine.recording import FactorRecorder, Layers, Recorder, Recording, layer_gain, sample_record
+from art_snn.engine.recording import FactorRecorder, Recorder, Recording, layer_gain, sample_record
+from art_snn.engine.taps import Layers
 from art_snn.errors import UnsupportedModelError
 from art_snn.rules.base import LayerRecord, RateRule
 from art_snn.snn.dynamics import NeuronParams, NeuronState
@@ -222,6 +223,8 @@ class _Segments:
         # Once from the last layer to the first. Layers that are called before those that they depend on, as in a
         # pipeline, need more turns for what has come in since; each turn is linear in it.
         for _ in self._neurons:
+            if all(g is None for g in sums[len(self._sources) :]):
+                break
             for neurons, place in reversed(list(zip(self._neurons, places, strict=True))):
                 incoming = sums[place]
                 if all(g is None for g in incoming):

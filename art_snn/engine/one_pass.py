@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from art_snn.engine.graphs import InputsOnly, WithValue, fresh
 from art_snn.engine.linearity import current_error, relative_error
-from art_snn.engine.recording import ALL, Layers, Recorder, chunk, layer_gain, params_of_sample, runs_in_chunks
+from art_snn.engine.recording import ALL, Recorder, chunk, layer_gain, params_of_sample, runs_in_chunks
+from art_snn.engine.taps import Layers
 from art_snn.rules.base import RateRule
 from art_snn.snn.dynamics import NeuronParams, NeuronState
 from art_snn.snn.network import SequenceModel, SpikingSequential, is_sequence_module

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from art_snn.engine.graphs import fresh
 from art_snn.engine.steps import is_time_blind
+from art_snn.engine.taps import Layer, Layers
 from art_snn.rules import HART
 from art_snn.rules.base import LayerRecord, RateRule
 from art_snn.snn.dynamics import (
@@ -28,7 +28,7 @@ from art_snn.snn.dynamics import (
 )
 from art_snn.snn.fused import run_steps, takes
 from art_snn.snn.network import SequenceModel, is_native
-from art_snn.snn.readers import Forward, long_layers, spiking_layers, tapped
+from art_snn.snn.readers import spiking_layers, tapped
 
 # Rows (steps x samples) that are put through the body at the same time. More costs memory, fewer leave cores idle.
 ROWS_CPU = 64
@@ -307,84 +307,10 @@ def record_distances(network: SequenceModel, x_seq: Tensor) -> dict[str, list[tu
     return {name: [(call.record(), torch.stack(call.distances)) for call in calls] for name, calls in layers.items()}
 
 
-class _Runs(Protocol):
-    """Neurons that keep their state between steps."""
-
-    def __call__(self, current_seq: Tensor, /) -> Tensor: ...
-    def shown_state(self) -> NeuronState: ...
-    def start_from(self, state: NeuronState) -> None: ...
-
-
-_Layer = TypeVar("_Layer", bound=_Runs)
-
-
-class Layers(Generic[_Layer]):
-    """The neurons of a network that runs a few steps at a time.
-
-    Attributes:
-        calls: Name of each spiking layer to its neurons, other ones for each sequence that begins anew in a forward
-            pass.
-    """
-
-    def __init__(self, network: SequenceModel, make: Callable[[NeuronParams], _Layer]) -> None:
-        self.calls: dict[str, list[_Layer]] = {}
-        self.in_order: list[_Layer] = []  # of their first calls
-        self.make = make
-        self._long = long_layers(network)
-        self._taps: list[_LayerTap[_Layer]] = []
-
-    def make_tap(self, name: str, params: NeuronParams) -> Forward:
-        """Return what stands in for a layer."""
-        calls = self.calls.setdefault(name, [])
-        tap = _LayerTap(partial(self.make, params), calls, self.in_order, goes_on=name in self._long)
-        self._taps.append(tap)
-        return tap
-
-    def run(self, body: Callable[[Tensor], Tensor], steps: Tensor) -> Tensor:
-        """Return a body's outputs (T', N, K) in the next T' steps."""
-        for tap in self._taps:
-            tap.position = 0
-        return body(steps)
-
-
-class _LayerTap(Generic[_Layer]):
-    """Stands in for a layer: the neurons of its first call, its second, ... in a forward pass."""
-
-    def __init__(
-        self, make: Callable[[], _Layer], calls: list[_Layer], in_order: list[_Layer], *, goes_on: bool
-    ) -> None:
-        self._make, self._calls, self._in_order, self._goes_on = make, calls, in_order, goes_on
-        self.position = 0  # of the neurons that run next; only those of long layers go on within a forward pass
-
-    def __call__(self, current_seq: Tensor) -> Tensor:
-        """Return the spikes (T', N, *F) of the next T' steps."""
-        neurons = self._neurons
-        self.position += not self._goes_on
-        return neurons(current_seq)
-
-    @property
-    def state(self) -> NeuronState:
-        """A copy of the state, to be had between the steps of layers that go on."""
-        return self._neurons.shown_state()
-
-    def begin(self, state: NeuronState | None) -> None:
-        """Let the next step be a first one."""
-        self.position = len(self._calls)
-        if state is not None:
-            self._neurons.start_from(state)
-
-    @property
-    def _neurons(self) -> _Layer:
-        if self.position == len(self._calls):
-            self._calls.append(self._make())
-            self._in_order.append(self._calls[-1])
-        return self._calls[self.position]
-
-
 @torch.no_grad()
 def _run(
-    network: SequenceModel, x_seq: Tensor, make: Callable[[NeuronParams], _Layer]
-) -> tuple[Tensor, dict[str, list[_Layer]]]:
+    network: SequenceModel, x_seq: Tensor, make: Callable[[NeuronParams], Layer]
+) -> tuple[Tensor, dict[str, list[Layer]]]:
     """Run a network with neurons that ``make`` gives; return the logits and each layer's neurons, one per call."""
     layers = Layers(network, make)
     count = chunk(x_seq) if runs_in_chunks(network) else len(x_seq)

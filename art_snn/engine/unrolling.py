@@ -14,7 +14,8 @@ from art_snn.engine.fingerprints import versions
 from art_snn.engine.graphs import InputsOnly, fresh, leaves
 from art_snn.engine.looping import segmented
 from art_snn.engine.paths import note_path
-from art_snn.engine.recording import FactorRecorder, Layers, runs_in_chunks
+from art_snn.engine.recording import FactorRecorder, runs_in_chunks
+from art_snn.engine.taps import Layers
 from art_snn.errors import UnsupportedModelError
 from art_snn.rules.base import RateRule, TemporalRule
 from art_snn.snn.bptt import fire_from

@@ -20,7 +20,7 @@ from art_snn.engine.differences import misleading
 from art_snn.engine.graphs import InputsOnly
 from art_snn.engine.linearity import tolerance
 from art_snn.engine.probing import NOT_FINITE, PROBABILITIES, kept_noise, sum_to_one
-from art_snn.engine.recording import Layers
+from art_snn.engine.taps import Layers
 from art_snn.engine.unrolling import StepNeurons
 from art_snn.errors import GradientWarning, UnsupportedModelError
 from art_snn.rules import STBP
@@ -191,7 +191,7 @@ def _says_one_step(network: SequenceModel, x: Tensor) -> bool:
     forward = getattr(network, "call", None)
     if not isinstance(forward, StandardForward) or forward.axes is None:
         return False
-    return (x.shape[1] if forward.time_steps is None else forward.time_steps) == 1
+    return forward.steps(x) == 1
 
 
 class _Seen(StepNeurons):

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from art_snn.engine.recording import Layers, Neurons
+from art_snn.engine.recording import Neurons
+from art_snn.engine.taps import Layers
 from art_snn.snn.readers import tapped
 
 STEPS = 8

@@ -31,18 +31,10 @@ from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.layouts import Steps
 from tests.adapters.nodes import Node, StatefulNode
 
-pytestmark = pytest.mark.usefixtures("known")
+pytestmark = pytest.mark.usefixtures("known", "doubles")
 RATE_RULES = [name for name in rule_names() if isinstance(get_rule(name), RateRule)]
 X = torch.rand(4, 2, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 FRAMES = torch.rand(4, 5, 2, 6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-
-
-@pytest.fixture(autouse=True)
-def doubles():
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 class Flat(nn.Module):

@@ -24,15 +24,7 @@ from art_snn.evaluation import temporal_retention
 from art_snn.rules.base import RateRule
 from tests.adapters.nodes import Loop
 
-pytestmark = pytest.mark.usefixtures("known")
-
-
-@pytest.fixture(autouse=True)
-def doubles():
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("known", "doubles")
 
 
 class Scale(nn.Module):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from art_snn.attacks.judging import predict_full
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.evaluation.outcomes import allowed_examples
 from art_snn.snn.encoders import is_random
@@ -33,9 +34,7 @@ class Judge:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Return logits (N, K) of one draw."""
-        padding = -len(x) % self.batch_size
-        filled = np.concatenate([x, np.repeat(x[:1], padding, axis=0)])
-        return self.classifier.predict(filled, batch_size=self.batch_size)[: len(x)]
+        return predict_full(self.classifier, x, self.batch_size)
 
     def wrong_share(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return for each input (N,) the share of draws in which it is misclassified, in [0, 1]."""
