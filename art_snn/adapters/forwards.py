@@ -85,7 +85,7 @@ class StandardForward:
     def __call__(self, model: nn.Module, x: Tensor) -> Any:
         """Return logits (N, K) for inputs ``x``, (N, ...) or event frames (N, T, ...)."""
         if self.axes is None:
-            return self._picked(model(x))
+            return self._logits(model(x))
         out_seq = self.outputs(model, self.sequence(x))
         if not isinstance(out_seq, Tensor):
             return out_seq
@@ -124,6 +124,11 @@ class StandardForward:
                 state = returned[1]
             outputs.append(self._picked(returned))
         return outputs
+
+    def _logits(self, returned: Any) -> Any:
+        """Return the output that is meant; all of them where it is no logits (N, K), so that they can be told."""
+        picked = self._picked(returned)
+        return picked if isinstance(picked, Tensor) and picked.ndim == 2 else returned
 
     def _picked(self, returned: Any) -> Any:
         if isinstance(returned, (tuple, list)) and -len(returned) <= self.output < len(returned):

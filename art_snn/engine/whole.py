@@ -98,7 +98,8 @@ def _looked_at(network: SequenceModel, x: Tensor, nb_classes: int | None) -> tup
         except UnsupportedModelError as error:
             return list(error.reasons), False
         except Exception as error:  # whatever a user's forward raises is a reason
-            return [f"it fails on inputs of shape {tuple(x.shape)}: {type(error).__name__}: {error}"], False
+            cure = "if it is called in another way, say how: art_snn.adapt(model, lambda model, x: model(x.flatten(1)))"
+            return [f"it fails on inputs of shape {tuple(x.shape)}: {type(error).__name__}: {error}; {cure}"], False
         if reasons := output_reasons(logits, len(x), nb_classes):
             return reasons, False
         seen: list[_Seen] = []

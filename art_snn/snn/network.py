@@ -216,7 +216,7 @@ class SequenceModel(nn.Module):
         except ArtSnnError:
             raise
         except Exception as error:
-            if hint := one_step_hint(error):
+            if not self.native and (hint := one_step_hint(error)):
                 raise ValueError(f"{type(error).__name__}: {error}.{hint}") from error
             raise
 

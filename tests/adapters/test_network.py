@@ -240,6 +240,29 @@ def test_only_modules_with_neurons_are_adapted():
         adapt(nn.Sequential(LIF(), Loop()), time_steps=4)
 
 
+class Several(nn.Module):
+    """Return the logits in two forms: (N, K) or (T, N, K), each beside something else."""
+
+    def __init__(self, *, summed: bool) -> None:
+        super().__init__()
+        self.loop, self.summed = Loop(), summed
+
+    def forward(self, x):
+        logits = self.loop(x)
+        return (logits if self.summed else torch.stack([logits] * 6)), x
+
+
+def test_of_several_outputs_the_logits_are_taken_and_others_are_told():
+    classifier = PyTorchSNNClassifier(
+        adapt(Several(summed=True).float()), nn.CrossEntropyLoss(), (1, 2, 2), 3, device_type="cpu"
+    )
+    assert classifier.predict(np.zeros((2, 1, 2, 2), dtype=np.float32)).shape == (2, 3)
+    with pytest.raises(UnsupportedModelError, match=r"returns 2 outputs, .*model\(x\)\[0\].sum\(0\)"):
+        PyTorchSNNClassifier(
+            adapt(Several(summed=False).float()), nn.CrossEntropyLoss(), (1, 2, 2), 3, device_type="cpu"
+        )
+
+
 def test_time_chunk_is_refused():
     model = GradientRuleModule(adapt(Loop().eval()), "stbp", time_chunk=2).eval()
     with pytest.raises(UnsupportedModelError, match="time_chunk=2"):

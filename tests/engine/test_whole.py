@@ -139,8 +139,10 @@ def test_rates_are_logits():
 
 
 def test_what_fails_is_said_at_the_door():
-    with pytest.raises(UnsupportedModelError, match="it fails on inputs of shape"):
+    with pytest.raises(UnsupportedModelError, match=r"it fails on inputs of shape .*say how: art_snn.adapt") as said:
         PyTorchSNNClassifier(Loop(), nn.CrossEntropyLoss(), (1, 3, 3), 3, device_type="cpu")
+    assert "RuntimeError: mat1 and mat2" in str(said.value)
+    assert "(T, N, ...)" not in str(said.value)  # which is how networks in parts are written
     with pytest.raises(UnsupportedModelError, match="single time-step"):
         PyTorchSNNClassifier(Loop(time_steps=1), nn.CrossEntropyLoss(), (1, 2, 2), 3, device_type="cpu")
 
