@@ -17,7 +17,7 @@ from art_snn.attacks.found import Found
 from art_snn.attacks.generating import Generating
 from art_snn.attacks.losses import LOSSES
 from art_snn.attacks.samples import checked_samples
-from art_snn.attacks.slots import Slots
+from art_snn.attacks.slots import Slots, Watch
 from art_snn.attacks.walks import Walks
 from art_snn.checks import check_choice, check_count, check_positive, check_seed
 from art_snn.classifier import PyTorchSNNClassifier
@@ -60,6 +60,7 @@ class Search(Generating):
         start: Array | None = None,
         seeds: np.ndarray | None = None,
         progress: Callable[[int], Any] | None = None,
+        watch: Watch | None = None,
     ) -> Found:
         """Return what was found for each sample.
 
@@ -71,6 +72,8 @@ class Search(Generating):
             seeds: Whole numbers >= 0, one a sample (N,), which with the attack's ``seed`` make its noise; None counts
                 the samples. Give them where a part of the samples is to be treated as in the whole.
             progress: Called with the number of samples that were finished since the last call.
+            watch: Called after each gradient with the samples in the batch (B,), how many steps each has made (B,), and
+                its loss (B,).
 
         Raises:
             TypeError, ValueError: An argument is none of these. Nothing has run then.
@@ -79,7 +82,7 @@ class Search(Generating):
             raise ValueError(f"{type(self).__name__} is untargeted; leave targeted False")
         samples = checked_samples(self.estimator, x, y, start, seeds, eps=self.eps, seed=self.seed)
         slots = Slots(self.estimator, samples, LOSSES[self.loss], self.batch_size, self._walks)
-        return slots.run(self.steps, progress)
+        return slots.run(self.steps, progress, watch)
 
     @abstractmethod
     def _walks(self, x: Tensor) -> Walks:

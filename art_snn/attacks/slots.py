@@ -21,6 +21,8 @@ from art_snn.rules.memory import Memory
 FEW = 8  # candidates that are judged at once: a constant size, as of all batches, and small, since they come one by one
 NOBODY = -1
 
+Watch = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
+
 
 class Slots:
     """One search over samples.
@@ -55,8 +57,9 @@ class Slots:
             forwards=np.zeros(number),
         )
 
-    def run(self, steps: int, progress: Callable[[int], Any] | None) -> Found:
+    def run(self, steps: int, progress: Callable[[int], Any] | None, watch: Watch | None = None) -> Found:
         """Walk ``steps`` steps with each sample that is not broken before; return what was found."""
+        self._watch = watch
         told = progress or (lambda _: None)
         told(self._judge_inputs())
         waiting = np.flatnonzero(~self._found.broken)
@@ -97,13 +100,15 @@ class Slots:
         """Look at what the network makes of the iterates, and move up their gradient; return how many broke."""
         walks, labels = self._walks, torch.as_tensor(self._labels, device=self._walks.x.device)
         gradient, logits = self._classifier.gradient_and_logits(walks.x, self._labels, self._loss)
-        taken = self._owner != NOBODY
+        taken, loss = self._owner != NOBODY, self._loss(logits, labels)
+        if self._watch is not None:
+            self._watch(*(values[taken] for values in (self._owner, walks.step.cpu().numpy(), loss.cpu().numpy())))
         self._found.forwards[self._owner[taken]] += gradient_cost(self._classifier, walks.x)
         wrong = ((logits.argmax(1) != labels) & torch.isfinite(logits).all(1)).cpu().numpy()
         margins = margin(logits, labels).cpu().numpy()
         self._note(np.flatnonzero(taken & ~wrong), margins[taken & ~wrong])
         broken = self._judge(np.flatnonzero(taken & wrong), margins)
-        walks.move(torch.as_tensor(gradient), self._loss(logits, labels))
+        walks.move(torch.as_tensor(gradient), loss)
         return broken
 
     def _finish(self, steps: int) -> int:

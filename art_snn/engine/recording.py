@@ -288,7 +288,7 @@ def simulate(network: SequenceModel, x_seq: Tensor) -> Tensor:
     if is_native(network):
         with torch.no_grad():
             return network.readout(network.body(x_seq))
-    return _run(network, x_seq, Neurons)[0]
+    return run_without_graph(network, x_seq, Neurons)[0]
 
 
 def record(network: SequenceModel, x_seq: Tensor, slope: Slope | None = None) -> Recording:
@@ -297,18 +297,18 @@ def record(network: SequenceModel, x_seq: Tensor, slope: Slope | None = None) ->
     A few steps run at a time where the layers allow it. Memory does not grow with T then: each layer holds one
     potential and up to three sums, the third where there is a rule's ``slope`` to average over time.
     """
-    logits, layers = _run(network, x_seq, lambda params: Recorder(params, slope))
+    logits, layers = run_without_graph(network, x_seq, lambda params: Recorder(params, slope))
     return Recording(logits, {name: [call.record() for call in calls] for name, calls in layers.items()})
 
 
 def record_distances(network: SequenceModel, x_seq: Tensor) -> dict[str, list[tuple[LayerRecord, Tensor]]]:
     """Return the records of `record`, each with the distances ``m(t) - threshold``, shape (T, N, *F)."""
-    _, layers = _run(network, x_seq, DistanceRecorder)
+    _, layers = run_without_graph(network, x_seq, DistanceRecorder)
     return {name: [(call.record(), torch.stack(call.distances)) for call in calls] for name, calls in layers.items()}
 
 
 @torch.no_grad()
-def _run(
+def run_without_graph(
     network: SequenceModel, x_seq: Tensor, make: Callable[[NeuronParams], Layer]
 ) -> tuple[Tensor, dict[str, list[Layer]]]:
     """Run a network with neurons that ``make`` gives; return the logits and each layer's neurons, one per call."""

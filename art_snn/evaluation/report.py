@@ -10,17 +10,17 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from art_snn.attacks import Attack
 from art_snn.evaluation.rows import Row
 from art_snn.files import write_atomic, write_text
+from art_snn.plots.style import band, bare, distinct_labels, legend_beside, line_style, picture
 
 
 def text_table(rows: Sequence[Row]) -> str:
     """Format rows as a Markdown table, with 95 % confidence intervals in brackets."""
-    attacks = _labels((row.attack_title, f"{row.attack_title}, ε={row.eps:g}", row.attack_repr) for row in rows)
+    attacks = distinct_labels((row.attack_title, f"{row.attack_title}, ε={row.eps:g}", row.attack_repr) for row in rows)
     lines = [
         {
             "rule": row.rule_title,
@@ -67,11 +67,11 @@ def plot(rows: Sequence[Row], title: str, path: Path) -> None:
     if len({row.eps for row in rows if row.eps}) >= 3:
         _plot_over_eps(rows, title, path)
         return
-    rules = _labels((row.rule_title, row.rule_repr) for row in rows)
-    attacks = _labels((row.attack_title, f"{row.attack_title}, ε={row.eps:g}", row.attack_repr) for row in rows)
+    rules = distinct_labels((row.rule_title, row.rule_repr) for row in rows)
+    attacks = distinct_labels((row.attack_title, f"{row.attack_title}, ε={row.eps:g}", row.attack_repr) for row in rows)
     width = 0.8 / len(attacks)
     with mpl.rc_context({"svg.hashsalt": "art_snn", "font.size": 10}):
-        figure = Figure(figsize=(7.0, 3.2), layout="constrained")
+        figure = picture(7.0, 3.2)
         axes = figure.subplots()
         for i, (attack, label) in enumerate(attacks.items()):
             drawn = [row for row in rows if row.attack_repr == attack]
@@ -84,39 +84,27 @@ def plot(rows: Sequence[Row], title: str, path: Path) -> None:
         axes.set_ylim(0, 105)
         axes.set_title(title, fontsize=10)
         axes.legend(frameon=False, ncols=len(attacks), loc="upper right")
-        axes.spines[["top", "right"]].set_visible(False)
+        bare(axes)
         write_atomic(path, lambda file: figure.savefig(file, dpi=150))
 
 
 def _plot_over_eps(rows: Sequence[Row], title: str, path: Path) -> None:
     """Draw attack success rates over eps, a panel for each attack and a curve with its band for each rule."""
-    rules = _labels((row.rule_title, row.rule_repr) for row in rows)
+    rules = distinct_labels((row.rule_title, row.rule_repr) for row in rows)
     attacks = {row.attack: row.attack_title for row in rows if row.eps}
     with mpl.rc_context({"svg.hashsalt": "art_snn", "font.size": 10}):
-        figure = Figure(figsize=(1.5 + 3.3 * len(attacks), 3.4), layout="constrained")
+        figure = picture(1.5 + 3.3 * len(attacks), 3.4)
         panels = figure.subplots(1, len(attacks), sharey=True, squeeze=False)[0]
         for axes, (attack, label) in zip(panels, attacks.items(), strict=True):
-            for rule, name in rules.items():
+            for number, (rule, name) in enumerate(rules.items()):
                 drawn = sorted((r for r in rows if (r.attack, r.rule_repr) == (attack, rule)), key=lambda row: row.eps)
-                values, low, high = 100 * np.array([row.attack_success_rate[:3] for row in drawn]).T
-                sizes = [row.eps for row in drawn]
-                (line,) = axes.plot(sizes, values, marker="o", markersize=3, label=name)
-                axes.fill_between(sizes, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+                shares = [row.attack_success_rate for row in drawn]
+                band(axes, [row.eps for row in drawn], shares, label=name, **line_style(number))
             axes.set_xlabel("ε")
             axes.set_title(label, fontsize=10)
             axes.set_ylim(0, 105)
-            axes.spines[["top", "right"]].set_visible(False)
+            bare(axes)
         panels[0].set_ylabel("attack success rate (%)")
-        panels[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        legend_beside(panels[-1])
         figure.suptitle(title, fontsize=10)
         write_atomic(path, lambda file: figure.savefig(file, dpi=150))
-
-
-def _labels(names: Iterable[tuple[str, ...]]) -> dict[str, str]:
-    """Return for each last name the first of its names, which are given from short to long, that is no other's."""
-    distinct = list(dict.fromkeys(names))
-    labels = {}
-    for several in distinct:
-        free = [name for i, name in enumerate(several) if sum(other[i] == name for other in distinct) == 1]
-        labels[several[-1]] = free[0] if free else several[-1]
-    return labels
