@@ -71,7 +71,7 @@ class InexactReplayWarning(UserWarning):
 
 
 class GradientWarning(UserWarning):
-    """A gradient is all zero or not finite for some samples: an attack cannot move them."""
+    """A gradient is zero, not finite or misleading, or logits tie: what an attack finds is not what the network is."""
 
 
 class InputRangeWarning(UserWarning):

@@ -135,6 +135,12 @@ class StandardForward:
             return returned[self.output]
         return returned
 
+    @staticmethod
+    def in_steps(network: nn.Module) -> StandardForward | None:
+        """Return the forward that shows a network its inputs in time-steps; None where `adapt` made no such one."""
+        forward = getattr(network, "call", None)
+        return forward if isinstance(forward, StandardForward) and forward.axes is not None else None
+
     def __repr__(self) -> str:
         if self.axes is None:
             return "model(x)"

@@ -26,7 +26,7 @@ class _Whole(nn.Module):
     def __init__(self, *, frames: bool) -> None:
         super().__init__()
         self.frames = frames
-        self.random = False
+        self.random: bool | None = None  # until the network was looked at
 
     def forward(self, x: Tensor) -> Tensor:
         return x.unsqueeze(0)

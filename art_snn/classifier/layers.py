@@ -113,10 +113,8 @@ def _layer_output_whole(model: GradientRuleModule, name: str, x: Tensor) -> Tens
 
 def _time(network: nn.Module, x: Tensor) -> tuple[Axes, int]:
     """Return how layers of a network see time, and T; single steps where that is not known."""
-    forward = getattr(network, "call", None)
-    if not isinstance(forward, StandardForward) or forward.axes is None:
-        return "N", 1
-    return forward.axes, forward.steps(x)
+    forward = StandardForward.in_steps(network)
+    return ("N", 1) if forward is None or forward.axes is None else (forward.axes, forward.steps(x))
 
 
 def _averaged(output: Tensor, axes: Axes, steps: int, samples: int) -> Tensor | None:

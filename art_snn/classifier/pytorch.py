@@ -19,6 +19,7 @@ from art_snn.classifier.fit import Trainable
 from art_snn.classifier.inputs import Array, to_numpy
 from art_snn.classifier.layers import Outputs, find_layer, layer_output
 from art_snn.classifier.model_checks import check_model
+from art_snn.classifier.output_checks import warn_of_ties
 from art_snn.classifier.persistence import Persistence
 from art_snn.classifier.sample_losses import SampleLosses
 from art_snn.engine.module import GradientRuleModule
@@ -26,6 +27,7 @@ from art_snn.labels import Labels, class_indices, to_array
 from art_snn.ranges import Once, RangeWatch
 from art_snn.rules.base import GradientRule
 from art_snn.snn.modes import mode
+from art_snn.snn.network import is_native
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,8 @@ class PyTorchSNNClassifier(SampleLosses, Trainable, Persistence):
     (N, nb_classes), in any form that `art_snn.labels` knows. ``training_mode`` runs the network as in training, with
     dropout, batch norm and its own surrogate in the place of the rule. ``batch_size`` samples run at the same time.
     Further keywords are for ART, and ignored.
-    Gradients warn (`GradientWarning`) of samples where they are all zero or not finite; such entries are 0.
+    Gradients warn (`GradientWarning`) of samples where they are all zero or not finite; such entries are 0. Predictions
+    of a network that ends in spikes warn once where the largest logits of many samples tie.
 
     Args:
         model: A `SpikingNetwork` that gives logits, float32; a network with neurons of another library, or what
@@ -240,7 +243,10 @@ class PyTorchSNNClassifier(SampleLosses, Trainable, Persistence):
             inputs = self._preprocessed(raw)
             with mode(self.model, training_mode), torch.no_grad():
                 outputs = [self.model(batch.to(self._device)).cpu().numpy() for batch in inputs.split(batch_size)]
-        return self._apply_postprocessing(preds=np.concatenate(outputs), fit=False)
+        logits = np.concatenate(outputs)
+        if is_native(self.model.network) and not training_mode:
+            warn_of_ties(logits, self._entries_told)
+        return self._apply_postprocessing(preds=logits, fit=False)
 
     @torch.inference_mode(False)
     def loss_gradient(self, x: Array, y: Labels, training_mode: bool = False, **kwargs: Any) -> Array:

@@ -25,7 +25,7 @@ from art_snn.engine.whole import refuse_wrong_whole
 from art_snn.errors import RandomnessWarning, UnsupportedModelError
 from art_snn.rules import get_rule
 from art_snn.rules.base import ConversionRule, GradientRule, RateRule, TemporalRule
-from art_snn.snn.encoders import is_random, with_own_memory
+from art_snn.snn.encoders import is_random, is_steady, with_own_memory
 from art_snn.snn.modes import noise_states
 from art_snn.snn.network import SequenceModel, is_native
 from art_snn.snn.readers import is_spiking, refuse_strays
@@ -134,13 +134,21 @@ class GradientRuleModule(nn.Module):
     @eot_samples.setter
     def eot_samples(self, count: int) -> None:
         check_count("eot_samples", count)
-        if count > 1 and not is_random(self.network):
-            warnings.warn(
-                f"eot_samples={count} takes {count} times as long for the same gradient: the encoder is not random",
-                RandomnessWarning,
-                stacklevel=3,
-            )
         self._eot_samples = int(count)
+        self._eot_told = False
+        self._warn_of_same_draws(stacklevel=4)
+
+    def _warn_of_same_draws(self, stacklevel: int) -> None:
+        """Warn once of draws that are all the same; whether those of a user's own network are is seen when it runs."""
+        if self._eot_samples > 1 and not self._eot_told and is_steady(self.network):
+            self._eot_told = True
+            what = "its forward" if is_native(self.network) else "the encoder"
+            warnings.warn(
+                f"eot_samples={self._eot_samples} takes {self._eot_samples} times as long for the same gradient: "
+                f"{what} is not random",
+                RandomnessWarning,
+                stacklevel=stacklevel,
+            )
 
     @property
     def time_chunk(self) -> int | None:
@@ -192,6 +200,7 @@ class GradientRuleModule(nn.Module):
         refuse_own_forward(self.network, inputs)
         if is_native(self.network):
             refuse_wrong_whole(self.network, inputs)
+            self._warn_of_same_draws(stacklevel=5)
         with torch.autocast(inputs.device.type, enabled=False):
             logits = run(self.network, self._rule, inputs, parameters=parameters, time_chunk=self._time_chunk)
         refuse_strays(logits, inputs)

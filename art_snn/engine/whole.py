@@ -189,10 +189,8 @@ def _tapped_reasons(network: SequenceModel, x: Tensor, logits: Tensor, seen: lis
 
 def _says_one_step(network: SequenceModel, x: Tensor) -> bool:
     """Say whether a network was adapted for one time-step, or for event frames, of which these inputs have one."""
-    forward = getattr(network, "call", None)
-    if not isinstance(forward, StandardForward) or forward.axes is None:
-        return False
-    return forward.steps(x) == 1
+    forward = StandardForward.in_steps(network)
+    return forward is not None and forward.steps(x) == 1
 
 
 class _Seen(StepNeurons):

@@ -148,7 +148,12 @@ def with_own_memory(x: Tensor) -> Tensor:
 
 def is_random(network: nn.Module) -> bool:
     """Say whether a network's encoder may draw another sequence in every call."""
-    return getattr(getattr(network, "encoder", None), "random", True)
+    return bool(getattr(getattr(network, "encoder", None), "random", True))
+
+
+def is_steady(network: nn.Module) -> bool:
+    """Say whether a network is known to give the same in every call; one that nobody looked at yet is not."""
+    return getattr(getattr(network, "encoder", None), "random", True) is False
 
 
 def takes_frames(network: nn.Module) -> bool:

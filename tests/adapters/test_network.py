@@ -14,6 +14,7 @@ from art_snn import (
     DirectEncoder,
     GradientRuleModule,
     PyTorchSNNClassifier,
+    RandomnessWarning,
     SpikingNetwork,
     UnsupportedModelError,
     adapt,
@@ -291,3 +292,28 @@ def test_a_forward_that_cannot_be_pickled_is_said_so():
     assert copy.deepcopy(model)(X).shape == (5, 3)
     with pytest.raises(TypeError, match=r"forward of an adapted network cannot be pickled.*def"):
         pickle.dumps(model)
+
+
+def drawing(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Dropout that stays on, as a defence has it."""
+    return model(nn.functional.dropout(x, 0.2))
+
+
+def test_draws_of_a_network_that_is_random_inside_are_no_waste():
+    module = GradientRuleModule(adapt(Loop().eval(), drawing), "hart", eot_samples=3).eval()
+    gradients(module, [])
+    module.eot_samples = 5
+    assert gradients(module, [])[0].any()
+    classifier = PyTorchSNNClassifier(
+        adapt(Loop().float(), drawing), nn.CrossEntropyLoss(), (1, 2, 2), 3, device_type="cpu", eot_samples=3
+    )
+    classifier.eot_samples = 4
+
+
+def test_draws_of_a_steady_network_are_said_to_be_the_same_as_soon_as_that_is_known():
+    module = GradientRuleModule(adapt(Loop().eval()), "hart", eot_samples=3).eval()
+    with pytest.warns(RandomnessWarning, match="eot_samples=3 .* its forward is not random"):
+        gradients(module, [])
+    gradients(module, [])
+    with pytest.warns(RandomnessWarning, match="eot_samples=2"):
+        module.eot_samples = 2

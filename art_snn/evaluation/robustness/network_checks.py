@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from art_snn.classifier.output_checks import tied_largest
 from art_snn.evaluation.robustness.flags import Flag, Verdict, flag, not_run
 from art_snn.evaluation.robustness.judging import seeded
 from art_snn.evaluation.robustness.probe import Probe
@@ -81,9 +82,8 @@ def check_encodings(probe: Probe) -> Flag:
 def check_ties(probe: Probe) -> Flag:
     """Do two classes share the largest logit?"""
     logits = probe.judge.predict(np.concatenate([part[0] for part in _inputs(probe)]))
-    first, second = np.sort(logits, axis=1)[:, :-3:-1].T
     meaning = "two classes share the largest logit: the smaller index wins, and success depends on the order of classes"
-    return flag("tied largest logits", float((first == second).mean()), _FEW, Verdict.UPPER_BOUND, meaning)
+    return flag("tied largest logits", float(tied_largest(logits).mean()), _FEW, Verdict.UPPER_BOUND, meaning)
 
 
 def check_probabilities(probe: Probe) -> Flag:
