@@ -35,7 +35,7 @@ class UnsupportedInputError(ArtSnnError, ValueError):
 
 
 class UnsupportedRuleError(ArtSnnError, ValueError):
-    """An attack cannot follow a gradient rule, such as one that has the same gradient in every frame."""
+    """A gradient rule does not fit what is asked for, such as one gradient for all frames where an attack needs each."""
 
 
 class TrainingError(ArtSnnError, ValueError):

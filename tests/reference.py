@@ -8,6 +8,8 @@ The rules, with ``u(t) = (m(t) - theta) / theta``, ``h_gamma(u) = max(0, gamma -
 
 * rate rules (hart, rga, bptr, rate): ``dL/dI(t) = c / theta * mean_t'[k(t') dL/ds(t')]`` for every t;
 * stbp: back-propagation through time with ``ds/dm = h_gamma(u) / theta``;
+* pdsg: the same with a Gaussian, whose width is the deviation of the potentials so far;
+* "given" and "given-rate": stbp with resets detached, and hart, with slopes that the caller gives;
 * neurons that give ``floor(m / theta)`` spikes a step: the sum of ``h_gamma(u - k)`` over k = 0, 1, ... in the place of
   ``h_gamma(u)``, and no upper end of rga's and cba's pieces;
 * cba: the weights' ANN, run for one step on the mean input, with ``z = (c * I / (1 - alpha) + d) / theta``.
@@ -17,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -79,7 +81,7 @@ def ann_forward(
 
 
 def input_gradient(
-    network: SpikingNetwork, x_seq: Tensor, grad_logits: Tensor, rule: str, **hyper: float | bool | str
+    network: SpikingNetwork, x_seq: Tensor, grad_logits: Tensor, rule: str, **hyper: Any
 ) -> Tensor:
     """Compute a rule's gradient with respect to every step of the encoded input.
 
@@ -87,9 +89,10 @@ def input_gradient(
         network: The network, in evaluation mode.
         x_seq: Encoded input (T, N, ...), float64.
         grad_logits: ``dL/dlogits`` (N, K).
-        rule: "hart", "stbp", "rga", "bptr", "rate", "cba", "assg" or "hart-assg".
-        **hyper: ``gamma`` (hart, stbp), ``detach_reset`` (stbp), ``sharpness`` and ``delta`` (assg, hart-assg),
-            ``slope_below`` (rga), ``activation`` and ``levels`` (cba).
+        rule: "hart", "stbp", "rga", "bptr", "rate", "cba", "assg", "hart-assg", "pdsg", "given" or "given-rate".
+        **hyper: ``gamma`` (hart, stbp), ``detach_reset`` (stbp, pdsg), ``sharpness`` and ``delta`` (assg, hart-assg),
+            ``slope_below`` (rga), ``activation`` and ``levels`` (cba), ``statistics`` (pdsg), ``slopes`` (given,
+            given-rate), which are those of each layer in the order of execution, (T, N, *F) in units of 1 / threshold.
 
     Returns:
         ``dL/dx_seq``, (T, N, ...).
@@ -98,7 +101,7 @@ def input_gradient(
 
 
 def weight_gradients(
-    network: SpikingNetwork, x_seq: Tensor, grad_logits: Tensor, rule: str, **hyper: float | bool | str
+    network: SpikingNetwork, x_seq: Tensor, grad_logits: Tensor, rule: str, **hyper: Any
 ) -> dict[str, Tensor]:
     """Compute a rule's gradient for the weights and biases of convolutions and linear layers, by parameter name."""
     gradients = _gradients(network, x_seq, grad_logits, rule, **hyper)[1]
@@ -149,7 +152,7 @@ def rate_magnification(traces: list[Trace]) -> float:
 
 @torch.no_grad()
 def _gradients(
-    network: SpikingNetwork, x_seq: Tensor, grad_logits: Tensor, rule: str, **hyper: float | bool | str
+    network: SpikingNetwork, x_seq: Tensor, grad_logits: Tensor, rule: str, **hyper: Any
 ) -> tuple[Tensor, WeightGradients]:
     """Run forward and backward; return the gradients of the encoded input and of the weights."""
     time_steps = len(x_seq)
@@ -207,8 +210,9 @@ def _add(a: Sequence, b: Sequence) -> Sequence:
     return [left + right for left, right in zip(a, b, strict=True)]
 
 
-def _spiking_neuron(rule: str, **hyper: float | bool | str) -> Neuron:
+def _spiking_neuron(rule: str, **hyper: Any) -> Neuron:
     """Return integrate-and-fire neurons that are differentiated with a rule ("none": not at all)."""
+    left = iter(hyper.get("slopes", ()))
 
     def neuron(params: NeuronParams, current: Sequence) -> tuple[Trace, Pullback]:
         decay, theta, c = params.decay, params.threshold, params.c
@@ -231,9 +235,10 @@ def _spiking_neuron(rule: str, **hyper: float | bool | str) -> Neuron:
             distances.append((membrane - theta) / theta)
             spikes.append(spike)
         trace = Trace(params, *(torch.stack(steps) for steps in (current, drives, distances, spikes)))
+        given = next(left, None)
 
         def pull_rate(grad: Sequence) -> Sequence:
-            gains = _rate_gains(trace, rule, **hyper)
+            gains = list(given) if rule == "given-rate" else _rate_gains(trace, rule, **hyper)
             merged = torch.zeros_like(grad[0])
             for gain, g in zip(gains, grad, strict=True):
                 merged = merged + c / theta * gain * g / len(grad)
@@ -250,10 +255,14 @@ def _spiking_neuron(rule: str, **hyper: float | bool | str) -> Neuron:
                     dv_dm, dv_ds = 1 - spikes[t].clamp(max=1), (params.v_reset - membranes[t]) * (spikes[t] <= 1)
                 else:  # v = m - rho * s
                     dv_dm, dv_ds = torch.ones_like(spikes[t]), -taken
-                detached = hyper.get("detach_reset", rule == "assg")
+                detached = hyper.get("detach_reset", rule in ("assg", "given", "pdsg"))
                 grad_spike = grad[t] if detached else grad[t] + grad_potential * dv_ds
                 if rule == "assg":
                     slope = _adaptive(distances[t], **hyper) / theta
+                elif rule == "pdsg":
+                    slope = _spread(torch.stack(distances[: t + 1]), hyper.get("statistics", "sample")) / theta
+                elif rule == "given":
+                    slope = given[t] / theta
                 else:
                     slope = _slope(params, distances[t], hyper.get("gamma", 1.0)) / theta
                 grad_membrane = grad_spike * slope + grad_potential * dv_dm
@@ -262,7 +271,7 @@ def _spiking_neuron(rule: str, **hyper: float | bool | str) -> Neuron:
                 out.append(grad_synapse)  # di/dI = 1
             return out[::-1]
 
-        return trace, pull_stbp if rule in ("stbp", "assg") else pull_rate
+        return trace, pull_stbp if rule in ("stbp", "assg", "pdsg", "given") else pull_rate
 
     return neuron
 
@@ -304,6 +313,24 @@ def _adaptive(distance: Tensor, *, sharpness: float = 3.07, delta: float = 0.2) 
     """Return ``alpha / 2 / (1 + (pi / 2 * alpha * u)**2)`` for ``alpha = sharpness / (|u| + delta)``."""
     alpha = sharpness / (distance.abs() + delta)
     return alpha / 2 / (1 + (math.pi / 2 * alpha * distance) ** 2)
+
+
+def _spread(distances: Tensor, statistics: str) -> Tensor:
+    """Return PDSG's slope at the last of the distances so far (T', N, *F), a channel and sample after the other."""
+    slopes = torch.empty_like(distances[-1])
+    shared = slopes.ndim == 2 and statistics == "sample"  # all features of a sample
+    for n in range(slopes.shape[0]):
+        rows = slice(n, n + 1) if statistics == "sample" else slice(None)
+        for channel in range(1 if shared else slopes.shape[1]):
+            channels = slice(None) if shared else slice(channel, channel + 1)
+            values = distances[:, rows, channels].flatten().numpy()
+            sigma = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+            sigma = sigma if sigma > 0 else 1.0
+            u = distances[-1][n, channels]
+            slopes[n, channels] = torch.exp(-((u - sigma / 2) ** 2) / (2 * sigma**2)) / (
+                math.sqrt(2 * math.pi) * sigma
+            )
+    return slopes
 
 
 def _triangle(distance: Tensor, gamma: float) -> Tensor:

@@ -100,6 +100,7 @@ class Slots:
         """Look at what the network makes of the iterates, and move up their gradient; return how many broke."""
         walks, labels = self._walks, torch.as_tensor(self._labels, device=self._walks.x.device)
         gradient, logits = self._classifier.gradient_and_logits(walks.x, self._labels, self._loss)
+        self._memory.settle()
         taken, loss = self._owner != NOBODY, self._loss(logits, labels)
         if self._watch is not None:
             self._watch(*(values[taken] for values in (self._owner, walks.step.cpu().numpy(), loss.cpu().numpy())))
@@ -154,6 +155,6 @@ class Slots:
 def remembering(classifier: PyTorchSNNClassifier) -> tuple[PyTorchSNNClassifier, Memory]:
     """Return the classifier with a memory for its rule, if this is one that remembers, and the memory."""
     memory, rule = Memory(), classifier.gradient_rule
-    if not getattr(rule, "remembers", False):
+    if not rule.remembers:
         return classifier, memory
-    return classifier.with_rule(rule.remembering(memory), warn=classifier._warns), memory  # type: ignore[attr-defined]
+    return classifier.with_rule(rule.remembering(memory), warn=classifier._warns), memory

@@ -189,7 +189,7 @@ class _Sample:
     ) -> None:
         self._victim = classifier
         view = classifier.with_rule(rule, warn=False)  # of zeros, which noise takes the place of
-        self._source, _ = remembering(view)
+        self._source, self._memory = remembering(view)
         self._source.postprocessing_defences = None  # whose outputs are no logits
         self._frames, self._label, self._batch_size = frames, label, batch_size
         self.x_adv, self.size = frames.copy(), frames.size
@@ -200,6 +200,7 @@ class _Sample:
         """Return the gradient of the margin (M,), which is that of J until the class changes."""
         x = torch.as_tensor(self.x_adv[None], device=self._source.device)
         gradient, _ = self._source.gradient_and_logits(x, [self._label], margin)
+        self._memory.settle()
         self.forwards += gradient_cost(self._source, x)
         return torch.as_tensor(gradient).cpu().numpy().reshape(-1)
 

@@ -6,7 +6,7 @@ Otherwise the graph is cut at the spikes, and the gradient carried from layer to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import accumulate, pairwise
 from typing import Any
@@ -31,8 +31,8 @@ class _Tied(Recorder):
 
     gain: Tensor  # when all steps are done
 
-    def __init__(self, params: NeuronParams, slope: Callable[[Tensor], Tensor] | None) -> None:
-        super().__init__(params, slope)
+    def __init__(self, params: NeuronParams, rule: RateRule) -> None:
+        super().__init__(params, rule)
         self.first: Tensor | None = None
 
     def __call__(self, current_seq: Tensor, out: Tensor | None = None) -> Tensor:
@@ -65,7 +65,7 @@ def tied(
         Logits (N, K) with the rule's gradient; the recording of one sample, to replay it; and what speaks against
         them, empty where each neuron is called once a step.
     """
-    layers = Layers(network, lambda params: _Tied(params, rule.slope))
+    layers = Layers(network, lambda params: _Tied(params, rule))
     constant = x_seq.stride(0) == 0
     shown = x_seq[:1] if constant else x_seq
     inputs = WithValue.apply(x_seq.mean(0, keepdim=True).expand_as(shown), shown)

@@ -76,13 +76,13 @@ class Tied(Recorder):
     The last steps come with a row more, the replay of one sample.
     """
 
+    rule: RateRule
     gain: Tensor  # when all steps are done
     error: Tensor  # of the replayed sample's current
 
     def __init__(self, params: NeuronParams, rule: RateRule, sample: int) -> None:
         # A rule with a gain may look at the rates and currents of all samples.
-        super().__init__(params, rule.slope, ALL if rule.slope is None else slice(sample, sample + 1))
-        self.rule = rule
+        super().__init__(params, rule, ALL if rule.slope is None else slice(sample, sample + 1))
         self.sample = sample
         self.last: tuple[int, int] | None = None  # number of the last steps and of samples, once they come
 

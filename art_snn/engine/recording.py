@@ -12,7 +12,7 @@ from art_snn.engine.graphs import fresh
 from art_snn.engine.steps import is_time_blind
 from art_snn.engine.taps import Layer, Layers
 from art_snn.rules import HART
-from art_snn.rules.base import LayerRecord, RateRule
+from art_snn.rules.base import LayerRecord, RateRule, Slope
 from art_snn.snn.dynamics import (
     NeuronParams,
     NeuronState,
@@ -34,7 +34,6 @@ from art_snn.snn.readers import spiking_layers, tapped
 ROWS_CPU = 64
 ROWS_ACCELERATOR = 1024
 
-Slope = Callable[[Tensor], Tensor]
 ALL = slice(None)
 
 
@@ -111,6 +110,9 @@ class Neurons:
         """Take a state before the first step."""
         self.state = NeuronState(*map(_copy, state))
 
+    def placed(self, layer: str, call: int) -> None:
+        """Hear which call of which layer this is, before the first step."""
+
     def _fire(self, distance: Tensor) -> Tensor:
         return fired(distance, self.params)
 
@@ -125,10 +127,11 @@ def _copy(value: Any) -> Any:
 class Recorder(Neurons):
     """Neurons that sum over time what the rules need, spikes and currents for the samples ``rows`` alone."""
 
-    def __init__(self, params: NeuronParams, slope: Slope | None, rows: slice = ALL) -> None:
+    def __init__(self, params: NeuronParams, rule: RateRule | None, rows: slice = ALL) -> None:
         super().__init__(params)
-        self.slope = slope
-        self.watches = slope is not None  # the potential in every step
+        self.rule = rule
+        self.slope: Slope | None = None if rule is None else rule.slope
+        self.watches = self.slope is not None  # the potential in every step
         self.rows = rows
         self.steps = 0
         self.spike_sum: Tensor | None = None
@@ -140,12 +143,17 @@ class Recorder(Neurons):
         """The sums over the steps so far."""
         return self.spike_sum, self.current_sum, self.slope_sum
 
+    def placed(self, layer: str, call: int) -> None:
+        """Take the slope that the rule has for this call of the layer."""
+        if self.rule is not None and not self.params.several:
+            self.slope = self.rule.stepwise(layer, call) or self.slope
+
     def run_fused(self, current_seq: Tensor, spikes_seq: Tensor, before: Tensor | None) -> None:
         """Run the next T' steps in one kernel, with its sums; other slopes than HART's are added up step by step."""
         self.steps += len(current_seq)
         if self.spike_sum is None or self.current_sum is None:
             self.spike_sum, self.current_sum = (torch.zeros_like(current_seq[0][self.rows]) for _ in range(2))
-        hart = _hart(self.slope)
+        hart = self.rule if type(self.rule) is HART and self.sums_slopes else None  # which the kernel knows
         if hart is not None and self.slope_sum is None:
             self.slope_sum = torch.zeros_like(current_seq[0])
         membrane_seq = None if hart is not None or not self.watches else empty_sequence(current_seq)
@@ -171,6 +179,8 @@ class Recorder(Neurons):
         self.spike_sum = _add_steps(self.spike_sum, spikes_seq[:, self.rows])
         self.current_sum = _add_steps(self.current_sum, current_seq[:, self.rows])
         self.steps += len(current_seq)
+
+    sums_slopes = True
 
     def watch(self, membrane: Tensor) -> None:
         """Add the slope of a step."""
@@ -240,28 +250,23 @@ class DistanceRecorder(Recorder):
 class FactorRecorder(Recorder):
     """Neurons that also keep what a rate rule multiplies the gradient by in every step."""
 
+    rule: RateRule
+    sums_slopes = False
+
     def __init__(self, params: NeuronParams, rule: RateRule) -> None:
-        super().__init__(params, None)
-        self.rule = rule
-        self.watches = rule.slope is not None
+        super().__init__(params, rule)
         self.slopes: list[Tensor] = []
 
     def watch(self, membrane: Tensor) -> None:
         """Keep the slope of a step."""
-        if self.rule.slope is not None:
-            self.slopes.append(_slope(self.rule.slope, membrane, self.params))
+        if self.slope is not None:
+            self.slopes.append(_slope(self.slope, membrane, self.params))
 
     def factor(self) -> Tensor:
         """Return ``k(t)`` times what a current weighs, (T, N, *F) or (N, *F) where it is the same in every step."""
-        if self.rule.slope is None:
+        if self.slope is None:
             return layer_gain(self.rule, self.record())
         return torch.stack(self.slopes) * input_weight(self.params)
-
-
-def _hart(slope: Slope | None) -> HART | None:
-    """Return the rule whose slope this is, if it is HART, which the kernel knows."""
-    rule = getattr(slope, "__self__", None)
-    return rule if type(rule) is HART and slope == rule.slope else None
 
 
 def _slope(slope: Slope, membrane: Tensor, params: NeuronParams) -> Tensor:
@@ -291,13 +296,13 @@ def simulate(network: SequenceModel, x_seq: Tensor) -> Tensor:
     return run_without_graph(network, x_seq, Neurons)[0]
 
 
-def record(network: SequenceModel, x_seq: Tensor, slope: Slope | None = None) -> Recording:
+def record(network: SequenceModel, x_seq: Tensor, rule: RateRule | None = None) -> Recording:
     """Run a network in evaluation mode over an encoded input (T, N, ...), without a graph.
 
     A few steps run at a time where the layers allow it. Memory does not grow with T then: each layer holds one
-    potential and up to three sums, the third where there is a rule's ``slope`` to average over time.
+    potential and up to three sums, the third where the ``rule`` has a slope to average over time.
     """
-    logits, layers = run_without_graph(network, x_seq, lambda params: Recorder(params, slope))
+    logits, layers = run_without_graph(network, x_seq, lambda params: Recorder(params, rule))
     return Recording(logits, {name: [call.record() for call in calls] for name, calls in layers.items()})
 
 

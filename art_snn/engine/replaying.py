@@ -112,7 +112,7 @@ def _in_a_loop(network: SequenceModel, rule: RateRule, x_seq: Tensor) -> tuple[T
 
 
 def _in_two_passes(network: SequenceModel, rule: RateRule, x_seq: Tensor) -> tuple[Tensor | None, tuple[str, ...]]:
-    recording = record(network, x_seq.detach(), rule.slope)
+    recording = record(network, x_seq.detach(), rule)
     if places := obstacles(network, x_seq, 10 * tolerance(x_seq)):
         return None, places
     replayed = replay(network, x_seq, rule, recording)

@@ -17,6 +17,7 @@ class _Runs(Protocol):
     """Neurons that keep their state between steps."""
 
     def __call__(self, current_seq: Tensor, /) -> Tensor: ...
+    def placed(self, layer: str, call: int) -> None: ...
     def shown_state(self) -> NeuronState: ...
     def start_from(self, state: NeuronState) -> None: ...
 
@@ -42,7 +43,7 @@ class Layers(Generic[Layer]):
     def make_tap(self, name: str, params: NeuronParams) -> Forward:
         """Return what stands in for a layer."""
         calls = self.calls.setdefault(name, [])
-        tap = _LayerTap(partial(self.make, params), calls, self.in_order, goes_on=name in self._long)
+        tap = _LayerTap(name, partial(self.make, params), calls, self.in_order, goes_on=name in self._long)
         self._taps.append(tap)
         return tap
 
@@ -56,8 +57,10 @@ class Layers(Generic[Layer]):
 class _LayerTap(Generic[Layer]):
     """Stands in for a layer: the neurons of its first call, its second, ... in a forward pass."""
 
-    def __init__(self, make: Callable[[], Layer], calls: list[Layer], in_order: list[Layer], *, goes_on: bool) -> None:
-        self._make, self._calls, self._in_order, self._goes_on = make, calls, in_order, goes_on
+    def __init__(
+        self, name: str, make: Callable[[], Layer], calls: list[Layer], in_order: list[Layer], *, goes_on: bool
+    ) -> None:
+        self._name, self._make, self._calls, self._in_order, self._goes_on = name, make, calls, in_order, goes_on
         self.position = 0  # of the neurons that run next; only those of long layers go on within a forward pass
 
     def __call__(self, current_seq: Tensor) -> Tensor:
@@ -80,6 +83,8 @@ class _LayerTap(Generic[Layer]):
     @property
     def _neurons(self) -> Layer:
         if self.position == len(self._calls):
-            self._calls.append(self._make())
-            self._in_order.append(self._calls[-1])
+            neurons = self._make()
+            neurons.placed(self._name, len(self._calls))
+            self._calls.append(neurons)
+            self._in_order.append(neurons)
         return self._calls[self.position]

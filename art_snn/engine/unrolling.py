@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -16,9 +16,9 @@ from art_snn.engine.looping import segmented
 from art_snn.engine.paths import note_path
 from art_snn.engine.recording import FactorRecorder, runs_in_chunks
 from art_snn.engine.taps import Layers
-from art_snn.errors import UnsupportedModelError
-from art_snn.rules.base import RateRule, TemporalRule
-from art_snn.snn.bptt import fire_from
+from art_snn.errors import UnsupportedModelError, UnsupportedRuleError
+from art_snn.rules.base import RateRule, Slope, TemporalRule
+from art_snn.snn.bptt import InOrder, fire_from
 from art_snn.snn.dynamics import NeuronParams, NeuronState, has_synapse, in_thresholds, slope_at
 from art_snn.snn.modes import kept_modes
 from art_snn.snn.network import SequenceModel, is_native
@@ -29,9 +29,8 @@ class _Merge(torch.autograd.Function):
     """Run a layer; give every step's current the gradient ``mean_t(k(t) * grad(t))``, itself differentiable."""
 
     @staticmethod
-    def forward(ctx: Any, current_seq: Tensor, params: NeuronParams, rule: RateRule) -> Tensor:
-        recorder = FactorRecorder(params, rule)
-        spikes_seq = recorder(current_seq)
+    def forward(ctx: Any, current_seq: Tensor, recorder: FactorRecorder, run: Callable[[Tensor], Tensor]) -> Tensor:
+        spikes_seq = run(current_seq)
         ctx.save_for_backward(recorder.factor())
         return spikes_seq
 
@@ -39,6 +38,14 @@ class _Merge(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         (factor,) = ctx.saved_tensors
         return (grads[0] * factor).mean(0).expand_as(grads[0]), None, None
+
+
+class _Merging(FactorRecorder):
+    """Neurons for a whole sequence, in which the rule averages the gradient over time."""
+
+    def __call__(self, current_seq: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return the spikes (T, N, *F)."""
+        return _Merge.apply(current_seq, self, super().__call__)
 
 
 def unroll_rate(network: SequenceModel, x_seq: Tensor, rule: RateRule, *, parameters: bool = True) -> Tensor:
@@ -51,11 +58,9 @@ def unroll_rate(network: SequenceModel, x_seq: Tensor, rule: RateRule, *, parame
         note_path(network, "segmented")
         return segmented(network, x_seq, rule, parameters=parameters)
     note_path(network, "unrolled")
+    layers = Layers(network, lambda params: _Merging(params, rule))
     x_seq = fresh(x_seq)
-    with (
-        nullcontext() if parameters else InputsOnly(),
-        tapped(network, lambda name, params: lambda current_seq: _Merge.apply(current_seq, params, rule)),
-    ):
+    with nullcontext() if parameters else InputsOnly(), tapped(network, layers.make_tap):
         return network.readout(network.body(x_seq))
 
 
@@ -74,9 +79,15 @@ def unroll_temporal(
 
     Raises:
         UnsupportedModelError: There is a ``time_chunk``, and the network cannot run a few steps at a time.
+        UnsupportedRuleError: There is a ``time_chunk``, and the rule's slopes depend on earlier steps.
     """
     note_path(network, "through time")
     if time_chunk is not None and (time_chunk < len(x_seq) or is_native(network)):
+        if rule.stepwise("", 0) is not None:
+            raise UnsupportedRuleError(
+                f"the slopes of {rule!r} depend on the step, and with time_chunk={time_chunk} the last steps are the "
+                "first to be run again; set time_chunk to None"
+            )
         return _in_chunks(network, x_seq, rule, parameters, time_chunk)
     layers = Layers(network, lambda params: StepNeurons(params, rule))
     x_seq = fresh(x_seq)
@@ -91,10 +102,13 @@ class StepNeurons:
         self.params, self.rule = params, rule
         self.state = NeuronState(params.v0, None)
 
-        def slope(distance: Tensor) -> Tensor:
-            return in_thresholds(slope_at(rule.slope, distance, params), params)
+        self.slope: Callable[[Tensor], Tensor] | InOrder = _potential_slope(rule.slope, params)
 
-        self.slope = slope  # ds/dm at m(t) - threshold; no method, since the graph would then hold what holds the graph
+    def placed(self, layer: str, call: int) -> None:
+        """Take the slope that the rule has for this call of the layer."""
+        own = None if self.params.several else self.rule.stepwise(layer, call)
+        if own is not None:
+            self.slope = InOrder(_potential_slope(own, self.params))
 
     def __call__(self, current_seq: Tensor) -> Tensor:
         """Return the spikes (T', N, *F) of the next T' steps."""
@@ -110,6 +124,11 @@ class StepNeurons:
     def start_from(self, state: NeuronState) -> None:
         """Take a state before the first step, with its graph."""
         self.state = state
+
+
+def _potential_slope(slope: Slope, params: NeuronParams) -> Callable[[Tensor], Tensor]:
+    """Return ds/dm at ``m(t) - threshold``; no method of neurons, since the graph that they hold would then hold them."""
+    return lambda distance: in_thresholds(slope_at(slope, distance, params), params)
 
 
 def _in_chunks(network: SequenceModel, x_seq: Tensor, rule: TemporalRule, parameters: bool, time_chunk: int) -> Tensor:

@@ -15,6 +15,8 @@ from art_snn.rules.bptr import BPTR  # isort: skip
 from art_snn.rules.rate import RateGradient  # isort: skip
 from art_snn.rules.cba import CBA  # isort: skip
 from art_snn.rules.assg import ASSG, HARTASSG  # isort: skip
+from art_snn.rules.pdsg import PDSG  # isort: skip
+from art_snn.rules.annealed import Annealed  # isort: skip
 
 # That the HART paper compares, in the order of tables.
 PAPER_RULES = ("hart", "stbp", "rga", "bptr", "rate", "cba")
@@ -26,8 +28,10 @@ __all__ = [
     "HART",
     "HARTASSG",
     "PAPER_RULES",
+    "PDSG",
     "RGA",
     "STBP",
+    "Annealed",
     "ConversionRule",
     "GradientRule",
     "LayerRecord",

@@ -11,7 +11,10 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
+from art_snn.rules.memory import Memory
 from art_snn.snn.dynamics import NeuronParams
+
+Slope = Callable[[Tensor], Tensor]
 
 
 class LayerRecord(NamedTuple):
@@ -44,6 +47,28 @@ class GradientRule(ABC):  # noqa: B024  (its families have the abstract methods)
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
+
+    @property
+    def remembers(self) -> bool:
+        """Whether attacks that keep a `Memory` give it to the rule with `remembering`."""
+        return False
+
+    def remembering(self, memory: Memory) -> GradientRule:
+        """Return the same rule, which reads and writes a memory of an attack's earlier gradients."""
+        raise TypeError(f"{type(self).__name__} does not remember anything; it has no use for a memory")
+
+    def stepwise(self, layer: str, call: int) -> Slope | None:
+        """Return a slope that knows its layer and step, or None if `slope` is all there is to the rule.
+
+        The engine asks anew for each gradient, and calls the function once in each time-step, the first one first, with
+        the distance ``u = (m(t) - threshold) / threshold`` (N, *F). It may count steps, keep statistics of earlier
+        ones, and use the rule's memory. Neurons that give several spikes a step are differentiated with `slope`.
+
+        Args:
+            layer: Name of the spiking layer in the network.
+            call: Number of the layer's call, >= 0, where a forward pass runs its sequence several times.
+        """
+        return None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

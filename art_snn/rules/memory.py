@@ -11,11 +11,14 @@ from torch import Tensor
 class Memory:
     """One tensor (N, *F) for each key, such as a quantity, a layer and a time-step.
 
-    An attack makes one for its run, and gives it to the rule: ``rule.remembering(memory)``.
+    An attack makes one for its run, gives it to the rule (``rule.remembering(memory)``), and settles it after each
+    gradient. What a gradient reads is therefore what the gradients before it left, even if the engine evaluates a slope
+    twice, or averages over several encodings, the first of which is the one that is remembered.
 
     Example:
         >>> memory = Memory()
         >>> memory.write("mean", torch.tensor([5.0, 6.0]))
+        >>> memory.settle()
         >>> memory.restart(torch.tensor([0]))
         >>> memory.read("mean", torch.zeros(2), start=1.0)
         tensor([1., 6.])
@@ -23,7 +26,8 @@ class Memory:
 
     def __init__(self) -> None:
         self._values: dict[Hashable, Tensor] = {}
-        self._new: dict[Hashable, Tensor] = {}  # rows (N,) that have begun since the last value was written
+        self._new: dict[Hashable, Tensor] = {}  # rows (N,) that have begun since the last value was settled
+        self._written: dict[Hashable, Tensor] = {}
 
     def read(self, key: Hashable, like: Tensor, *, start: float) -> Tensor:
         """Return the value of a key, of the shape of ``like`` (N, *F); ``start`` in rows that have none.
@@ -43,9 +47,15 @@ class Memory:
         return torch.where(new, torch.full_like(value, start), value)
 
     def write(self, key: Hashable, value: Tensor) -> None:
-        """Set the value (N, *F) of a key; no gradient is kept."""
-        self._values[key] = value.detach()
-        self._new[key] = torch.zeros(len(value), dtype=torch.bool, device=value.device)
+        """Say which value (N, *F) a key is to have; the first one since the last `settle` counts."""
+        self._written.setdefault(key, value.detach())
+
+    def settle(self) -> None:
+        """Let what was written be read from now on."""
+        self._values |= self._written
+        for key, value in self._written.items():
+            self._new[key] = torch.zeros(len(value), dtype=torch.bool, device=value.device)
+        self._written = {}
 
     def select(self, rows: Tensor) -> None:
         """Keep these rows, indices (R,), in this order."""

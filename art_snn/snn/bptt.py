@@ -21,6 +21,13 @@ from art_snn.snn.fused import go_back, run_steps, takes
 from art_snn.snn.surrogates import UNKNOWN, Triangle, refuse_surrogate, spike, triangle_
 
 
+class InOrder:
+    """A slope that is called when the spikes are made, once in each step and the first step first."""
+
+    def __init__(self, slope: Callable[[Tensor], Tensor]) -> None:
+        self.slope = slope
+
+
 def fire_through_time(
     current_seq: Tensor, params: NeuronParams, slope: Callable[[Tensor], Tensor], *, detach_reset: bool = False
 ) -> Tensor:
@@ -35,11 +42,14 @@ def fire_from(
     state: NeuronState,
     current_seq: Tensor,
     params: NeuronParams,
-    slope: Callable[[Tensor], Tensor],
+    slope: Callable[[Tensor], Tensor] | InOrder,
     *,
     detach_reset: bool = False,
 ) -> tuple[Tensor, NeuronState]:
-    """Do as `fire_through_time` from a state on; return the spikes (T, N, *F) and the state after them."""
+    """Do as `fire_through_time` from a state on; return the spikes (T, N, *F) and the state after them.
+
+    Second derivatives take slopes that are `InOrder` for constants.
+    """
     refuse_surrogate("a spike function in the network", UNKNOWN)
     if is_plain(params):
         start = state.potential if isinstance(state.potential, Tensor) else None
@@ -47,9 +57,17 @@ def fire_from(
         return spikes_seq, NeuronState(potential, None)
 
     def fire(distance: Tensor) -> Tensor:
-        return spike(distance, slope, lambda u: fired(u, params))
+        own = _constant(slope.slope(distance.detach())) if isinstance(slope, InOrder) else slope
+        return spike(distance, own, lambda u: fired(u, params))
 
-    return integrate_from(state, current_seq, params, fire, detach_reset=detach_reset)
+    def late(distance: Tensor) -> Tensor:
+        return fired(distance, params) if detach_reset or isinstance(slope, InOrder) else fire(distance)
+
+    return integrate_from(state, current_seq, params, fire, late=late, detach_reset=detach_reset)
+
+
+def _constant(slopes: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda _: slopes
 
 
 class _FireThroughTime(torch.autograd.Function):
@@ -69,7 +87,7 @@ class _FireThroughTime(torch.autograd.Function):
         current_seq: Tensor,
         start: Tensor | None,
         params: NeuronParams,
-        slope: Callable[[Tensor], Tensor],
+        slope: Callable[[Tensor], Tensor] | InOrder,
         detach_reset: bool,
     ) -> tuple[Tensor, Tensor]:
         spikes_seq, membrane_seq = empty_sequence(current_seq), empty_sequence(current_seq)
@@ -85,19 +103,23 @@ class _FireThroughTime(torch.autograd.Function):
             torch.ge(membrane, float(params.threshold), out=spikes)
             potential = reset_plain(membrane, spikes, params, out=potential)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(current_seq, membrane_seq, start)
+        slope_seq = _slopes(slope.slope, membrane_seq, params) if isinstance(slope, InOrder) else None
+        ctx.save_for_backward(current_seq, membrane_seq, start, slope_seq)
         ctx.params, ctx.slope, ctx.detach_reset = params, slope, detach_reset
         return spikes_seq, potential
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        current_seq, membrane_seq, start = ctx.saved_tensors
+        current_seq, membrane_seq, start, slope_seq = ctx.saved_tensors
         grad_spikes, carry = grads  # and dL/dv(t), times weight
         if torch.is_grad_enabled():  # a second derivative is asked for
             state = NeuronState(0.0 if start is None else start, None)
-            again, end = integrate_from(
-                state, current_seq, ctx.params, lambda u: spike(u, ctx.slope), detach_reset=ctx.detach_reset
-            )
+            given = iter(slope_seq if slope_seq is not None else ())
+
+            def fire(distance: Tensor) -> Tensor:
+                return spike(distance, ctx.slope if slope_seq is None else _constant(next(given)))
+
+            again, end = integrate_from(state, current_seq, ctx.params, fire, detach_reset=ctx.detach_reset)
             ends: tuple[Any, Any] = (again, end.potential)
             pairs = [(o, g) for o, g in zip(ends, grads, strict=True) if g is not None]
             inputs = [current_seq] if start is None or not start.requires_grad else [current_seq, start]
@@ -108,15 +130,18 @@ class _FireThroughTime(torch.autograd.Function):
         grad_spikes = torch.zeros_like(membrane_seq) if grad_spikes is None else grad_spikes
         grad_seq = empty_sequence(membrane_seq)
         if takes(ctx.params, membrane_seq, grad_seq, grad_spikes, carry):
-            before = _go_back_fused(ctx, grad_seq, grad_spikes, membrane_seq, carry)
+            before = _go_back_fused(ctx, grad_seq, grad_spikes, membrane_seq, slope_seq, carry)
             return grad_seq, None if start is None else before, None, None, None
         decay, threshold, weight = float(ctx.params.decay), float(ctx.params.threshold), 1.0
         hard = ctx.params.reset == "hard"
         for t in reversed(range(len(membrane_seq))):
             membrane, grad = membrane_seq[t], grad_seq[t]
             distance = membrane - threshold
-            in_place = isinstance(ctx.slope, Triangle)
-            slopes = triangle_(distance, ctx.slope.width) if in_place else ctx.slope(distance)
+            if slope_seq is not None:
+                slopes = slope_seq[t]
+            else:
+                in_place = isinstance(ctx.slope, Triangle)
+                slopes = triangle_(distance, ctx.slope.width) if in_place else ctx.slope(distance)
             if carry is None or ctx.detach_reset:
                 torch.mul(grad_spikes[t], slopes, out=grad)
             elif hard:
@@ -131,16 +156,27 @@ class _FireThroughTime(torch.autograd.Function):
         return grad_seq, None if start is None else decay * carry, None, None, None
 
 
+def _slopes(slope: Callable[[Tensor], Tensor], membrane_seq: Tensor, params: NeuronParams) -> Tensor:
+    """Return the slopes at the potentials (T, N, *F), from the first step on."""
+    slope_seq = empty_sequence(membrane_seq)
+    for membrane, slopes in zip(membrane_seq, slope_seq, strict=True):
+        slopes.copy_(slope(membrane - float(params.threshold)))
+    return slope_seq
+
+
 def _go_back_fused(
-    ctx: Any, grad_seq: Tensor, grad_spikes: Tensor, membrane_seq: Tensor, carry: Tensor | None
+    ctx: Any,
+    grad_seq: Tensor,
+    grad_spikes: Tensor,
+    membrane_seq: Tensor,
+    slope_seq: Tensor | None,
+    carry: Tensor | None,
 ) -> Tensor:
     """Write the gradient of the currents in one kernel; return that of the potential before the first step."""
-    width, slope_seq = 1.0, None
+    width = 1.0
     if isinstance(ctx.slope, Triangle):
         width = ctx.slope.width
-    else:
-        slope_seq = empty_sequence(membrane_seq)
-        for membrane, slopes in zip(membrane_seq, slope_seq, strict=True):
-            slopes.copy_(ctx.slope(membrane - float(ctx.params.threshold)))
+    elif slope_seq is None:
+        slope_seq = _slopes(ctx.slope, membrane_seq, ctx.params)
     options = {"width": width, "detach_reset": ctx.detach_reset}
     return go_back(grad_seq, grad_spikes, membrane_seq, slope_seq, carry, ctx.params, **options)

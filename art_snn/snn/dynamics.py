@@ -206,16 +206,20 @@ def integrate_from(
     params: NeuronParams,
     fire: Callable[[Tensor], Tensor],
     *,
+    late: Callable[[Tensor], Tensor] | None = None,
     detach_reset: bool = False,
 ) -> tuple[Tensor, NeuronState]:
-    """Do as `integrate` from a state on; return the spikes (T, N, *F) and the state after them."""
+    """Do as `integrate` from a state on; return the spikes (T, N, *F) and the state after them.
+
+    ``late`` gives the spikes of the step before again, for late resets; None takes ``fire`` for it.
+    """
     spikes_seq = []
 
-    def late(distance: Tensor) -> Tensor:
+    def again(distance: Tensor) -> Tensor:
         return fire(distance).detach() if detach_reset else fire(distance)
 
     for current in current_seq:
-        membrane, synapse = charge_late(current, state, params, late)
+        membrane, synapse = charge_late(current, state, params, late or again)
         spikes = fire(membrane - params.threshold)
         spikes_seq.append(spikes)
         state = NeuronState(reset(membrane, spikes.detach() if detach_reset else spikes, params), synapse)

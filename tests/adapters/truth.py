@@ -57,29 +57,46 @@ def adaptive(u: Tensor) -> Tensor:
     return alpha / 2 / (1 + (math.pi / 2 * alpha * u) ** 2)
 
 
+def spread(u: Tensor, before: list[Tensor] = []) -> Tensor:  # noqa: B006
+    """PDSG's slope, with the deviation over the sample's channel, or its layer, in these steps."""
+    values = torch.stack([*before, u]).transpose(0, 1)  # (N, T', *F)
+    if u.ndim > 2:
+        values = values.transpose(1, 2)  # (N, C, T', ...)
+    values = values.flatten(u.ndim - 1 if u.ndim == 2 else 2).double()
+    sigma = values.std(-1) if values.shape[-1] > 1 else torch.zeros(values.shape[:-1], dtype=torch.double)
+    sigma = torch.where(sigma > 0, sigma, 1.0).reshape(*sigma.shape, *[1] * (u.ndim - sigma.ndim))
+    return (torch.exp(-((u - sigma / 2) ** 2) / (2 * sigma**2)) / (math.sqrt(2 * math.pi) * sigma)).to(u.dtype)
+
+
+SHAPES = {"assg": adaptive, "hart-assg": adaptive, "pdsg": spread}
+
+
 def slope(equation: Equation, membrane: Tensor, rule: str = "hart") -> Tensor:
     """Return the derivative of the spikes by the potential in thresholds: one at each threshold it may hold.
 
     For slopes without an end these are the thresholds up to three above the potential.
     """
     u = (membrane - equation.theta) / equation.theta
-    shape = adaptive if rule in ("assg", "hart-assg") else triangle
+    shape = SHAPES.get(rule, triangle)
     total, count = shape(u), int(u.max().clamp(min=0)) + 4 if equation.several else 1
     for k in range(1, count):
         total = total + shape(u - k) * (u - k >= -3)
     return total
 
 
+THROUGH_TIME = ("stbp", "assg", "pdsg")
+
+
 class _Spike(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, membrane: Tensor, equation: Equation, rule: str) -> Tensor:
-        ctx.save_for_backward(membrane)
-        ctx.equation, ctx.rule = equation, rule
+    def forward(ctx: Any, membrane: Tensor, equation: Equation, slopes: Tensor) -> Tensor:
+        ctx.save_for_backward(slopes)
+        ctx.theta = equation.theta
         return equation.fire(membrane)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        return grads[0] * slope(ctx.equation, ctx.saved_tensors[0], ctx.rule) / ctx.equation.theta, None, None
+        return grads[0] * ctx.saved_tensors[0] / ctx.theta, None, None
 
 
 class Layer:
@@ -90,6 +107,7 @@ class Layer:
         self.currents: list[Tensor] = []
         self.spikes: list[Tensor] = []
         self.slopes: list[Tensor] = []
+        self.distances: list[Tensor] = []
         self.synapse: Any = 0.0
         self.drives: list[Tensor] = []
 
@@ -102,8 +120,8 @@ class Layer:
             inside = ((drive >= 0) & (drive <= top)).to(drive.dtype)
             return levels.detach() + (drive - drive.detach()) * inside
         membrane = equation.charge(current)
-        if self.rule in ("stbp", "assg"):
-            spikes = _Spike.apply(membrane, equation, self.rule)
+        if self.rule in THROUGH_TIME:
+            spikes = _Spike.apply(membrane, equation, self.slopes_now(membrane.detach()))
             equation.reset(membrane, spikes if self.rule == "stbp" else spikes.detach())
             return spikes
         spikes = equation.fire(membrane.detach()).requires_grad_()
@@ -114,6 +132,14 @@ class Layer:
         self.synapse = equation.alpha * self.synapse + current.detach()
         self.drives.append((equation.c * self.synapse + equation.d) / equation.theta)
         return spikes
+
+    def slopes_now(self, membrane: Tensor) -> Tensor:
+        if self.rule != "pdsg" or self.equation.several:
+            return slope(self.equation, membrane, self.rule)
+        u = (membrane - self.equation.theta) / self.equation.theta
+        slopes = spread(u, self.distances)
+        self.distances.append(u)
+        return slopes
 
     def factors(self) -> list[Tensor]:
         """Return k(t) for each step, in thresholds."""
@@ -166,7 +192,7 @@ def true_gradient(
     x = x.clone().requires_grad_()
     with replaced(model, rule, stand_in) as layers:
         total = (forward(model, x) * v).sum()
-        if rule in ("stbp", "assg", "cba"):
+        if rule in (*THROUGH_TIME, "cba"):
             return torch.autograd.grad(total, x)[0]
         for layer in reversed(layers):
             grads = torch.autograd.grad(total, layer.spikes, retain_graph=True, allow_unused=True)
@@ -186,4 +212,5 @@ TOLERANCES = {
     "cba": 1e-5,
     "assg": 1e-4,
     "hart-assg": 1e-4,
+    "pdsg": 1e-5,
 }

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from art_snn import HART, LIF, DirectEncoder, SpikingNetwork
 from art_snn.engine import recording
 from art_snn.engine.recording import record, record_distances
+from art_snn.rules.base import RateRule
 from art_snn.snn.dynamics import NeuronParams, integrate
 from tests.conftest import make_body, make_network, settle
 
@@ -28,10 +29,10 @@ def test_record_in_chunks_equals_the_whole_sequence(time_steps, batch, rows, dec
     network = SpikingNetwork(DirectEncoder(time_steps=time_steps), body)
     settle(network, torch.rand(4, 2, 8, 8)).double()
     x_seq = torch.rand(time_steps, batch, 2, 8, 8, dtype=torch.float64)
-    whole = record(network, x_seq, HART().slope)
+    whole = record(network, x_seq, HART())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recording, "ROWS_CPU", rows)
-        chunked = record(network, x_seq, HART().slope)
+        chunked = record(network, x_seq, HART())
     torch.testing.assert_close(chunked.logits, whole.logits, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(whole.logits, network.readout(network.body(x_seq)), rtol=1e-12, atol=1e-12)
     assert chunked.layers.keys() == whole.layers.keys()
@@ -82,7 +83,7 @@ def test_neurons_in_place_are_the_equation_and_leave_their_input_alone(params):
 def test_distances_come_with_the_records():
     network, x = make_network("residual", dtype=torch.float64)
     x_seq = network.encode(x)
-    recorded = record(network, x_seq, HART().slope)
+    recorded = record(network, x_seq, HART())
     with_distances = record_distances(network, x_seq)
     assert with_distances.keys() == recorded.layers.keys()
     for name, calls in with_distances.items():
@@ -94,11 +95,16 @@ def test_distances_come_with_the_records():
             torch.testing.assert_close(HART().slope(distances).mean(0), other.mean_slope)
 
 
+class Distance(RateRule):
+    def slope(self, distance):
+        return distance
+
+
 def test_a_slope_may_return_what_it_was_given():
     network, x = make_network("plain", dtype=torch.float64)
     x_seq = network.encode(x)
     calls = zip(
-        record(network, x_seq, lambda distance: distance).layers.values(),
+        record(network, x_seq, Distance()).layers.values(),
         record_distances(network, x_seq).values(),
         strict=True,
     )

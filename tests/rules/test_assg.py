@@ -10,7 +10,9 @@ from torch import nn
 
 from art_snn import ASSG, HART, HARTASSG, DirectEncoder, EventFrameEncoder, GradientRuleModule
 from art_snn.engine.unrolling import unroll_rate
+from art_snn.errors import UnsupportedRuleError
 from art_snn.rules.assg import adaptive_slope
+from art_snn.rules.memory import Memory
 from art_snn.snn.dynamics import NeuronParams, slope_at
 from art_snn.snn.models import digits_net
 from tests.reference import forward, input_gradient
@@ -138,3 +140,115 @@ def test_several_spikes_have_slopes_that_do_not_depend_on_other_samples(slope):
     expected = sum(slope(u - k) * ((u - k >= -3) | (k == 0)) for k in ks)
     torch.testing.assert_close(alone, expected, rtol=1e-12, atol=1e-15)
     torch.testing.assert_close(beside, alone, rtol=0, atol=0)
+
+
+def remembered(traces, memory: dict, sharpness: float, momentum: float, relax: float) -> list[torch.Tensor]:
+    """Return the slopes of each layer (T, N, *F), neuron for neuron and step for step; keep M and D in ``memory``."""
+    slopes = []
+    for layer, trace in enumerate(traces):
+        far = trace.distance.abs()
+        mean, deviation = memory.get(layer, (torch.ones_like(far), torch.zeros_like(far)))
+        mean = momentum * mean + (1 - momentum) * far
+        deviation = momentum * deviation + (1 - momentum) * (far - mean).abs()
+        memory[layer] = mean, deviation
+        alpha = sharpness / (mean + relax * deviation + 1e-4)
+        slopes.append(alpha / 2 / (1 + (torch.pi / 2 * alpha * trace.distance) ** 2))
+    return slopes
+
+
+CASES = {
+    "one pass": lambda: direct_case(0.9, "hard", 4),
+    "soft": lambda: direct_case(0.5, "soft", 8),
+    "event frames": lambda: (firing_network(EventFrameEncoder(), neuron_of(0.9, "hard")), draw((BATCH, 4, 2, 8, 8), 3)),
+    "max-pooling": lambda: (
+        firing_network(DirectEncoder(time_steps=4), neuron_of(0.9, "hard"), body=max_pool_body),
+        draw((BATCH, 2, 8, 8), 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(CASES))
+@pytest.mark.parametrize("rule", list(RULES))
+@pytest.mark.parametrize("parameters", [False, True])
+@pytest.mark.filterwarnings("ignore::art_snn.InexactReplayWarning")
+def test_memory_of_an_attack_equals_reference(rule, case, parameters):
+    network, x = CASES[case]()
+    network = copy.deepcopy(network).double()
+    settings = {"sharpness": 4.0, "momentum": 0.8, "relax": 1.2}
+    memory, expected_memory = Memory(), {}
+    module = GradientRuleModule(network, RULES[rule](**settings).remembering(memory)).eval()
+    for k in range(3):
+        inputs = (x + 0.1 * draw(tuple(x.shape), k)).double()
+        leaf = inputs.clone().requires_grad_()
+        (logits,) = module.samples(leaf, parameters=parameters)
+        losses = nn.functional.cross_entropy(logits, torch.tensor([0, 3, 4]), reduction="sum") / 3
+        gradient = torch.autograd.grad(losses, leaf)[0]
+        memory.settle()
+        x_seq = network.encode(inputs)
+        expected_logits, traces = forward(network, x_seq)
+        given = {"slopes": remembered(traces, expected_memory, **settings)}
+        kind = "given" if rule == "assg" else "given-rate"
+        of_steps = input_gradient(network, x_seq, loss_gradient(expected_logits), kind, **given)
+        expected = to_input(network, of_steps)
+        assert expected.abs().max() > 0
+        assert error(gradient, expected) <= 1e-10
+
+
+@pytest.mark.parametrize("rule", list(RULES))
+def test_a_gradient_that_is_taken_twice_is_remembered_once(rule):
+    network, x = direct_case(0.9, "hard", 4)
+    memory = Memory()
+    module = GradientRuleModule(copy.deepcopy(network).double(), RULES[rule]().remembering(memory)).eval()
+    _, first = gradient_of(module, x.double())
+    _, again = gradient_of(module, x.double())
+    torch.testing.assert_close(again, first, rtol=0, atol=0)
+    memory.settle()
+    _, sharper = gradient_of(module, x.double())
+    assert (sharper - first).abs().max() > 1e-3 * first.abs().max()
+
+
+@pytest.mark.parametrize("rule", list(RULES))
+def test_rows_of_a_memory_begin_anew(rule):
+    network, x = direct_case(0.9, "hard", 4)
+    memory = Memory()
+    module = GradientRuleModule(copy.deepcopy(network).double(), RULES[rule]().remembering(memory)).eval()
+    _, first = gradient_of(module, x.double())
+    memory.settle()
+    memory.restart(torch.tensor([1]))
+    _, second = gradient_of(module, x.double())
+    torch.testing.assert_close(second[1], first[1], rtol=1e-12, atol=0)
+    assert (second[0] - first[0]).abs().max() > 1e-3 * first[0].abs().max()
+
+
+def test_a_second_derivative_takes_remembered_slopes_for_constants():
+    network, x = direct_case(0.9, "soft", 4)
+    module = GradientRuleModule(copy.deepcopy(network).double(), ASSG().remembering(Memory())).eval()
+    leaf = x.double().requires_grad_()
+    (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(module(leaf), torch.tensor([0, 3, 4])), leaf)
+    (kept,) = torch.autograd.grad(
+        nn.functional.cross_entropy(module(leaf), torch.tensor([0, 3, 4])), leaf, create_graph=True
+    )
+    assert error(kept.detach(), gradient) <= 1e-10
+
+
+def test_attacks_give_the_rule_a_memory_and_arts_do_not():
+    assert ASSG().remembers
+    assert not ASSG(momentum=None).remembers
+    assert ASSG() == ASSG().remembering(Memory())
+    assert repr(ASSG().remembering(Memory())) == repr(ASSG())
+    with pytest.raises(TypeError, match="HART does not remember"):
+        HART().remembering(Memory())
+
+
+@pytest.mark.parametrize("rule", list(RULES.values()))
+@pytest.mark.parametrize(("name", "value"), [("momentum", 1.0), ("momentum", 0.0), ("relax", -1.0), ("relax", "x")])
+def test_bad_settings_of_the_memory_are_refused(rule, name, value):
+    with pytest.raises(ValueError, match=name):
+        rule(**{name: value})
+
+
+def test_a_memory_and_chunks_of_steps_do_not_go_together():
+    network, x = direct_case(0.9, "hard", 4)
+    module = GradientRuleModule(network, ASSG().remembering(Memory()), time_chunk=2).eval()
+    with pytest.raises(UnsupportedRuleError, match="set time_chunk to None"):
+        module(x.requires_grad_())

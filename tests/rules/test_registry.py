@@ -150,4 +150,4 @@ class TestRegistry:
             get_rule("no_rule")
 
     def test_tests_leave_nothing_registered(self) -> None:
-        assert set(registry._RULES) == {*RULE_CLASSES, "assg", "hart-assg"}
+        assert set(registry._RULES) == {*RULE_CLASSES, "assg", "hart-assg", "pdsg"}

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from art_snn import HART, STBP, GradientRuleModule
 from art_snn.engine.recording import DistanceRecorder, Neurons, Recorder
+from art_snn.rules.base import RateRule
 from art_snn.snn import fused
 from art_snn.snn.bptt import fire_from
 from art_snn.snn.dynamics import NeuronParams, NeuronState
@@ -38,12 +39,17 @@ def currents(shape: tuple[int, ...], layout: str, device: str) -> Tensor:
     return seq.to(device)
 
 
+class Inverse(RateRule):
+    def slope(self, distance):
+        return 1 / (1 + distance.abs())
+
+
 def recorded(params: NeuronParams, seq: Tensor, rows: slice, gamma: float) -> dict[str, Tensor]:
     """Record two chunks of steps with HART's slope, another slope, distances, and nothing."""
     found = {}
     for name, neurons in {
-        "hart": Recorder(params, HART(gamma=gamma).slope, rows),
-        "own": Recorder(params, lambda u: 1 / (1 + u.abs()), rows),
+        "hart": Recorder(params, HART(gamma=gamma), rows),
+        "own": Recorder(params, Inverse(), rows),
         "distances": DistanceRecorder(params),
         "plain": Neurons(params),
     }.items():
