@@ -19,7 +19,20 @@ from art_snn.errors import (
     UnsupportedModelError,
 )
 from art_snn.evaluation.robustness import Robustness, robustness
-from art_snn.rules import ASSG, BPTR, CBA, HART, HARTASSG, RGA, STBP, RateGradient, get_rule, register_rule, rule_names
+from art_snn.rules import (
+    ASSG,
+    BPTR,
+    CBA,
+    HART,
+    HARTASSG,
+    PDSG,
+    RGA,
+    STBP,
+    RateGradient,
+    get_rule,
+    register_rule,
+    rule_names,
+)
 from art_snn.snn.encoders import DirectEncoder, EventFrameEncoder, PoissonEncoder
 from art_snn.snn.network import Normalize, Residual, SpikingNetwork, SpikingSequential
 from art_snn.snn.neurons import IF, LIF
@@ -34,6 +47,7 @@ __all__ = [
     "HARTASSG",
     "IF",
     "LIF",
+    "PDSG",
     "RGA",
     "STBP",
     "AdaptedNetwork",

@@ -35,7 +35,7 @@ class UnsupportedInputError(ArtSnnError, ValueError):
 
 
 class UnsupportedRuleError(ArtSnnError, ValueError):
-    """A gradient rule does not fit what is asked for, such as one gradient for all frames where an attack needs each."""
+    """A rule does not fit what is asked of it, such as an attack that needs a gradient of its own for each frame."""
 
 
 class TrainingError(ArtSnnError, ValueError):

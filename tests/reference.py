@@ -80,9 +80,7 @@ def ann_forward(
     return logits, traces
 
 
-def input_gradient(
-    network: SpikingNetwork, x_seq: Tensor, grad_logits: Tensor, rule: str, **hyper: Any
-) -> Tensor:
+def input_gradient(network: SpikingNetwork, x_seq: Tensor, grad_logits: Tensor, rule: str, **hyper: Any) -> Tensor:
     """Compute a rule's gradient with respect to every step of the encoded input.
 
     Args:
@@ -113,6 +111,22 @@ def cross_entropy_gradient(logits: Tensor, labels: Tensor) -> Tensor:
     exponentials = (logits - logits.amax(1, keepdim=True)).exp()
     probabilities = exponentials / exponentials.sum(1, keepdim=True)
     return (probabilities - one_hot(labels, logits.shape[1])) / logits.shape[0]
+
+
+def remembered_slopes(
+    traces: list[Trace], memory: dict, *, sharpness: float = 3.07, momentum: float = 0.9, relax: float = 1.5
+) -> list[Tensor]:
+    """Return ASSG's slopes of each layer (T, N, *F) in an attack's next gradient; ``memory`` holds M and D."""
+    slopes = []
+    for layer, trace in enumerate(traces):
+        far = trace.distance.abs()
+        mean, deviation = memory.get(layer, (torch.ones_like(far), torch.zeros_like(far)))
+        mean = momentum * mean + (1 - momentum) * far
+        deviation = momentum * deviation + (1 - momentum) * (far - mean).abs()
+        memory[layer] = mean, deviation
+        alpha = sharpness / (mean + relax * deviation + 1e-4)
+        slopes.append(alpha / 2 / (1 + (math.pi / 2 * alpha * trace.distance) ** 2))
+    return slopes
 
 
 def decision_margin(traces: list[Trace], ann_traces: list[Trace], *, levels: int = 8) -> float:
@@ -327,9 +341,7 @@ def _spread(distances: Tensor, statistics: str) -> Tensor:
             sigma = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
             sigma = sigma if sigma > 0 else 1.0
             u = distances[-1][n, channels]
-            slopes[n, channels] = torch.exp(-((u - sigma / 2) ** 2) / (2 * sigma**2)) / (
-                math.sqrt(2 * math.pi) * sigma
-            )
+            slopes[n, channels] = torch.exp(-((u - sigma / 2) ** 2) / (2 * sigma**2)) / (math.sqrt(2 * math.pi) * sigma)
     return slopes
 
 

@@ -127,7 +127,7 @@ class StepNeurons:
 
 
 def _potential_slope(slope: Slope, params: NeuronParams) -> Callable[[Tensor], Tensor]:
-    """Return ds/dm at ``m(t) - threshold``; no method of neurons, since the graph that they hold would then hold them."""
+    """Return ds/dm at ``m(t) - threshold``; no method of neurons, since the graph that these hold would hold them."""
     return lambda distance: in_thresholds(slope_at(slope, distance, params), params)
 
 

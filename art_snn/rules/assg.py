@@ -131,7 +131,7 @@ class ASSG(Adaptive, TemporalRule):
 
 @register_rule
 @dataclass(frozen=True, kw_only=True)
-class HARTASSG(Adaptive, RateRule):  # type: ignore[misc]  (RateRule's slope may be None)
+class HARTASSG(Adaptive, RateRule):  # type: ignore[misc]
     r"""HART with ASSG's slope: its mean over time is the gain; no gradient through the membrane's history.
 
     It has the cost of a rate rule, and its gradient never vanishes.

@@ -15,7 +15,7 @@ from art_snn.rules.assg import adaptive_slope
 from art_snn.rules.memory import Memory
 from art_snn.snn.dynamics import NeuronParams, slope_at
 from art_snn.snn.models import digits_net
-from tests.reference import forward, input_gradient
+from tests.reference import forward, input_gradient, remembered_slopes
 from tests.rules.networks import (
     BATCH,
     direct_case,
@@ -142,20 +142,6 @@ def test_several_spikes_have_slopes_that_do_not_depend_on_other_samples(slope):
     torch.testing.assert_close(beside, alone, rtol=0, atol=0)
 
 
-def remembered(traces, memory: dict, sharpness: float, momentum: float, relax: float) -> list[torch.Tensor]:
-    """Return the slopes of each layer (T, N, *F), neuron for neuron and step for step; keep M and D in ``memory``."""
-    slopes = []
-    for layer, trace in enumerate(traces):
-        far = trace.distance.abs()
-        mean, deviation = memory.get(layer, (torch.ones_like(far), torch.zeros_like(far)))
-        mean = momentum * mean + (1 - momentum) * far
-        deviation = momentum * deviation + (1 - momentum) * (far - mean).abs()
-        memory[layer] = mean, deviation
-        alpha = sharpness / (mean + relax * deviation + 1e-4)
-        slopes.append(alpha / 2 / (1 + (torch.pi / 2 * alpha * trace.distance) ** 2))
-    return slopes
-
-
 CASES = {
     "one pass": lambda: direct_case(0.9, "hard", 4),
     "soft": lambda: direct_case(0.5, "soft", 8),
@@ -186,7 +172,7 @@ def test_memory_of_an_attack_equals_reference(rule, case, parameters):
         memory.settle()
         x_seq = network.encode(inputs)
         expected_logits, traces = forward(network, x_seq)
-        given = {"slopes": remembered(traces, expected_memory, **settings)}
+        given = {"slopes": remembered_slopes(traces, expected_memory, **settings)}
         kind = "given" if rule == "assg" else "given-rate"
         of_steps = input_gradient(network, x_seq, loss_gradient(expected_logits), kind, **given)
         expected = to_input(network, of_steps)

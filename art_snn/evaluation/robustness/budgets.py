@@ -9,37 +9,39 @@ from art_snn.attacks import APGDSpec, SAPGDSpec
 from art_snn.evaluation.robustness.noise import SignNoise
 from art_snn.evaluation.robustness.stages import Budget, Stage
 from art_snn.rules import ASSG, HARTASSG
+from art_snn.rules.assg import Adaptive
 from art_snn.rules.base import GradientRule
 
-# Slopes that are sharp near the threshold and never 0: attacks follow them further than any of a fixed width.
-THROUGH_TIME, BY_RATE = ASSG(), HARTASSG()
+# Slopes that sharpen in the course of an attack and never are 0 lead it further than those of a fixed width.
+PAPER, SHARP, BY_RATE = ASSG(), ASSG(sharpness=6.0), HARTASSG(sharpness=5.0)
+FORGETFUL = ASSG(momentum=None)
 
 
 def quick(eps: float) -> Budget:
     """Return the budget for a first look: one run of 50 steps, and small checks."""
     checks = {"check_samples": 32, "check_steps": 10, "unbounded_steps": 30, "queries": 100}
-    return Budget(name="quick", stages=[_noise(eps), _steady(BY_RATE, eps=eps, steps=50)], **checks)
+    return Budget(name="quick", stages=[_noise(eps), _steady(SHARP, eps=eps, steps=50)], **checks)
 
 
 def standard(eps: float) -> Budget:
     """Return the budget to report: two runs of 100 steps, one from their best points, and one of another optimiser."""
     stages = [
         _noise(eps),
-        _steady(BY_RATE, eps=eps, steps=100),
-        _steady(THROUGH_TIME, eps=eps, steps=100, seed=1),
-        _warm(THROUGH_TIME, eps=eps),
+        _steady(PAPER, eps=eps, steps=100),
+        _steady(SHARP, eps=eps, steps=100, seed=1),
+        _warm(SHARP, eps=eps),
         _auto(BY_RATE, eps=eps, steps=50),
     ]
     return Budget(name="standard", stages=stages)
 
 
 def plus(eps: float) -> Budget:
-    """Return the budget for a claim: five long runs with both losses, each followed by one from the best points."""
-    stages = [_noise(eps), _steady(THROUGH_TIME, eps=eps, steps=200), _warm(THROUGH_TIME, eps=eps)]
-    runs = [(BY_RATE, "cross-entropy"), (THROUGH_TIME, "cross-entropy"), (BY_RATE, "margin"), (THROUGH_TIME, "margin")]
+    """Return the budget for a claim: long runs with both losses, each followed by one from the best points."""
+    stages = [_noise(eps), _steady(PAPER, eps=eps, steps=200), _warm(SHARP, eps=eps)]
+    runs = [(SHARP, "cross-entropy"), (PAPER, "cross-entropy"), (SHARP, "margin"), (PAPER, "margin")]
     for seed, (rule, loss) in enumerate(runs, start=1):
-        stages += [_steady(rule, eps=eps, steps=100, loss=loss, seed=seed), _warm(rule, eps=eps)]
-    stages.append(_auto(BY_RATE, eps=eps, steps=100))
+        stages += [_steady(rule, eps=eps, steps=100, loss=loss, seed=seed), _warm(SHARP, eps=eps)]
+    stages += [_auto(BY_RATE, eps=eps, steps=100), _steady(FORGETFUL, eps=eps, steps=100, seed=5)]
     return Budget(name="plus", stages=stages, check_samples=200, queries=1000)
 
 
@@ -52,19 +54,24 @@ def _noise(eps: float) -> Stage:
 
 def _steady(rule: GradientRule, **settings: Any) -> Stage:
     attack = SAPGDSpec(**settings)
-    name = f"SA-PGD {attack.steps}, {rule.title}{_beside(attack.loss)}"
+    name = f"SA-PGD {attack.steps}, {_titled(rule)}{_beside(attack.loss)}"
     return Stage(name=name, attack=attack, rule=rule)
 
 
 def _warm(rule: GradientRule, *, eps: float) -> Stage:
     """Return a run from the best points, with half the step and the other loss."""
     attack = SAPGDSpec(eps=eps, steps=50, loss="margin", first_step=eps / 2)
-    return Stage(name=f"SA-PGD 50 from the best point, {rule.title}, margin", attack=attack, rule=rule, warm=True)
+    return Stage(name=f"SA-PGD 50 from the best point, {_titled(rule)}, margin", attack=attack, rule=rule, warm=True)
 
 
 def _auto(rule: GradientRule, **settings: Any) -> Stage:
     attack = APGDSpec(**settings)
-    return Stage(name=f"APGD {attack.steps}, {rule.title}", attack=attack, rule=rule)
+    return Stage(name=f"APGD {attack.steps}, {_titled(rule)}", attack=attack, rule=rule)
+
+
+def _titled(rule: GradientRule) -> str:
+    sharpness = f" a={rule.sharpness:g}" if isinstance(rule, Adaptive) else ""
+    return f"{rule.title}{sharpness}" + ("" if rule.remembers else " without memory")
 
 
 def _beside(loss: str) -> str:

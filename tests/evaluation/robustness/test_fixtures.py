@@ -91,17 +91,17 @@ def test_gradients_of_one_draw_make_an_upper_bound(classifier, digits):
 
 
 def test_a_sample_has_one_result_alone_and_in_any_batch(classifier, digits):
-    x, y = digits.x_test[:12], digits.y_test[:12]
+    x, y = digits.x_test[:48], digits.y_test[:48]
     budget = small_budget(queries=0, check_samples=1, check_steps=1, unbounded_steps=1)
     together = robustness(classifier, x, y, eps=EPS, budget=budget, batch_size=8)
     mixed = robustness(classifier, x[::-1], y[::-1], eps=EPS, budget=budget, batch_size=8)
-    assert set(together.stage[together.broken]) == {1, 2}
+    assert set(together.stage[together.broken]) >= {1, 2}
     for i in (0, *[int(np.flatnonzero(together.stage == number)[0]) for number in (-1, 1, 2)]):
         alone = robustness(classifier, x[i : i + 1], y[i : i + 1], eps=EPS, budget=budget, batch_size=8)
         for name in ("broken", "stage", "step", "margin", "forwards", "x_adv"):
             expected = getattr(together, name)[i]
             np.testing.assert_array_equal(getattr(alone, name)[0], expected)
-            np.testing.assert_array_equal(getattr(mixed, name)[11 - i], expected)
+            np.testing.assert_array_equal(getattr(mixed, name)[47 - i], expected)
 
 
 def test_one_sample_is_enough(classifier, digits):
