@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from art_snn.plots.style import Picture, band, bare, distinct_labels, legend_beside, line_style, picture
+from art_snn.plots.style import Picture, band, bare, distinct_labels, legend_where_it_fits, line_style, picture
 
 _Points = list[tuple[float, tuple[float, float, float]]]
 
@@ -14,7 +14,7 @@ def robust_accuracy(
     curves: Mapping[str, Sequence[tuple[float, Any]]] | Sequence[Any],
     *,
     title: str = "",
-    xlabel: str = "ε, largest change of an input entry (in units of the input)",
+    xlabel: str = "ε, largest change of an entry (in units of the input)",
     ylabel: str = "robust accuracy (%)",
 ) -> Picture:
     """Draw the robust accuracy over eps with its 95 % intervals, a curve for each rule or network.
@@ -45,7 +45,7 @@ def robust_accuracy(
     axes.set_ylim(0, 103)
     axes.set_title(title, fontsize=10)
     bare(axes)
-    legend_beside(axes)
+    legend_where_it_fits(figure, axes)
     return figure
 
 

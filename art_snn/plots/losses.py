@@ -12,7 +12,7 @@ from torch import Tensor
 from art_snn.attacks.search import Search
 from art_snn.classifier.inputs import Array
 from art_snn.labels import Labels, to_array
-from art_snn.plots.style import BAND, Picture, bare, legend_beside, line_style, picture
+from art_snn.plots.style import BAND, Picture, bare, legend_where_it_fits, line_style, picture
 
 
 def attack_losses(attack: Search, x: Array, y: Labels, **options: Any) -> np.ndarray:
@@ -28,8 +28,8 @@ def attack_losses(attack: Search, x: Array, y: Labels, **options: Any) -> np.nda
         **options: Further arguments of the attack's ``search``.
 
     Returns:
-        Losses (N, steps), float64: column i is after i steps. Rows of inputs that are misclassified from the beginning
-        are NaN.
+        A row for each sample and a column for each number of steps made, 0 to ``steps - 1``, float64. Rows of inputs
+        that are misclassified from the beginning are NaN.
 
     Raises:
         TypeError: The attack is no such attack.
@@ -81,7 +81,7 @@ def loss_curves(losses: Mapping[str, Any], *, ylabel: str = "loss of a sample (c
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title("mean (line) and quartiles (band) over samples", fontsize=8)
     bare(axes)
-    legend_beside(axes)
+    legend_where_it_fits(figure, axes)
     return figure
 
 

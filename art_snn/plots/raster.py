@@ -78,7 +78,7 @@ def _draw_layer(panels: Any, name: str, before: np.ndarray, after: np.ndarray | 
     if after is not None:
         old, new = before[:, chosen], after[:, chosen]
         _mark(panels[1], old & new, BLACK, "fires as before")
-        _mark(panels[1], new & ~old, RED, "fires now")
+        _mark(panels[1], new & ~old, RED, "fires only now")
         _mark(panels[1], old & ~new, SKY, "fires no more")
     of = f"{len(chosen)} of {len(firing):,} that fire,\nof {before.shape[1]:,} neurons"
     panels[0].set_ylabel(f"{short_name(name)}\n{of}", fontsize=7)

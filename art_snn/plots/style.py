@@ -17,6 +17,7 @@ MARKERS = "osD^vPX*"
 DASHES = ("-", "--", ":", "-.")
 
 BAND = 0.1  # how little of the background the band of a curve hides
+_SHORT = 22  # letters of a label that stands beside the axes
 _SHARP = 2  # pixels of a picture in a notebook for each that it takes there
 
 
@@ -27,7 +28,7 @@ class Picture(Figure):
         """Return a PNG, and how large it is shown."""
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=_SHARP * self.dpi)
-        width, height = (self.get_size_inches() * self.dpi).astype(int).tolist()
+        width, height = (self.get_size_inches() * self.dpi).round().astype(int).tolist()
         return buffer.getvalue(), {"width": width, "height": height}
 
 
@@ -69,6 +70,17 @@ def band(axes: Any, places: Sequence[float], shares: Sequence[Any], **style: Any
 def legend_beside(axes: Any) -> None:
     """Put a legend to the right of the axes."""
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def legend_where_it_fits(figure: Any, axes: Any) -> None:
+    """Put a legend beside the axes, or below them where labels are long."""
+    handles, labels = axes.get_legend_handles_labels()
+    if max(map(len, labels)) <= _SHORT:
+        legend_beside(axes)
+    else:
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=1 + (len(labels) > 2), frameon=False, fontsize=8
+        )
 
 
 def distinct_labels(names: Iterable[tuple[str, ...]]) -> dict[str, str]:

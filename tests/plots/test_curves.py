@@ -51,6 +51,14 @@ def test_rows_are_curves_from_the_clean_accuracy_on(small):
         robust_accuracy([*rows, replace(rows[-1], attack_repr="PGD(eps=0.1, steps=9)")])
 
 
+def test_a_legend_of_long_labels_is_below_the_axes():
+    long = "plain autograd, arctangent of slope 10"
+    figure = robust_accuracy({long: [(0.1, (0.2, 0.1, 0.3))], "HART": [(0.1, (0.2, 0.1, 0.3))]})
+    assert figure.axes[0].get_legend() is None
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [long, "HART"]
+
+
 @pytest.mark.parametrize("curves", [{}, []])
 def test_nothing_to_draw_is_an_error(curves):
     with pytest.raises(ValueError, match="curves is empty"):

@@ -107,7 +107,7 @@ def test_a_raster_marks_what_stays_comes_and_goes(small):
 
     assert drawn["fires"] == marks(before)
     assert drawn["fires as before"] == marks((before > 0) & (after > 0))
-    assert drawn["fires now"] == marks((after > 0) & (before == 0))
+    assert drawn["fires only now"] == marks((after > 0) & (before == 0))
     assert drawn["fires no more"] == marks((before > 0) & (after == 0))
     assert all(drawn.values())
     assert f"{fires.sum()} of {fires.sum()} that fire,\nof 384 neurons" in left.get_ylabel()
