@@ -29,6 +29,7 @@ _DYNAMICS = (
     "_base_int",
     "_build_state_function_hidden",
 )
+_PARALLEL = ("LeakyParallel", "LeakyKernel")  # without the attributes of its other neurons
 _STATES = {"Leaky": ("mem",), "Lapicque": ("mem",), "Synaptic": ("syn", "mem")}
 
 
@@ -39,9 +40,11 @@ def read(module: nn.Module) -> Reading | None:
         UnsupportedModelError: The neuron computes what `NeuronParams` cannot say.
     """
     known = class_of(module, "snntorch")
-    if known is None or not hasattr(module, "reset_mechanism_val"):
+    if known is None:
         return None
     name = known.__name__
+    if not hasattr(module, "reset_mechanism_val") and name not in _PARALLEL:
+        return None
     if name not in _STATES:
         refuse(f"is snnTorch's {name}, which this version cannot run step by step")
     refuse_changed(module, known, "snnTorch", _DYNAMICS)

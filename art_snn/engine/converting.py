@@ -40,7 +40,7 @@ class _Analog:
 
     def __call__(self, current_seq: Tensor) -> Tensor:
         """Return the outputs (T', N, *F) of the next T' steps."""
-        self._since.extend(current_seq)
+        self._since.extend(current_seq.clone())  # which a network may change in place
         return self._rule.activate(steady_drive(current_seq, self._params), self._params)
 
     @property

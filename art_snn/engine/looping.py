@@ -23,7 +23,7 @@ from art_snn.errors import UnsupportedModelError
 from art_snn.rules.base import LayerRecord, RateRule
 from art_snn.snn.dynamics import NeuronParams, NeuronState
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import tapped
+from art_snn.snn.readers import graph_nodes, tapped
 
 
 class _Tied(Recorder):
@@ -107,6 +107,7 @@ class _Cut(FactorRecorder):
         self.currents: list[Tensor] = []  # without their values
         self.spikes: list[Tensor] = []
         self.states: dict[int, NeuronState] = {}  # number of calls before to the state that was shown then
+        self._shown: dict[int, NeuronState] = {}  # the same with its values, which may be changed in place
 
     def __call__(self, current_seq: Tensor, out: Tensor | None = None) -> Tensor:
         """Return the spikes (T', N, *F) of the next T' steps."""
@@ -121,15 +122,18 @@ class _Cut(FactorRecorder):
         calls = len(self.currents)
         if calls and calls not in self.states:
             state = super().shown_state()
-            self.states[calls] = NeuronState(*(self._leaf(value) for value in state))
-        return self.states.get(calls, self.state)
+            leaves = self.states[calls] = NeuronState(*map(self._leaf, state))
+            self._shown[calls] = NeuronState(*map(_with_values, leaves, state))
+        return self._shown.get(calls, self.state)
 
     def _leaf(self, value: Any) -> Any:
-        return self.graph.keep(value.detach().requires_grad_()) if isinstance(value, Tensor) else value
+        if not isinstance(value, Tensor):
+            return value
+        return self.graph.keep(value.new_zeros(()).expand_as(value).requires_grad_())  # in the memory of one number
 
     def start_from(self, state: NeuronState) -> None:
-        """Take a state before the first step."""
-        if any(isinstance(v, Tensor) and (v.grad_fn is not None or self.graph.keeps(v)) for v in state):
+        """Take a state before the first step; one that is learned counts as a constant."""
+        if any(isinstance(value, Tensor) and self._is_of_the_input(value) for value in state):
             raise UnsupportedModelError(
                 [
                     "a spiking layer starts from a state of another layer, from an earlier one of its own, or from one "
@@ -138,6 +142,11 @@ class _Cut(FactorRecorder):
                 ]
             )
         super().start_from(state)
+
+    def _is_of_the_input(self, value: Tensor) -> bool:
+        """Say whether a tensor depends on the input, on spikes or on states, rather than on parameters alone."""
+        begins = (getattr(node, "variable", None) for node in graph_nodes(value, value.detach()))
+        return self.graph.keeps(value) or any(self.graph.keeps(leaf) for leaf in begins)
 
     @property
     def outputs(self) -> list[Tensor]:
@@ -176,6 +185,10 @@ class _Cut(FactorRecorder):
             of_synapse = _plus(self.params.c * of_membrane + self.params.alpha * of_synapse, of_shown[1])
             of_currents.append(of_synapse)
         return list(torch.stack(of_currents[::-1]).split(lengths))
+
+
+def _with_values(leaf: Any, value: Any) -> Any:
+    return WithValue.apply(leaf, value) if isinstance(value, Tensor) else value
 
 
 def _plus(value: Tensor, more: Tensor | None) -> Tensor:

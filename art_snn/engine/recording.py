@@ -20,6 +20,7 @@ from art_snn.snn.dynamics import (
     drive,
     empty_sequence,
     fired,
+    has_synapse,
     input_weight,
     is_plain,
     reset,
@@ -89,6 +90,9 @@ class Neurons:
             if self.plain and isinstance(potential, Tensor):
                 membrane = memory = torch.add(current, potential, alpha=float(self.params.decay), out=potential)
             else:
+                begins = not isinstance(potential, Tensor) or (synapse is None and has_synapse(self.params))
+                # Then the state may be the current itself, which a network may change in place afterwards.
+                current = current.clone() if begins else current
                 membrane, synapse = charge_late(current, self.state, self.params, self._fire)
                 memory = None  # the potential of the first step may be the input
             if self.plain:
@@ -101,6 +105,8 @@ class Neurons:
             else:
                 potential = reset(membrane, spikes, self.params)
             self.state = NeuronState(potential, synapse)
+
+    shows_its_own = False
 
     def shown_state(self) -> NeuronState:
         """Return the state in memory of its own, since neurons may change theirs in place."""

@@ -89,17 +89,24 @@ def unroll_temporal(
                 "first to be run again; set time_chunk to None"
             )
         return _in_chunks(network, x_seq, rule, parameters, time_chunk)
-    layers = Layers(network, lambda params: StepNeurons(params, rule))
+    copies = is_native(network)
+    layers = Layers(network, lambda params: StepNeurons(params, rule, copies=copies))
     x_seq = fresh(x_seq)
     with nullcontext() if parameters else InputsOnly(), tapped(network, layers.make_tap):
         return network.readout(network.body(x_seq))
 
 
 class StepNeurons:
-    """Neurons with the graph of a rule through time, which go on from the state that they were left in."""
+    """Neurons with the graph of a rule through time, which go on from the state that they were left in.
 
-    def __init__(self, params: NeuronParams, rule: TemporalRule) -> None:
-        self.params, self.rule = params, rule
+    With ``copies``, the graph holds currents in memory of its own, so that a network may change them in place
+    afterwards.
+    """
+
+    shows_its_own = True
+
+    def __init__(self, params: NeuronParams, rule: TemporalRule, *, copies: bool = False) -> None:
+        self.params, self.rule, self._copies = params, rule, copies
         self.state = NeuronState(params.v0, None)
 
         self.slope: Callable[[Tensor], Tensor] | InOrder = _potential_slope(rule.slope, params)
@@ -112,6 +119,7 @@ class StepNeurons:
 
     def __call__(self, current_seq: Tensor) -> Tensor:
         """Return the spikes (T', N, *F) of the next T' steps."""
+        current_seq = current_seq.clone() if self._copies else current_seq
         spikes_seq, self.state = fire_from(
             self.state, current_seq, self.params, self.slope, detach_reset=self.rule.detach_reset
         )

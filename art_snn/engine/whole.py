@@ -20,8 +20,8 @@ from art_snn.engine.differences import misleading
 from art_snn.engine.graphs import InputsOnly
 from art_snn.engine.linearity import tolerance
 from art_snn.engine.probing import NOT_FINITE, PROBABILITIES, kept_noise, sum_to_one
+from art_snn.engine.seen import Seen
 from art_snn.engine.taps import Layers
-from art_snn.engine.unrolling import StepNeurons
 from art_snn.errors import GradientWarning, UnsupportedModelError
 from art_snn.rules import STBP
 from art_snn.snn.dynamics import NeuronParams
@@ -48,6 +48,14 @@ _MIXED = (
 _UNSTEADY = (
     "it gives other logits for the same input in the next call: a layer keeps a state that art_snn does not reset; "
     "reset it in a forward of your own"
+)
+_DRAWN = (
+    "spikes are drawn from its input (torch.bernoulli, spikegen.rate), whose gradient is 0; use "
+    "art_snn.PoissonEncoder, or encode outside the model"
+)
+_PAST_GRAPH = (
+    "it changes the state that a layer returned through .data, past every graph; write mem = 0.5 * mem in the place of "
+    "mem.data.mul_(0.5)"
 )
 
 
@@ -102,7 +110,7 @@ def _looked_at(network: SequenceModel, x: Tensor, nb_classes: int | None) -> tup
             return [f"it fails on inputs of shape {tuple(x.shape)}: {type(error).__name__}: {error}; {cure}"], False
         if reasons := output_reasons(logits, len(x), nb_classes):
             return reasons, False
-        seen: list[_Seen] = []
+        seen: list[Seen] = []
         reasons = [*_native_reasons(network, x, logits), *_tapped_reasons(network, x, logits, seen)]
         return reasons, all(neurons.fired for neurons in seen if neurons.steps)
 
@@ -151,15 +159,16 @@ def _native_reasons(network: SequenceModel, x: Tensor, logits: Tensor) -> list[s
         return [_MIXED] if _share_off(logits[rows], network(x[rows])) > 0.5 else []
 
 
-def _tapped_reasons(network: SequenceModel, x: Tensor, logits: Tensor, seen: list[_Seen]) -> list[str]:
-    def make(params: NeuronParams) -> _Seen:
-        seen.append(_Seen(params, STBP()))
+def _tapped_reasons(network: SequenceModel, x: Tensor, logits: Tensor, seen: list[Seen]) -> list[str]:
+    def make(params: NeuronParams) -> Seen:
+        seen.append(Seen(params, STBP()))
         return seen[-1]
 
     graph = InputsOnly()
     leaf = graph.keep(x.detach().clone().requires_grad_())
     try:
-        with _seeded(x), torch.enable_grad(), graph, tapped(network, Layers(network, make).make_tap):
+        layers = Layers(network, make)
+        with _seeded(x), torch.enable_grad(), graph, tapped(network, layers.make_tap):
             stepped = network.readout(network.body(network.encode(leaf)))
     except UnsupportedModelError as error:
         return list(error.reasons)
@@ -168,10 +177,15 @@ def _tapped_reasons(network: SequenceModel, x: Tensor, logits: Tensor, seen: lis
     ran = [neurons for neurons in seen if neurons.steps]
     if not ran:
         return ["none of its neurons that art_snn knows takes part in its forward"]
-    if all(neurons.steps == 1 for neurons in ran) and not _says_one_step(network, x):
+    from_states = any(sum(neurons.from_state for neurons in calls) > 1 for calls in layers.calls.values())
+    if all(neurons.steps == 1 for neurons in ran) and not from_states and not _says_one_step(network, x):
         return [_SINGLE]
     if not any(neurons.reached for neurons in ran):
         return [_CUT]
+    if any(node.name().startswith("Bernoulli") for node in graph_nodes(stepped, leaf)):
+        return [_DRAWN]
+    if any(neurons.past_graph for neurons in ran):
+        return [_PAST_GRAPH]
     if unknown := _unknown_functions(stepped, leaf):
         return [
             f"between its neurons lies {name}, a function with its own gradient: a spiking neuron that no reader "
@@ -191,22 +205,6 @@ def _says_one_step(network: SequenceModel, x: Tensor) -> bool:
     """Say whether a network was adapted for one time-step, or for event frames, of which these inputs have one."""
     forward = StandardForward.in_steps(network)
     return forward is not None and forward.steps(x) == 1
-
-
-class _Seen(StepNeurons):
-    """Neurons that count their steps, and note whether the input's graph reaches them, and whether they fire."""
-
-    def __init__(self, params: NeuronParams, rule: STBP) -> None:
-        super().__init__(params, rule)
-        self.steps = 0
-        self.reached = self.fired = False
-
-    def __call__(self, current_seq: Tensor) -> Tensor:
-        self.steps += len(current_seq)
-        self.reached |= current_seq.requires_grad
-        spikes_seq = super().__call__(current_seq)
-        self.fired |= bool(spikes_seq.any())
-        return spikes_seq
 
 
 def _unknown_functions(logits: Tensor, x: Tensor) -> list[str]:

@@ -139,9 +139,7 @@ class InPlace(Loop):
         return total / self.time_steps
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in rule_names() if name not in ("stbp", "assg", "pdsg")]
-)  # torch refuses these
+@pytest.mark.parametrize("name", rule_names())
 def test_a_current_that_is_changed_in_place_after_its_neurons(name):
     first, second = (InPlace(readout=readout).eval() for readout in ("in place", "anew"))
     second.load_state_dict(first.state_dict())

@@ -76,8 +76,12 @@ def stand_in(module, rule):
     if not isinstance(module, snn.SpikingNeuron):
         return None
     layer = Layer(Leaky(module), rule)
+    layer.started = False
 
     def call(current, *states):
+        if not layer.started and states and states[-1].numel():
+            layer.equation.mem = states[-1].detach()
+        layer.started = True
         if rule == "cba" and not module.init_hidden:
             layer.equation.mem = layer.equation.decay * layer.equation.mem + current
         spikes = layer.step(current) * module.graded_spikes_factor
@@ -99,6 +103,25 @@ class FullyConnected(nn.Module):
 
     def forward(self, x):
         mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
+        spikes, potentials = [], []
+        for _ in range(STEPS):
+            spk1, mem1 = self.lif1(self.fc1(x), mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+            spikes.append(spk2)
+            potentials.append(mem2)
+        return torch.stack(spikes, dim=0), torch.stack(potentials, dim=0)
+
+
+class Started(FullyConnected):
+    """Potentials that begin at values that are learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(5)
+        self.start1, self.start2 = (nn.Parameter(torch.rand(size, generator=generator)) for size in (30, 10))
+
+    def forward(self, x):
+        mem1, mem2 = self.start1.expand(len(x), -1), self.start2.expand(len(x), -1)
         spikes, potentials = [], []
         for _ in range(STEPS):
             spk1, mem1 = self.lif1(self.fc1(x), mem1)
@@ -165,6 +188,8 @@ CASES = {
     "fully connected, spikes": (FullyConnected, spike_sum, 2.5),
     "fully connected, potentials": (FullyConnected, potential_sum, 2.5),
     "reset to zero, potentials": (lambda: FullyConnected(reset_mechanism="zero"), potential_sum, 2.5),
+    "learned start, spikes": (Started, spike_sum, 2.5),
+    "learned start, potentials": (Started, potential_sum, 2.5),
     "no reset, potentials": (lambda: FullyConnected(reset_mechanism="none"), potential_sum, 1.0),
     "convolutional": (convolutional, forward_pass, 3.0),
     "graded spikes": (lambda: convolutional(graded_spikes_factor=1.5), forward_pass, 3.0),
@@ -211,6 +236,7 @@ def test_time_steps_run_a_model_that_keeps_its_state():
     ("make", "reason"),
     [
         (lambda: snn.RLeaky(beta=0.9, linear_features=4), "is snnTorch's RLeaky, which this version cannot"),
+        (lambda: snn.LeakyParallel(4, 4), "is snnTorch's LeakyParallel, which this version cannot"),
         (lambda: snn.Alpha(alpha=0.9, beta=0.8), "is snnTorch's Alpha, which this version cannot"),
         (lambda: snn.Leaky(beta=0.9, state_quant=lambda mem: mem), "Leaky with state_quant="),
         (lambda: snn.Leaky(beta=0.9, reset_delay=False), "Leaky with reset_delay=False"),
@@ -271,3 +297,26 @@ def test_its_surrogates_can_be_copied_and_not_pickled():
     assert torch.equal(copy.deepcopy(network)(X), network(X))
     with pytest.raises(TypeError, match="the model of an adapted network cannot be pickled"):
         pickle.dumps(network)
+
+
+@pytest.mark.parametrize("rule", rule_names())
+def test_a_learned_start_is_a_constant_for_rate_rules_and_fit_trains_it(rule):
+    net = lively(Started(), 2.5)
+    module = GradientRuleModule(adapt(net, potential_sum), rule).eval()
+    x = X.clone().requires_grad_()
+    of_start, of_weight = torch.autograd.grad((module(x) * V).sum(), [net.start1, net.fc1.weight], allow_unused=True)
+    assert of_weight.abs().max() > 0
+    assert (of_start is not None and of_start.any()) == (rule in ("stbp", "assg"))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    classifier = PyTorchSNNClassifier(
+        adapt(net, potential_sum),
+        nn.CrossEntropyLoss(),
+        (1, 8, 8),
+        10,
+        optimizer,
+        device_type="cpu",
+        gradient_rule=rule,
+    )
+    before = [start.detach().clone() for start in (net.start1, net.start2)]
+    classifier.fit(X.numpy(), np.arange(3), nb_epochs=1, batch_size=3)
+    assert not any(torch.equal(start, old) for start, old in zip((net.start1, net.start2), before, strict=True))

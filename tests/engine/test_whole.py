@@ -59,6 +59,12 @@ def test_an_encoder_that_draws_spikes_cuts_the_gradient():
     assert "encoder that draws spikes" in reason
 
 
+def test_spikes_that_are_drawn_with_a_gradient_of_zero_are_refused():
+    (reason,) = reasons(Loop(), lambda model, x: model(torch.bernoulli(x)))
+    assert "spikes are drawn from its input" in reason
+    assert not reasons(Loop(), lambda model, x: model(nn.functional.dropout(x, 0.1)))
+
+
 def test_random_networks_are_known_as_such():
     loop = Loop()
     network = adapt(loop.eval(), lambda model, x: model(x + torch.rand_like(x)))
