@@ -213,8 +213,8 @@ def test_nothing_is_kept_alive_by_a_circle(chunk, monkeypatch):
     made = []
 
     class Watched(unrolling.StepNeurons):
-        def __init__(self, *args: object) -> None:
-            super().__init__(*args)
+        def __init__(self, *args: object, **options: bool) -> None:
+            super().__init__(*args, **options)
             made.append(weakref.ref(self))
 
     monkeypatch.setattr(unrolling, "StepNeurons", Watched)
