@@ -17,7 +17,8 @@ from tests.adapters.nodes import Node, Surrogate
 
 pytestmark = pytest.mark.usefixtures("known", "doubles")
 RATE_RULES = [name for name in rule_names() if isinstance(get_rule(name), RateRule)]
-OTHER_RULES = [name for name in rule_names() if name not in RATE_RULES]
+# PDSG sharpens its slope by what a layer's neurons saw since they began, which a state that is made anew lets them do.
+OTHER_RULES = [name for name in rule_names() if name not in (*RATE_RULES, "pdsg")]
 X = torch.rand(5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 V = torch.randn(5, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
