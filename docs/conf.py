@@ -22,6 +22,8 @@ exclude_patterns = ["_build", "**.ipynb_checkpoints", "results/*/*.md"]
 
 html_theme = "furo"
 html_title = f"art_snn {release}"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 
 # Single backticks in docstrings name Python objects.
 default_role = "py:obj"

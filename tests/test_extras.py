@@ -23,6 +23,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 DEVELOPERS = ("test", "docs", "dev")
 MODULES = {"adversarial-robustness-toolbox": "art", "opencv-python-headless": "cv2", "scikit-learn": "sklearn"}
 PROGRAMS = {"ffmpeg"}
+CPU_BUILDS = "https://download.pytorch.org/whl/cpu"  # PyTorch's own index
 
 
 def packages(needs: list[str]) -> set[str]:
@@ -43,7 +44,7 @@ def test_every_command_to_install_works_from_a_checkout():
     found = 0
     for path in TEXTS:
         for line in path.read_text(encoding="utf-8").splitlines():
-            for words in re.findall(r"pip install ((?:[-\w.]+|\"[^\"]*\"|'[^']*')(?: +(?:[-\w]+|\"[^\"]*\"))*)", line):
+            for words in re.findall(r"pip install ((?:[-\w.]+|\"[^\"]*\"|'[^']*')(?: +(?:[-\w.:/]+|\"[^\"]*\"))*)", line):
                 found += 1
                 where = f"{path.relative_to(ROOT)}: pip install {words}"
                 for word in re.findall(r"\"[^\"]*\"|'[^']*'|\S+", words):
@@ -51,7 +52,8 @@ def test_every_command_to_install_works_from_a_checkout():
                     if extra:
                         assert set(extra[1].split(",")) <= set(EXTRAS), where
                     else:
-                        known = word in (".", "-e", "--upgrade") or word in packages(PROJECT["dependencies"])
+                        known = word in (".", "-e", "--upgrade", "--index-url", CPU_BUILDS)
+                        known = known or word in packages(PROJECT["dependencies"])
                         assert known or words.startswith(". "), where
     assert found >= 10
 
