@@ -32,6 +32,7 @@ HAND_ON = {
         "engine/taps",
         "labels",
         "ranges",
+        "rules/base",
         "snn/checkpointing",
         "snn/dynamics",
         "snn/fused",
