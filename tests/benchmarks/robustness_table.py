@@ -3,8 +3,8 @@
 ``python -m tests.benchmarks.robustness_table runs/a runs/b --out table.csv --first 150 --count 300`` adds a row a
 checkpoint of ``art-snn train``: clean accuracy; robust accuracy under HART's PGD as the paper runs it (7 steps of
 eps / 4, no random start, gamma 1) and under the worst of the six rules that it compares; and under a budget of
-`robustness()`, with its verdict, cost and time. Test samples ``first`` to ``first + count`` are used. Rows that the file
-has are kept.
+`robustness()`, with its verdict, cost and time. Test samples ``first`` to ``first + count`` are used. Rows that are in
+the file stay.
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ def row(run: Path, options: argparse.Namespace) -> dict[str, object]:
     attack = PGD(eps=eps, steps=7, eps_step=eps / 4)
     found = list(evaluate_rules(classifier, x, y, rules=PAPER_RULES, attacks=[attack], worst=True))
     start = time.perf_counter()
-    result = robustness(
-        classifier, x, y, eps=eps, budget=options.budget, folder=options.out.with_suffix("") / run.name, verbose=True
-    )
+    folder = options.out.with_suffix("") / run.name
+    result = robustness(classifier, x, y, eps=eps, budget=options.budget, folder=folder)
     fired = [flag.name for flag in result.flags if flag.fired]
     return {
         "network": run.name,
