@@ -70,8 +70,12 @@ class EventAttack(Generating):
             raise ValueError(f"x must hold event frames (N, T, ...), got shape {frames.shape}")
         labels = class_indices(y, len(frames), classifier.nb_classes)
         own_seeds = checked_seeds(seeds, len(frames))
-        self._check_clip_values(self._check_frames(frames))
+        self.check_frames(frames)
         return self._found(rule, frames, labels, own_seeds, progress or (lambda _: None))
+
+    def check_frames(self, frames: np.ndarray) -> None:
+        """Raise UnsupportedInputError unless frames (N, T, ...) are of the kind that the attack changes."""
+        self._check_clip_values(self._check_frames(frames))
 
     @abstractmethod
     def _check_frames(self, frames: np.ndarray) -> float:

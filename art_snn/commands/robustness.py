@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from art_snn.checks import check_count
-from art_snn.commands.options import HIDDEN, add_command, add_device, check_folder, given, number, usage, whole
+from art_snn.commands.options import HIDDEN, add_command, add_device, check_folder, flag, given, number, usage, whole
 from art_snn.commands.targets import Target, add_target, check_target, load_target
 from art_snn.data import stratified_part
-from art_snn.errors import DataError
+from art_snn.errors import DataError, UsageError
 from art_snn.evaluation.robustness import BUDGETS, Verdict, robustness
 from art_snn.evaluation.robustness.report import text_summary, write_report
 from art_snn.ranges import check_range
@@ -40,6 +40,9 @@ def add_parser(commands: Any) -> None:
     add("--time-steps", type=whole, help=steps, **HIDDEN)
     eps = f"(default: the checkpoint's, or {DIGITS_RECIPE.eps})"
     add("--eps", type=number, help=f"largest change of a pixel (L-infinity); 8/255 is a number {eps}", **HIDDEN)
+    add("--flips", type=whole, help="entries of binary event frames that may flip, in the place of eps", **HIDDEN)
+    add("--shift", type=whole, help="frames that an event may move in time, in the place of eps", **HIDDEN)
+    add("--moved", type=whole, help="events that may move, with --shift (default: any number)", **HIDDEN)
     add("--budget", default="standard", choices=tuple(BUDGETS), help="how much is tried")
     add("--samples", type=whole, help="test samples, every class in its share (default: all)", **HIDDEN)
     add("--batch-size", type=whole, default=64, help="samples to attack at the same time")
@@ -57,6 +60,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     check_target(options)
+    check_threat(options)
     check_folder("--out", options.out)
     with usage():
         for name in ("samples", "batch_size", "draws", "eot_samples"):
@@ -69,16 +73,16 @@ def run(options: argparse.Namespace) -> int:
         part = stratified_part(y, options.samples)
         x, y = x[part], y[part]
     check_range(f"the test data of {target.recipe.title}", x, target.classifier.clip_values, DataError)
-    eps = getattr(options, "eps", target.recipe.eps)
+    threat = given(options, ("eps", "flips", "shift", "moved")) or {"eps": target.recipe.eps}
     if hasattr(options, "eot_samples") or is_random(target.classifier.model.network):
         target.classifier.eot_samples = getattr(options, "eot_samples", ENCODINGS)
-    print(f"{target.title}; {len(x)} test samples, eps={eps:g}, budget {options.budget}", flush=True)
+    print(f"{target.title}; {len(x)} test samples, {said(threat)}, budget {options.budget}", flush=True)
     with usage():
         result = robustness(
             target.classifier,
             x,
             y,
-            eps=eps,
+            **threat,
             budget=options.budget,
             batch_size=options.batch_size,
             draws=options.draws,
@@ -91,6 +95,23 @@ def run(options: argparse.Namespace) -> int:
     page, *_ = write_report(result, x, options.out, target.name)
     print(f"report: {page}")
     return INVALID if result.verdict is Verdict.INVALID else 0
+
+
+def check_threat(options: argparse.Namespace) -> None:
+    """Raise UsageError where several threats are asked for, or the moved events of none."""
+    threats = given(options, ("eps", "flips", "shift"))
+    if len(threats) > 1:
+        raise UsageError(f"give one of --eps, --flips and --shift, got {' and '.join(map(flag, threats))}")
+    if hasattr(options, "moved") and "shift" not in threats:
+        raise UsageError("--moved bounds the events that move; give --shift, too")
+    with usage():
+        for name, value in given(options, ("flips", "shift", "moved")).items():
+            check_count(flag(name), value)
+
+
+def said(threat: dict[str, Any]) -> str:
+    """Return the threat in words, such as "eps=0.1"."""
+    return ", ".join(f"{name}={value:g}" for name, value in threat.items())
 
 
 def _training(target: Target) -> dict[str, Any]:

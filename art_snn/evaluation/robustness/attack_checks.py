@@ -14,12 +14,14 @@ from art_snn.errors import GradientWarning
 from art_snn.evaluation.outcomes import attack_through
 from art_snn.evaluation.robustness.flags import Flag, Verdict, flag, not_run
 from art_snn.evaluation.robustness.judging import Judge, seeded
-from art_snn.evaluation.robustness.noise import SignNoise
+from art_snn.evaluation.robustness.noise import Noise, SignNoise
 from art_snn.evaluation.robustness.probe import Probe, at_least
 from art_snn.evaluation.robustness.survey import search
+from art_snn.evaluation.robustness.threats import Linf, Threat
 from art_snn.rules import GradientRule
 
 NOBODY = "no sample is classified correctly"
+EVENTS = "events change, not entries by eps"
 
 
 def check_gradients(probe: Probe) -> Flag:
@@ -29,9 +31,11 @@ def check_gradients(probe: Probe) -> Flag:
     x, y = probe.some(probe.survey.correct)
     if not len(x) or not probe.rules:
         return not_run(name, least, verdict, meaning, NOBODY if probe.rules else "no stage has a rule")
-    noise = SignNoise(eps=probe.judge.eps / 2, steps=1).make(probe.classifier, batch_size=probe.judge.batch_size)
-    moved = noise.search(x, y).x_adv
-    shares = {rule: max(_without(probe, rule, points, y) for points in (x, moved)) for rule in probe.rules}
+    points = [x]
+    if isinstance(threat := probe.judge.threat, Linf):
+        noise = SignNoise(eps=threat.eps / 2, steps=1).make(probe.classifier, batch_size=probe.judge.batch_size)
+        points.append(noise.search(x, y).x_adv)
+    shares = {rule: max(_without(probe, rule, inputs, y) for inputs in points) for rule in probe.rules}
     detail = ", ".join(f"{rule!r} {share:.1%}" for rule, share in shares.items())
     return flag(name, min(shares.values()), at_least(least, 1.5, len(x)), verdict, meaning, detail)
 
@@ -39,25 +43,32 @@ def check_gradients(probe: Probe) -> Flag:
 def check_unbounded(probe: Probe) -> Flag:
     """Does the attack reach everything, once it may change everything?"""
     name, least, verdict = "robust accuracy at an eps of the whole range", 0.01, Verdict.INVALID
-    meaning = "an attack that may make any image of any other fails: it fails for reasons of its own"
-    left = _left(probe, probe.range, probe.budget.unbounded_steps)
+    meaning = "an attack that may make any input of any other fails: it fails for reasons of its own"
+    threat = probe.judge.threat
+    everything = threat.sized(np.inf if threat.of_events else probe.range)
+    if everything is None:
+        return not_run(name, least, verdict, meaning, "events that only move cannot make every input of every other")
+    left = _left(probe, everything, probe.budget.unbounded_steps)
     if left is None:
         return not_run(name, least, verdict, meaning, _why_not(probe))
-    return flag(name, float(left.mean()), at_least(least, 1.5, len(left)), verdict, meaning, f"eps={probe.range:g}")
+    said = "any number of flips" if threat.of_events else str(everything)
+    return flag(name, float(left.mean()), at_least(least, 1.5, len(left)), verdict, meaning, said)
 
 
 def check_monotone(probe: Probe) -> Flag:
     """Does a larger eps leave no more samples?"""
     name, least, verdict = "rise of robust accuracy with eps", 0.05, Verdict.INVALID
     meaning = "a larger eps leaves more samples: the attack loses its way"
-    eps, steps = probe.judge.eps, probe.budget.check_steps
-    sizes = [size for size in (eps / 4, eps / 2, eps, 2 * eps, 4 * eps) if size <= max(eps, probe.range)]
-    found = [_left(probe, size, steps) for size in sizes]
+    threat, steps = probe.judge.threat, probe.budget.check_steps
+    most = max(threat.size, probe.most)
+    threats = [threat.sized(factor * threat.size) for factor in (1 / 4, 1 / 2, 1, 2, 4)]
+    threats = [each for each in dict.fromkeys(threats) if each is not None and each.size <= most]
+    found = [_left(probe, each, steps) for each in threats if each is not None]
     shares = [float(left.mean()) for left in found if left is not None]
     if not shares:
         return not_run(name, least, verdict, meaning, _why_not(probe))
     rise = max(0.0, *np.diff([1.0, *shares]))
-    detail = ", ".join(f"{size:.3g}: {share:.1%}" for size, share in zip(sizes, shares, strict=True))
+    detail = ", ".join(f"{each.size:.3g}: {share:.1%}" for each, share in zip(threats, shares, strict=True) if each)
     count = min(probe.budget.check_samples, int(probe.survey.correct.sum()))
     return flag(name, rise, at_least(least, 2.5, count), verdict, meaning, detail)
 
@@ -69,7 +80,9 @@ def check_steps(probe: Probe) -> Flag:
     x, y = probe.some(probe.survey.correct)
     if not len(x) or not probe.rules:
         return not_run(name, least, verdict, meaning, NOBODY if probe.rules else "no stage has a rule")
-    attacks = FGSM(eps=probe.judge.eps), PGD(eps=probe.judge.eps, steps=probe.budget.check_steps)
+    if not isinstance(threat := probe.judge.threat, Linf):
+        return not_run(name, least, verdict, meaning, EVENTS)
+    attacks = FGSM(eps=threat.eps), PGD(eps=threat.eps, steps=probe.budget.check_steps)
     gains = {}
     for rule in probe.rules:
         one, several = (_robust(probe, rule, attack, x, y) for attack in attacks)
@@ -84,13 +97,13 @@ def check_square(probe: Probe) -> Flag:
     meaning = "queries from the clean point break samples that no gradient broke: gradients are masked"
     x, y = probe.some(probe.survey.left)
     reason = _no_square(probe, len(x))
-    if reason:
+    if reason or not isinstance(threat := probe.judge.threat, Linf):
         return not_run(name, least, verdict, meaning, reason)
     height, width = x.shape[2:]
     fits = min(height, width) - 1  # ART's attack fails where a square is as large as the image
     attack = SquareAttack(
         probe.judge.averaged(),
-        eps=probe.judge.eps,
+        eps=threat.eps,
         max_iter=probe.budget.queries,
         p_init=min(0.8, fits**2 / (height * width)),
         batch_size=len(x),  # ART predicts three times a query
@@ -107,8 +120,8 @@ def check_square(probe: Probe) -> Flag:
 def check_noise(probe: Probe) -> Flag:
     """Does noise alone break samples?"""
     name, least = "samples that noise breaks", 0.05
-    meaning = "noise of the size of eps breaks samples: the network is unstable, and eps perhaps too large to say more"
-    stages = [i for i, stage in enumerate(probe.budget.stages) if isinstance(stage.attack, SignNoise)]
+    meaning = "noise inside the budget breaks samples: the network is unstable, or the budget too large to say more"
+    stages = [i for i, stage in enumerate(probe.budget.stages) if isinstance(stage.attack, Noise)]
     if not stages:
         return not_run(name, least, None, meaning, "no stage is noise")
     return flag(name, float(np.isin(probe.survey.stage, stages).mean()), least, None, meaning)
@@ -116,7 +129,7 @@ def check_noise(probe: Probe) -> Flag:
 
 def check_refused(probe: Probe) -> Flag:
     """Did stages make what they may not make?"""
-    meaning = "a stage's attack made examples that are not finite, or beyond eps or the clip values; they do not count"
+    meaning = "a stage made examples that are not finite, or beyond the budget or the clip values; they do not count"
     share = float(probe.survey.refused.mean())
     return flag("examples that are not allowed", share, 0, Verdict.UPPER_BOUND, meaning)
 
@@ -135,7 +148,7 @@ def check_confirmed(probe: Probe, confirmed: np.ndarray) -> Flag:
 
 def confirm(probe: Probe) -> np.ndarray:
     """Judge all examples again, in batches of another size and order; return which samples are broken (N,)."""
-    judge = Judge(probe.classifier, probe.judge.eps, probe.judge.batch_size // 2 + 1, probe.judge.draws)
+    judge = Judge(probe.classifier, probe.judge.threat, probe.judge.batch_size // 2 + 1, probe.judge.draws)
     rows = np.flatnonzero(probe.survey.stage >= 0)[::-1]
     found = np.zeros(len(probe.x), bool)
     with seeded(probe.classifier, "confirm"):
@@ -162,14 +175,15 @@ def _bad(view: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return ~gradient.reshape(len(x), -1).any(1)
 
 
-def _left(probe: Probe, eps: float, steps: int) -> np.ndarray | None:
-    """Return which of some samples withstand the leading attack at another eps; None where there is nothing to do."""
+def _left(probe: Probe, threat: Threat, steps: int) -> np.ndarray | None:
+    """Return which of some samples withstand the leading attack of another size; None where there is nothing to do."""
     stage, (x, y) = probe.budget.leading, probe.some(probe.survey.correct)
     if stage is None or not len(x):
         return None
     known = {field.name for field in fields(stage.attack)}  # type: ignore[arg-type]
-    sizes = {name: value for name, value in (("eps", eps), ("steps", steps)) if name in known}
-    judge = Judge(probe.classifier, eps, probe.judge.batch_size, probe.judge.draws)
+    wanted = {**threat.settings, "steps": steps, "max_iter": steps}
+    sizes = {name: value for name, value in wanted.items() if name in known}
+    judge = Judge(probe.classifier, threat, probe.judge.batch_size, probe.judge.draws)
     found = search(replace(stage, attack=replace(stage.attack, **sizes)), judge, x, y)  # type: ignore[type-var]
     broken = found.broken & judge.allows(x, found.x_adv)
     broken[broken] = judge.wrong(found.x_adv[broken], y[broken])
@@ -188,6 +202,8 @@ def _why_not(probe: Probe) -> str:
 
 def _no_square(probe: Probe, count: int) -> str:
     """Return why Square cannot run; "" where it can."""
+    if probe.judge.threat.of_events:
+        return EVENTS
     if not probe.budget.queries:
         return "the budget has no queries"
     if not count:

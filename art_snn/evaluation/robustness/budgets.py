@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from art_snn.attacks import APGDSpec, SAPGDSpec
+from art_snn.evaluation.robustness.event_budgets import event_budget
 from art_snn.evaluation.robustness.noise import SignNoise
 from art_snn.evaluation.robustness.stages import Budget, Stage
+from art_snn.evaluation.robustness.threats import Linf, Threat
 from art_snn.rules import ASSG, HARTASSG
 from art_snn.rules.assg import Adaptive
 from art_snn.rules.base import GradientRule
@@ -19,7 +21,7 @@ FORGETFUL = ASSG(momentum=None)
 
 def quick(eps: float) -> Budget:
     """Return the budget for a first look: one run of 50 steps, and small checks."""
-    checks = {"check_samples": 32, "check_steps": 10, "unbounded_steps": 30, "queries": 100}
+    checks: dict[str, Any] = {"check_samples": 32, "check_steps": 10, "unbounded_steps": 30, "queries": 100}
     return Budget(name="quick", stages=[_noise(eps), _steady(SHARP, eps=eps, steps=50)], **checks)
 
 
@@ -46,6 +48,11 @@ def plus(eps: float) -> Budget:
 
 
 BUDGETS: dict[str, Callable[[float], Budget]] = {"quick": quick, "standard": standard, "plus": plus}
+
+
+def budget_of(name: str, threat: Threat) -> Budget:
+    """Return the budget of a name for a threat."""
+    return BUDGETS[name](threat.eps) if isinstance(threat, Linf) else event_budget(name, threat)
 
 
 def _noise(eps: float) -> Stage:

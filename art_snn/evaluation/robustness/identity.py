@@ -23,7 +23,7 @@ def identity(judge: Judge, budget: Budget, x: np.ndarray, y: np.ndarray) -> dict
         "network": _short_digest(str(module.network).encode()),
         "inputs": _short_digest(f"{x.shape}".encode() + x.tobytes()),
         "labels": _short_digest(y.tobytes()),
-        "eps": repr(budget.eps),
+        **{name: repr(value) for name, value in budget.allowed.settings.items()},
         "budget": repr(budget),
         "batch_size": str(judge.batch_size),
         "draws": str(judge.draws),

@@ -1,4 +1,4 @@
-"""What counts as an adversarial example: finite, inside eps and the clip values, and misclassified by the network."""
+"""What counts as an adversarial example: one that is allowed, and misclassified by the network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from art_snn.attacks.judging import predict_full
 from art_snn.classifier import PyTorchSNNClassifier
-from art_snn.evaluation.outcomes import allowed_examples
+from art_snn.evaluation.robustness.threats import Threat
 from art_snn.snn.encoders import is_random
 from art_snn.snn.modes import noise_states
 
@@ -22,13 +22,13 @@ class Judge:
 
     Args:
         classifier: The classifier.
-        eps: Largest change of an entry that is allowed.
+        threat: What is allowed.
         batch_size: Samples in each run of the network; the last batch is filled up, so that all have one size.
         draws: Draws that a random encoder is judged by.
     """
 
-    def __init__(self, classifier: PyTorchSNNClassifier, eps: float, batch_size: int, draws: int) -> None:
-        self.classifier, self.eps, self.batch_size = classifier, eps, batch_size
+    def __init__(self, classifier: PyTorchSNNClassifier, threat: Threat, batch_size: int, draws: int) -> None:
+        self.classifier, self.threat, self.batch_size = classifier, threat, batch_size
         self.random = is_random(classifier.model.network)
         self.draws = draws if self.random else 1
 
@@ -47,8 +47,8 @@ class Judge:
         return self.wrong_share(x, y) > 0.5
 
     def allows(self, x: np.ndarray, examples: np.ndarray) -> np.ndarray:
-        """Return whether each example (N,) is finite, within eps of its input and inside the clip values."""
-        return allowed_examples(x, examples, self.eps, self.classifier.clip_values)
+        """Return whether each example (N,) is finite, inside the budget and inside the clip values."""
+        return self.threat.allows(x, examples, self.classifier.clip_values)
 
     def averaged(self) -> PyTorchSNNClassifier:
         """Return a view of the classifier that predicts the mean of all draws, for attacks that judge by one."""

@@ -1,44 +1,112 @@
-"""Noise of the size of eps: the weakest attack, and the control for all others."""
+"""Noise inside the budget: the weakest attack, and the control for all others."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from art.attacks import EvasionAttack
 from art.estimators import BaseEstimator
 
 from art_snn.attacks import Attack
 from art_snn.attacks.found import Found
+from art_snn.attacks.packets import Budget, Packets, move
 from art_snn.checks import check_count, check_positive, check_seed
 from art_snn.labels import class_indices
 
 
 @dataclass(frozen=True, kw_only=True)
-class SignNoise(Attack):
+class Noise(Attack):
+    """Change samples by chance, several times."""
+
+    steps: int = 10  #: Number of draws, >= 1.
+    seed: int = 0  #: Seed of the noise.
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps)
+        check_seed(self.seed)
+
+    @abstractmethod
+    def noisy(self, sample: np.ndarray, source: np.random.Generator) -> np.ndarray:
+        """Return a sample with noise of the largest size that is allowed."""
+
+    def make(self, classifier: BaseEstimator, *, batch_size: int = 128) -> EvasionAttack:
+        """Return the attack."""
+        return _Noise(classifier, self, batch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignNoise(Noise):
     """Add eps or -eps to every entry, by chance, several times."""
 
     name: ClassVar[str] = "sign-noise"
     title: ClassVar[str] = "sign noise"
     eps: float = 8 / 255
-    steps: int = 10  #: Number of draws, >= 1.
-    seed: int = 0  #: Seed of the noise.
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive("eps", self.eps)
-        check_count("steps", self.steps)
-        check_seed(self.seed)
 
-    def make(self, classifier: BaseEstimator, *, batch_size: int = 128) -> EvasionAttack:
-        """Return the attack."""
-        return _SignNoise(classifier, self, batch_size)
+    def noisy(self, sample: np.ndarray, source: np.random.Generator) -> np.ndarray:
+        """Return a sample with eps or -eps at every entry."""
+        return sample + self.eps * source.choice(np.array([-1, 1], dtype=np.float32), sample.shape)
 
 
-class _SignNoise(EvasionAttack):
+@dataclass(frozen=True, kw_only=True)
+class RandomFlips(Noise):
+    """Flip a number of entries of binary event frames, by chance, several times."""
+
+    name: ClassVar[str] = "random-flips"
+    title: ClassVar[str] = "random flips"
+    eps: ClassVar[float] = 0.0  # type: ignore[misc]
+    max_flips: int = 200  #: Number of flips, >= 1.
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("max_flips", self.max_flips)
+
+    def noisy(self, sample: np.ndarray, source: np.random.Generator) -> np.ndarray:
+        """Return a sample (T, ...) with flips."""
+        flipped = sample.copy().reshape(-1)
+        chosen = source.choice(flipped.size, min(self.max_flips, flipped.size), replace=False)
+        flipped[chosen] = 1 - flipped[chosen]
+        return flipped.reshape(sample.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomShifts(Noise):
+    """Move events to other frames, by chance, several times."""
+
+    name: ClassVar[str] = "random-shifts"
+    title: ClassVar[str] = "random shifts"
+    eps: ClassVar[float] = 0.0  # type: ignore[misc]
+    max_shift: int = 1  #: Most frames that an event moves, >= 1.
+    max_moved: int | None = None  #: Most events that move, >= 1; None for any number.
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("max_shift", self.max_shift)
+        if self.max_moved is not None:
+            check_count("max_moved", self.max_moved)
+
+    def noisy(self, sample: np.ndarray, source: np.random.Generator) -> np.ndarray:
+        """Return a sample (T, ...) of whole counts with events moved."""
+        packets = Packets.of(torch.from_numpy(sample)[None].flatten(2))
+        shape = tuple(packets.frame.shape)
+        wanted = torch.from_numpy(source.integers(-self.max_shift, self.max_shift + 1, shape))
+        inside = (packets.frame + wanted >= 0) & (packets.frame + wanted < len(sample))
+        worth = torch.from_numpy(source.random(shape))
+        moved = move(packets, torch.where(inside, wanted, 0), worth, Budget(self.max_shift, None, self.max_moved))
+        return moved.numpy().reshape(sample.shape).astype(np.float32)
+
+
+class _Noise(EvasionAttack):
     _estimator_requirements = (BaseEstimator,)
 
-    def __init__(self, classifier: BaseEstimator, spec: SignNoise, batch_size: int) -> None:
+    def __init__(self, classifier: BaseEstimator, spec: Noise, batch_size: int) -> None:
         super().__init__(estimator=classifier)
         self._spec, self._batch_size = spec, batch_size
 
@@ -76,7 +144,7 @@ class _SignNoise(EvasionAttack):
         return self.estimator.predict(filled, batch_size=self._batch_size)[: len(x)]
 
     def _noisy(self, sample: np.ndarray, source: np.random.Generator) -> np.ndarray:
-        noisy = sample + self._spec.eps * source.choice(np.array([-1, 1], dtype=np.float32), sample.shape)
+        noisy = self._spec.noisy(sample, source)
         clip_values = self.estimator.clip_values
         noisy = noisy if clip_values is None else np.clip(noisy, *clip_values)
         return noisy.astype(np.float32)

@@ -11,6 +11,7 @@ from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.evaluation.robustness.judging import Judge
 from art_snn.evaluation.robustness.stages import Budget
 from art_snn.evaluation.robustness.survey import Survey
+from art_snn.evaluation.robustness.threats import Flips
 from art_snn.rules import GradientRule, get_rule
 
 
@@ -35,6 +36,14 @@ class Probe:
         clip_values: Any = self.classifier.clip_values
         low, high = (self.x.min(), self.x.max()) if clip_values is None else clip_values
         return float(np.max(high) - np.min(low))
+
+    @property
+    def most(self) -> float:
+        """The largest size that the threat may have."""
+        threat = self.judge.threat
+        if not threat.of_events:
+            return self.range
+        return float(self.x[0].size if isinstance(threat, Flips) else self.x.shape[1] - 1)
 
     @property
     def rules(self) -> list[GradientRule]:

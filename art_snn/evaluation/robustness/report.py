@@ -13,6 +13,7 @@ import numpy as np
 from art_snn.evaluation.robustness.figures import curve, examples
 from art_snn.evaluation.robustness.flags import Flag, Verdict
 from art_snn.evaluation.robustness.result import Robustness
+from art_snn.evaluation.robustness.threats import Linf, Threat
 from art_snn.evaluation.rows import package_versions
 from art_snn.files import write_atomic, write_text
 
@@ -92,7 +93,7 @@ def _summary(result: Robustness) -> str:
     verdict, final = result.verdict, result.robust_accuracy
     lines = [
         f'<p><span class="number">{final.value:.1%}</span> [{final.low:.1%}, {final.high:.1%}] of {final.total} '
-        f"samples withstand every change of at most {result.eps:g} (L-infinity) that was tried.</p>",
+        f"samples withstand every change that was tried: {result.threat}{_norm(result.threat)}.</p>",
         f'<p><span class="{_CLASSES[verdict]}"><b>Verdict: {verdict}.</b></span> {_WORDS[verdict]}</p>',
         f"<p>Clean accuracy {result.clean}. Budget {escape(result.budget.name)}: {result.forwards.mean():.0f} forward "
         f"passes a sample, {result.full_cost:.0f} for one that withstands. "
@@ -103,6 +104,10 @@ def _summary(result: Robustness) -> str:
     if result.clip_only is not None:
         lines.append(f"<p>Event frames. Control, clipped to [0, 1] and nothing else: {result.clip_only}.</p>")
     return "\n".join(lines)
+
+
+def _norm(threat: Threat) -> str:
+    return " (L-infinity)" if isinstance(threat, Linf) else ""
 
 
 def _stages(result: Robustness) -> str:

@@ -11,9 +11,10 @@ import numpy as np
 from art_snn.evaluation.metrics import Proportion, share
 from art_snn.evaluation.robustness.flags import Flag, Verdict, verdict_of
 from art_snn.evaluation.robustness.stages import Budget
+from art_snn.evaluation.robustness.threats import Linf, Threat
 from art_snn.evaluation.rows import package_versions
 
-FORMAT = 1
+FORMAT = 2
 
 
 class StageRow(NamedTuple):
@@ -40,7 +41,7 @@ class StageRow(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Robustness:
-    """The robustness of a classifier against changes of at most eps (L-infinity), as `art_snn.robustness` finds it.
+    """The robustness of a classifier against the changes that a threat allows, as `art_snn.robustness` finds it.
 
     ``robust_accuracy`` is an upper bound of the share of samples that no such change breaks; ``verdict`` says how far
     it may be trusted, ``flags`` why.
@@ -61,9 +62,9 @@ class Robustness:
     card: Mapping[str, Any] = field(default_factory=dict)  #: What was evaluated, in names and texts.
 
     @property
-    def eps(self) -> float:
-        """Largest change of an entry."""
-        return self.budget.eps
+    def threat(self) -> Threat:
+        """What was allowed."""
+        return self.budget.allowed
 
     @property
     def robust(self) -> np.ndarray:
@@ -132,7 +133,8 @@ class Robustness:
             "format": FORMAT,
             "verdict": self.verdict.value,
             **{name: None if value is None else value._asdict() for name, value in shares.items()},
-            "eps": self.eps,
+            "eps": self.threat.eps if isinstance(self.threat, Linf) else None,
+            "threat": {"name": type(self.threat).__name__, **vars(self.threat)},
             "budget": self.budget.name,
             "draws": self.draws,
             "last_doubling": self.last_doubling,
@@ -146,7 +148,7 @@ class Robustness:
 
     def __str__(self) -> str:
         fell = f"the last doubling took {100 * self.last_doubling:.1f} points"
-        return f"robust accuracy {self.robust_accuracy} at eps={self.eps:g}, {self.verdict}; clean {self.clean}; {fell}"
+        return f"robust accuracy {self.robust_accuracy} at {self.threat}, {self.verdict}; clean {self.clean}; {fell}"
 
 
 def last_doubling(forwards: np.ndarray, broken: np.ndarray) -> float:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from art_snn.attacks import ClipOnly
-from art_snn.checks import check_choice, check_count, check_positive
+from art_snn.checks import check_choice, check_count
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.classifier.inputs import Array
 from art_snn.errors import UnsupportedInputError
 from art_snn.evaluation.metrics import Proportion, share
 from art_snn.evaluation.outcomes import check_samples
 from art_snn.evaluation.robustness import attack_checks, network_checks
-from art_snn.evaluation.robustness.budgets import BUDGETS
+from art_snn.evaluation.robustness.budgets import BUDGETS, budget_of
 from art_snn.evaluation.robustness.card import model_card
 from art_snn.evaluation.robustness.flags import Flag, Verdict, flag
 from art_snn.evaluation.robustness.identity import identity
@@ -26,7 +26,8 @@ from art_snn.evaluation.robustness.probe import Probe, at_least
 from art_snn.evaluation.robustness.result import Robustness, last_doubling
 from art_snn.evaluation.robustness.stages import Budget
 from art_snn.evaluation.robustness.store import PieceStore
-from art_snn.evaluation.robustness.survey import begin, check_searches, run_stage
+from art_snn.evaluation.robustness.survey import begin, check_frames, check_searches, run_stage
+from art_snn.evaluation.robustness.threats import Flips, Linf, Shifts, Threat
 from art_snn.labels import Labels
 from art_snn.snn.encoders import takes_frames
 
@@ -58,7 +59,10 @@ def robustness(
     x: Array,
     y: Labels,
     *,
-    eps: float,
+    eps: float | None = None,
+    flips: int | None = None,
+    shift: int | None = None,
+    moved: int | None = None,
     budget: str | Budget = "standard",
     batch_size: int = 64,
     draws: int = 20,
@@ -67,7 +71,10 @@ def robustness(
     card: Mapping[str, Any] | None = None,
     verbose: bool = False,
 ) -> Robustness:
-    """Find out how many samples withstand every change of at most eps (L-infinity), and how far that may be trusted.
+    """Find out how many samples withstand every change that a threat allows, and how far that may be trusted.
+
+    The threat is one of three: ``eps``, a change of each entry (L-infinity); on event frames ``flips``, a number of
+    entries of binary frames (L0), or ``shift``, events that move by some frames, at most ``moved`` of them.
 
     Stages of attacks run one after the other, each on the samples that are left; then checks look for signs that the
     attacks, and not the network, are what failed. A sample's result does not depend on the other samples, unless the
@@ -78,33 +85,42 @@ def robustness(
         x: Inputs (N, *input_shape), N >= 1.
         y: Labels, class indices (N,) or rows (N, K), in any form of `art_snn.labels`; the class of a row counts.
         eps: Largest change of an entry, > 0, in units of the input.
+        flips: Most entries of binary event frames that may flip, >= 1.
+        shift: Most frames that an event may move, >= 1; events are neither lost nor made.
+        moved: Most events that may move, >= 1, beside ``shift``; None for any number.
         budget: "quick", "standard", "plus", or a `Budget` with stages of your own.
         batch_size: Samples to attack at the same time, >= 1.
         draws: Where the encoder is random, the number of fresh draws, >= 1, by whose majority a sample is judged.
             Gradients are averaged over the classifier's ``eot_samples``.
-        linf_on_counts: Attack event frames all the same. Changes of eps in counts are no changes that a camera makes.
+        linf_on_counts: Attack event frames with an ``eps`` all the same. Changes of eps in counts are no changes that a
+            camera makes.
         folder: Where finished work is kept, so that the same call goes on after it was stopped; None for nowhere.
         card: What to say of the network beside what is read from it, such as its training.
         verbose: Show progress.
 
     Raises:
-        UnsupportedInputError: The network takes event frames, and ``linf_on_counts`` is False. Nothing has run then.
+        UnsupportedInputError: The network takes event frames, there is an ``eps`` and ``linf_on_counts`` is False; or
+            events are to change, and it takes none, or frames of a kind that has no flips or moves. Nothing has run
+            then.
         ValueError: There are no samples, or a name or number is out of its range. Nothing has run then.
         TypeError: The budget is no `Budget`. Nothing has run then.
         ResultsError: The folder holds another evaluation. Nothing has run then.
         BusyError: Another process works in the folder.
     """
-    chosen = _budget(budget, eps)
+    threat = _threat(eps, flips, shift, moved)
+    chosen = _budget(budget, threat)
     check_count("draws", draws)
     inputs, labels = check_samples(classifier, x, y, batch_size)
     frames = takes_frames(classifier.model.network)
-    if frames and not linf_on_counts:
+    if frames and not (threat.of_events or linf_on_counts):
         raise UnsupportedInputError(
-            "the network takes event frames, whose counts no camera changes by eps: attack them with events that are "
-            "added or dropped (SparseDynamicAttack) or moved in time (SpikeRetiming), or give linf_on_counts=True"
+            "the network takes event frames, whose counts no camera changes by eps: give flips=N, for events that are "
+            "added or dropped, or shift=D, for events that move in time; or linf_on_counts=True"
         )
-    judge = Judge(classifier, chosen.eps, batch_size, draws)
+    judge = Judge(classifier, threat, batch_size, draws)
     check_searches(chosen.stages, judge)
+    if threat.of_events:
+        check_frames(chosen.stages, judge, inputs)
     known = identity(judge, chosen, inputs, labels)
     with PieceStore(None if folder is None else Path(folder), known) as store:
         survey = begin(judge, inputs, labels, store)
@@ -136,16 +152,26 @@ def robustness(
     )
 
 
-def _budget(budget: str | Budget, eps: float) -> Budget:
-    check_positive("eps", eps)
+def _threat(eps: float | None, flips: int | None, shift: int | None, moved: int | None) -> Threat:
+    given = {name: value for name, value in (("eps", eps), ("flips", flips), ("shift", shift)) if value is not None}
+    if len(given) != 1:
+        raise ValueError(f"give one of eps, flips and shift, got {', '.join(given) or 'none of them'}")
+    if moved is not None and shift is None:
+        raise ValueError(f"moved={moved} bounds the events that move; give shift, too")
+    if eps is not None:
+        return Linf(eps)
+    return Flips(flips) if flips is not None else Shifts(cast("int", shift), moved)
+
+
+def _budget(budget: str | Budget, threat: Threat) -> Budget:
     if isinstance(budget, Budget):
-        if budget.eps != eps:
-            raise ValueError(f"eps is {eps:g}, but the stages of the budget have {budget.eps:g}")
+        if budget.allowed != threat:
+            raise ValueError(f"{threat} is asked for, but the stages of the budget have {budget.allowed}")
         return budget
     if not isinstance(budget, str):
         raise TypeError(f"budget must be a name or a Budget(...), got {budget!r}")
     check_choice("budget", budget, BUDGETS)
-    return BUDGETS[budget](float(eps))
+    return budget_of(budget, threat)
 
 
 def _checked(probe: Probe, store: PieceStore, verbose: bool) -> list[Flag]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from art_snn.attacks import Attack
 from art_snn.checks import check_count
+from art_snn.evaluation.robustness.threats import Linf, Threat
 from art_snn.rules import GradientRule, get_rule
 
 
@@ -48,8 +49,9 @@ class Budget:
     stages: Sequence[Stage]  #: At least one.
     check_samples: int = 100  #: Samples that the checks look at, >= 1.
     check_steps: int = 20  #: Steps of the attacks that checks run, >= 1.
-    unbounded_steps: int = 50  #: Steps of the attack with an eps that reaches all inputs, >= 1.
+    unbounded_steps: int = 50  #: Steps of the attack that may change everything, >= 1.
     queries: int = 300  #: Queries of Square, >= 0; 0 leaves it out.
+    threat: Threat | None = None  #: What may be changed; None for entries, by the eps of the stages.
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -61,14 +63,22 @@ class Budget:
             check_count(name, getattr(self, name))
         check_count("queries", self.queries, least=0)
         object.__setattr__(self, "stages", tuple(self.stages))
+        if self.threat is None:
+            eps = self.stages[0].attack.eps
+            if eps == 0:
+                raise ValueError(f"{self.stages[0].attack!r} changes events; give threat=Flips(...) or Shifts(...)")
+            object.__setattr__(self, "threat", Linf(eps))
         for stage in self.stages:
-            if stage.attack.eps != self.eps:
-                raise ValueError(f"all stages must have one eps, got {self.eps:g} and {stage.attack.eps:g}")
+            for name, allowed in self.allowed.settings.items():
+                has = getattr(stage.attack, name, None)
+                if has != allowed:
+                    raise ValueError(f"all stages must have one {name}, got {allowed} and {has} of {stage.attack!r}")
 
     @property
-    def eps(self) -> float:
-        """Largest change of an entry that the stages may make."""
-        return self.stages[0].attack.eps
+    def allowed(self) -> Threat:
+        """What may be changed."""
+        assert self.threat is not None  # noqa: S101  (set above)
+        return self.threat
 
     @property
     def leading(self) -> Stage | None:

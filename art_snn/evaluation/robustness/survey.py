@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from art_snn.attacks.events import EventAttack
 from art_snn.attacks.found import Found
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.errors import ResultsError
@@ -42,6 +43,14 @@ def check_searches(stages: Sequence[Stage], judge: Judge) -> None:
     for stage in stages:
         if not hasattr(stage.attack.make(source(stage, judge), batch_size=judge.batch_size), "search"):
             raise TypeError(f"{stage.attack!r} has no search, and keeps no iterates; take one that has, as SA-PGD")
+
+
+def check_frames(stages: Sequence[Stage], judge: Judge, x: np.ndarray) -> None:
+    """Raise UnsupportedInputError unless event frames (N, T, ...) are such as each stage's attack changes."""
+    for stage in stages:
+        made: Any = stage.attack.make(source(stage, judge), batch_size=judge.batch_size)
+        if isinstance(made, EventAttack):
+            made.check_frames(x)
 
 
 def begin(judge: Judge, x: np.ndarray, y: np.ndarray, store: PieceStore) -> Survey:
@@ -99,7 +108,8 @@ def search(
     """Return what a stage's attack finds; each sample's noise follows from the sample alone."""
     view = source(stage, judge)
     made: Any = stage.attack.make(view, batch_size=judge.batch_size)
-    found: Found = made.search(x, y, start=start, seeds=sample_seeds(x, y), progress=progress)
+    begin_at = {} if start is None else {"start": start}
+    found: Found = made.search(x, y, **begin_at, seeds=sample_seeds(x, y), progress=progress)
     return found
 
 

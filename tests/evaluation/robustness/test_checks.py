@@ -18,6 +18,7 @@ from art_snn.evaluation.robustness.probe import Probe
 from art_snn.evaluation.robustness.run import CHECKS
 from art_snn.evaluation.robustness.store import PieceStore
 from art_snn.evaluation.robustness.survey import begin, run_stage
+from art_snn.evaluation.robustness.threats import Linf
 from tests.evaluation.robustness.networks import GradientKiller, like, poisson
 from tests.evaluation.robustness.walks import Walk, small_budget
 
@@ -29,7 +30,7 @@ def probe_of(classifier: PyTorchSNNClassifier, digits: Any, count: int = 16, **o
     eps = options.pop("eps", EPS)
     shift, budget = options.pop("shift", 0), small_budget(eps, **options)
     x, y = digits.x_test[:count], (digits.y_test[:count] + shift) % 10
-    judge, store = Judge(classifier, eps, 8, 3), PieceStore(None, {})
+    judge, store = Judge(classifier, Linf(eps), 8, 3), PieceStore(None, {})
     survey = begin(judge, x, y, store)
     for number, stage in enumerate(budget.stages):
         run_stage(number, stage, survey, judge, x, y, store)
@@ -46,7 +47,7 @@ def with_predict(probe: Probe, change: Callable[[np.ndarray, np.ndarray], np.nda
     view = probe.classifier.with_rule("hart")
     predict = view.predict
     view.predict = lambda x, **options: change(x, predict(x, **options))
-    return replace(probe, judge=Judge(view, probe.judge.eps, probe.judge.batch_size, 1))
+    return replace(probe, judge=Judge(view, probe.judge.threat, probe.judge.batch_size, 1))
 
 
 def test_no_check_fires_on_an_ordinary_network(fine):
@@ -138,7 +139,7 @@ def test_gradients_that_are_not_finite_are_found(fine):
         return made
 
     view.with_rule = spoilt
-    found = attack_checks.check_gradients(replace(fine, judge=Judge(view, EPS, 8, 1)))
+    found = attack_checks.check_gradients(replace(fine, judge=Judge(view, Linf(EPS), 8, 1)))
     assert found.value == 1
 
 

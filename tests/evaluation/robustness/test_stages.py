@@ -24,6 +24,7 @@ from art_snn.evaluation.robustness.card import model_card
 from art_snn.evaluation.robustness.judging import Judge, sample_seeds, seeded
 from art_snn.evaluation.robustness.noise import margins
 from art_snn.evaluation.robustness.result import last_doubling
+from art_snn.evaluation.robustness.threats import Linf
 from tests.evaluation.robustness.networks import poisson
 from tests.evaluation.robustness.walks import Walk, small_budget
 
@@ -63,7 +64,7 @@ def test_stages_of_several_eps_are_refused():
     ("options", "error", "message"),
     [
         ({"eps": 0}, ValueError, "eps must be a finite number > 0, got 0"),
-        ({"eps": 0.2, "budget": small_budget(0.1)}, ValueError, r"eps is 0\.2, but the stages"),
+        ({"eps": 0.2, "budget": small_budget(0.1)}, ValueError, r"eps=0\.2 is asked for, but the stages of the budget have eps=0\.1"),
         ({"budget": "huge"}, ValueError, "budget must be .* got 'huge'"),
         ({"budget": 3}, TypeError, "budget must be a name or a Budget"),
         ({"draws": 0}, ValueError, "draws must be"),
@@ -91,7 +92,7 @@ def frames() -> tuple[PyTorchSNNClassifier, np.ndarray, np.ndarray]:
 
 def test_event_frames_are_refused_with_the_names_of_their_attacks():
     classifier, x, y = frames()
-    with pytest.raises(UnsupportedInputError, match=r"SparseDynamicAttack.*SpikeRetiming.*linf_on_counts=True"):
+    with pytest.raises(UnsupportedInputError, match=r"flips=N.*shift=D.*linf_on_counts=True"):
         robustness(classifier, x, y, eps=0.5, budget=small_budget(0.5))
 
 
@@ -137,11 +138,11 @@ def test_a_judge_takes_the_majority_of_draws(classifier, digits):
     network = poisson(classifier, time_steps=1)
     x, y = digits.x_test[:40], digits.y_test[:40]
     with seeded(network, 0):
-        shares = Judge(network, 0.1, 16, 9).wrong_share(x, y)
+        shares = Judge(network, Linf(0.1), 16, 9).wrong_share(x, y)
     assert ((shares > 0) & (shares < 1)).any()
     with seeded(network, 0):
-        np.testing.assert_array_equal(Judge(network, 0.1, 16, 9).wrong(x, y), shares > 0.5)
-    assert Judge(classifier, 0.1, 16, 9).draws == 1
+        np.testing.assert_array_equal(Judge(network, Linf(0.1), 16, 9).wrong(x, y), shares > 0.5)
+    assert Judge(classifier, Linf(0.1), 16, 9).draws == 1
 
 
 def test_the_last_doubling_counts_what_broke_after_half_of_the_cost():
