@@ -44,7 +44,9 @@ def test_every_command_to_install_works_from_a_checkout():
     found = 0
     for path in TEXTS:
         for line in path.read_text(encoding="utf-8").splitlines():
-            for words in re.findall(r"pip install ((?:[-\w.]+|\"[^\"]*\"|'[^']*')(?: +(?:[-\w.:/]+|\"[^\"]*\"))*)", line):
+            for words in re.findall(
+                r"pip install ((?:[-\w.]+|\"[^\"]*\"|'[^']*')(?: +(?:[-\w.:/]+|\"[^\"]*\"))*)", line
+            ):
                 found += 1
                 where = f"{path.relative_to(ROOT)}: pip install {words}"
                 for word in re.findall(r"\"[^\"]*\"|'[^']*'|\S+", words):

@@ -64,7 +64,11 @@ def test_stages_of_several_eps_are_refused():
     ("options", "error", "message"),
     [
         ({"eps": 0}, ValueError, "eps must be a finite number > 0, got 0"),
-        ({"eps": 0.2, "budget": small_budget(0.1)}, ValueError, r"eps=0\.2 is asked for, but the stages of the budget have eps=0\.1"),
+        (
+            {"eps": 0.2, "budget": small_budget(0.1)},
+            ValueError,
+            r"eps=0\.2 is asked for, but the stages of the budget have eps=0\.1",
+        ),
         ({"budget": "huge"}, ValueError, "budget must be .* got 'huge'"),
         ({"budget": 3}, TypeError, "budget must be a name or a Budget"),
         ({"draws": 0}, ValueError, "draws must be"),
