@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 
-import art_snn
 from art_snn.commands import evaluate, paper, results, robustness, train
 from art_snn.commands.options import OneLineParser
+from art_snn.commands.versions import ShowVersions
 from art_snn.errors import ArtSnnError
 
 # What an ordinary mistake raises: one line, no traceback.
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             diverged or a worker that was killed, 130 if the user stopped it.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     try:
         code: int = options.run(options)
     except _EXPECTED as error:
@@ -43,9 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> OneLineParser:
+def make_parser() -> OneLineParser:
+    """Return the parser of all commands; what it parses has ``run``, which takes it."""
     parser = OneLineParser(prog="art-snn", description="Robustness of spiking neural networks with ART.")
-    parser.add_argument("--version", action="version", version=f"art-snn {art_snn.__version__}")
+    parser.add_argument("--version", action=ShowVersions, help="print the versions that a bug report needs, and leave")
     commands = parser.add_subparsers(dest="command", required=True)
     evaluate.add_parser(commands)
     robustness.add_parser(commands)

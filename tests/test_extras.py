@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.compatibility.rows import ROWS
+from tests.pages import PAGES, ROOT, blocks, imported, name
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     tomllib = pytest.importorskip("tomli")
 
-ROOT = Path(__file__).parents[1]
-TEXTS = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "art_snn").rglob("*.py")]
+TEXTS = [*PAGES, *(ROOT / "art_snn").rglob("*.py")]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 DEVELOPERS = ("test", "docs", "dev")
 MODULES = {"adversarial-robustness-toolbox": "art", "opencv-python-headless": "cv2", "scikit-learn": "sklearn"}
+INSTALL = r"pip install ((?:[-\w.]+|\"[^\"]*\"|'[^']*')(?: +(?:[-\w.:/]+|\"[^\"]*\"))*)"
 PROGRAMS = {"ffmpeg"}
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"  # PyTorch's own index
 
@@ -68,14 +67,11 @@ def test_what_a_class_of_art_needs_is_in_an_extra_for_users():
 
 def test_what_the_blocks_of_the_documentation_import_is_installed():
     standard = sys.stdlib_module_names
-    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
-        for block in re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL):
-            for node in ast.walk(ast.parse(block)):
-                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-                names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-                # dask[distributed] brings distributed.
-                for name in {name.split(".")[0] for name in names} - set(standard) - {"art_snn"}:
-                    assert name in for_users() | {"distributed"}, f"{path.relative_to(ROOT)} imports {name}"
+    for page in PAGES:
+        for block in blocks(page, "python"):
+            # dask[distributed] brings distributed.
+            for package in imported(block) - set(standard) - {"art_snn"}:
+                assert package in for_users() | {"distributed"}, f"{name(page)} imports {package}"
 
 
 def test_cifar10_dvs_can_be_read():
