@@ -36,8 +36,11 @@ def checked_options(forward: object, time_steps: int | None, frames: bool, reado
         raise ValueError(f"readout must be 'mean', 'sum', 'last', 'max' or a function, got {readout!r}")
     if not isinstance(output, int) or isinstance(output, bool):
         raise TypeError(f"output must be the index of an output, a whole number, got {output!r}")
-    if forward is not None and (time_steps is not None or readout != "mean" or output != 0):
-        raise ValueError("a forward of your own does all that time_steps, readout and output would; leave them out")
+    if forward is not None and (time_steps not in (None, 1) or readout != "mean" or output != 0):
+        raise ValueError(
+            "a forward of your own does all that time_steps, readout and output would; leave them out, but for "
+            "time_steps=1 where one step is meant"
+        )
 
 
 @dataclass(frozen=True)

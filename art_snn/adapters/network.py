@@ -42,13 +42,15 @@ class AdaptedNetwork(SequenceModel):
     Attributes:
         model: The user's model, not a copy.
         call: Function from the model and inputs (N, ...) to logits (N, K).
+        one_step: Whether a forward of one's own is meant to take a single time-step.
     """
 
     native = True
 
-    def __init__(self, model: nn.Module, call: Forward, *, frames: bool = False) -> None:
+    def __init__(self, model: nn.Module, call: Forward, *, frames: bool = False, one_step: bool = False) -> None:
         super().__init__()
         self.encoder = _Whole(frames=frames)
+        self.one_step = one_step
         self.model = model
         self.call = call
         self.train(model.training)
@@ -143,7 +145,7 @@ def adapt(
         model: The network.
         forward: Function from the model and inputs (N, ...) to logits (N, K): the lines with which you compute its
             accuracy. It has to be differentiable but for the neurons, and stands in the place of all that follows.
-        time_steps: T, >= 1, for inputs without time.
+        time_steps: T, >= 1, for inputs without time. Beside a forward, 1 says that one step is meant.
         frames: Whether inputs are event frames (N, T, ...).
         readout: What makes logits (N, K) of the outputs of T steps: "mean", "sum", "last" or "max", or a function of
             outputs (T, N, K).
@@ -173,9 +175,10 @@ def adapt(
     if not is_spiking(model):
         raise UnsupportedModelError([f"it has no spiking layer that art_snn knows; {PORTING}"])
     checked_options(forward, time_steps, frames, readout, output)
+    one_step = time_steps == 1
     if forward is None:
         forward = StandardForward.of(model, time_steps=time_steps, frames=frames, readout=readout, output=output)
-    return AdaptedNetwork(model, forward, frames=frames)
+    return AdaptedNetwork(model, forward, frames=frames, one_step=one_step)
 
 
 def is_readable(module: nn.Module) -> bool:

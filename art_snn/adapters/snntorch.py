@@ -1,7 +1,7 @@
 """Neurons of snnTorch: Leaky, Synaptic and Lapicque.
 
 They fire above the threshold, and their resets come with the next step; the potential that they return is that before
-the reset. Source: snnTorch 1.0.0.
+the reset. Source: snnTorch 1.0.0; version 0.8 and 0.9 do the same.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _DYNAMICS = (
     "_build_state_function_hidden",
 )
 _PARALLEL = ("LeakyParallel", "LeakyKernel")  # without the attributes of its other neurons
+_OLD = tuple(f"0.{minor}." for minor in range(8))  # versions that differ in how states are made and handed on
 _STATES = {"Leaky": ("mem",), "Lapicque": ("mem",), "Synaptic": ("syn", "mem")}
 
 
@@ -45,6 +46,9 @@ def read(module: nn.Module) -> Reading | None:
     name = known.__name__
     if not hasattr(module, "reset_mechanism_val") and name not in _PARALLEL:
         return None
+    version = str(getattr(sys.modules["snntorch"], "__version__", ""))
+    if version.startswith(_OLD):
+        refuse(f"is of snnTorch {version}, whose neurons keep their states in another way; install version 1.0")
     if name not in _STATES:
         refuse(f"is snnTorch's {name}, which this version cannot run step by step")
     refuse_changed(module, known, "snnTorch", _DYNAMICS)
@@ -55,7 +59,6 @@ def read(module: nn.Module) -> Reading | None:
     reset = _RESETS[int(neuron.reset_mechanism_val)]
     if reset == "late hard" and name != "Leaky":
         refuse(f"is snnTorch's {name} with reset_mechanism='zero', which drops a step's input after a spike")
-    version = str(getattr(sys.modules["snntorch"], "__version__", ""))
     if version.startswith("0.") and name == "Synaptic" and not neuron.init_hidden:
         refuse(
             f"is snnTorch {version}'s Synaptic with states that come in, which takes the potential for the current; "

@@ -96,7 +96,10 @@ class GradientRuleModule(nn.Module):
             network = adapt(network)
         elif not (isinstance(network, nn.Module) and all(callable(part) for part in parts)):
             foreign = foreign_reason(network) if isinstance(network, nn.Module) else None
-            cure = "wrap the layers: SpikingNetwork(DirectEncoder(time_steps=8), layers)"
+            cure = (
+                "wrap the layers: SpikingNetwork(DirectEncoder(time_steps=8), layers); or, if it has spiking neurons "
+                "of a class of its own, make that known with art_snn.adapters.register_neuron"
+            )
             if foreign:
                 cure = f"{foreign}; then {cure}"
             raise TypeError(f"the network must be a SpikingNetwork, got {type(network).__name__}; {cure}")

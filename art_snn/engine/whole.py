@@ -27,7 +27,7 @@ from art_snn.rules import STBP
 from art_snn.snn.dynamics import NeuronParams
 from art_snn.snn.modes import evaluating
 from art_snn.snn.network import SequenceModel
-from art_snn.snn.readers import graph_nodes, tapped
+from art_snn.snn.readers import graph_nodes, read, tapped
 
 # Networks that were found right, and how often they were looked at. One sample, or neurons that do not fire, show
 # little: such a network is looked at again, a few times.
@@ -35,7 +35,8 @@ _LOOKS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 _MOST_LOOKS = 5
 
 _SINGLE = (
-    "its neurons saw a single time-step; give time_steps=T, or your own loop over time as forward, to art_snn.adapt"
+    "its neurons saw a single time-step; give time_steps=T, or your own loop over time as forward, to art_snn.adapt; "
+    "where one step is meant, time_steps=1"
 )
 _CUT = (
     "no differentiable way leads from the input to its neurons: an encoder that draws spikes cuts it; use "
@@ -45,9 +46,14 @@ _MIXED = (
     "a sample's logits depend on the other samples of the batch: a time axis is read as the batch, or the batch as "
     "time; give time_steps=T, or your own loop as forward, to art_snn.adapt, and look at the layout of the neurons"
 )
+_BY_BATCH = "; sinabs's layers that are made with batch_size take batches of that size alone: give num_timesteps=T"
 _UNSTEADY = (
     "it gives other logits for the same input in the next call: a layer keeps a state that art_snn does not reset; "
     "reset it in a forward of your own"
+)
+_DETACHED = (
+    "its logits have no graph to its neurons: something after them detaches (detach, .data, numpy, torch.no_grad); "
+    "leave that out of the forward"
 )
 _DRAWN = (
     "spikes are drawn from its input (torch.bernoulli, spikegen.rate), whose gradient is 0; use "
@@ -107,12 +113,14 @@ def _looked_at(network: SequenceModel, x: Tensor, nb_classes: int | None) -> tup
             return list(error.reasons), False
         except Exception as error:  # whatever a user's forward raises is a reason
             cure = "if it is called in another way, say how: art_snn.adapt(model, lambda model, x: model(x.flatten(1)))"
+            if "tuple" in str(error) and "snnTorch" in _libraries(network):
+                cure = "in an nn.Sequential, snnTorch's neurons need init_hidden=True, so that they return spikes alone"
             return [f"it fails on inputs of shape {tuple(x.shape)}: {type(error).__name__}: {error}; {cure}"], False
         if reasons := output_reasons(logits, len(x), nb_classes):
             return reasons, False
         seen: list[Seen] = []
         reasons = [*_native_reasons(network, x, logits), *_tapped_reasons(network, x, logits, seen)]
-        return reasons, all(neurons.fired for neurons in seen if neurons.steps)
+        return list(dict.fromkeys(reasons)), all(neurons.fired for neurons in seen if neurons.steps)
 
 
 def output_reasons(logits: Any, samples: int, nb_classes: int | None) -> list[str]:
@@ -134,7 +142,8 @@ def output_reasons(logits: Any, samples: int, nb_classes: int | None) -> list[st
             return [f"{reason}; {shape[1]} outputs are {several} a class: {line.format(code)}"]
         if logits.ndim == 3 and samples in shape[:2]:
             axis = int(shape[0] == samples)
-            return [f"{reason}; {line.format(f'model(x).mean({axis})')}"]
+            time = "give time_steps=T or frames=True if it takes time-steps, or "
+            return [f"{reason}; {time}{line.format(f'model(x).mean({axis})')}"]
         return [f"{reason}; give time_steps=T or frames=True if it takes time-steps, or {line.format('...')}"]
     if not torch.isfinite(logits).all():
         return [NOT_FINITE]
@@ -156,7 +165,33 @@ def _native_reasons(network: SequenceModel, x: Tensor, logits: Tensor) -> list[s
             return []
         rows = [1, 0, 1]
         # Rounding depends on the size of a batch, and may flip a spike of a sample or two.
-        return [_MIXED] if _share_off(logits[rows], network(x[rows])) > 0.5 else []
+        if _share_off(logits[rows], network(x[rows])) <= 0.5:
+            return []
+        return [_mixed(network)]
+
+
+def _mixed(network: SequenceModel) -> str:
+    return _MIXED + (_BY_BATCH if "sinabs" in _libraries(network) else "")
+
+
+def _libraries(network: SequenceModel) -> set[str | None]:
+    readings = (read(module) for module in network.modules())
+    return {reading.library for reading in readings if reading is not None}
+
+
+def _graph_reasons(network: SequenceModel, stepped: Tensor, leaf: Tensor) -> list[str]:
+    """Say whether the logits (N, K) have no graph, or those of the last sample depend on another one's input.
+
+    The values of neurons that do not fire do not show that. A batch that is read as time goes from the first to the
+    last.
+    """
+    if not stepped.requires_grad:
+        return [_DETACHED]
+    try:
+        (grad,) = torch.autograd.grad(stepped[-1].sum(), leaf, retain_graph=True, allow_unused=True)
+    except RuntimeError as error:  # whatever a user's forward does to its graph
+        return [f"its graph cannot be gone back through: {error}"]
+    return [_mixed(network)] if grad is not None and grad[:-1].any() else []
 
 
 def _tapped_reasons(network: SequenceModel, x: Tensor, logits: Tensor, seen: list[Seen]) -> list[str]:
@@ -182,6 +217,8 @@ def _tapped_reasons(network: SequenceModel, x: Tensor, logits: Tensor, seen: lis
         return [_SINGLE]
     if not any(neurons.reached for neurons in ran):
         return [_CUT]
+    if reasons := _graph_reasons(network, stepped, leaf):
+        return reasons
     if any(node.name().startswith("Bernoulli") for node in graph_nodes(stepped, leaf)):
         return [_DRAWN]
     if any(neurons.past_graph for neurons in ran):
@@ -204,7 +241,7 @@ def _tapped_reasons(network: SequenceModel, x: Tensor, logits: Tensor, seen: lis
 def _says_one_step(network: SequenceModel, x: Tensor) -> bool:
     """Say whether a network was adapted for one time-step, or for event frames, of which these inputs have one."""
     forward = StandardForward.in_steps(network)
-    return forward is not None and forward.steps(x) == 1
+    return getattr(network, "one_step", False) or (forward is not None and forward.steps(x) == 1)
 
 
 def _unknown_functions(logits: Tensor, x: Tensor) -> list[str]:

@@ -257,6 +257,19 @@ def test_the_synaptic_of_versions_before_1_is_refused_where_states_come_in(monke
         adapt(nn.Sequential(nn.Linear(4, 4), snn.Synaptic(alpha=0.9, beta=0.8)))
 
 
+@pytest.mark.parametrize("version", ["0.6.4", "0.7.0"])
+def test_versions_before_0_8_are_refused_by_name(monkeypatch, version):
+    monkeypatch.setattr("snntorch.__version__", version, raising=False)
+    with pytest.raises(UnsupportedModelError, match=f"1 is of snnTorch {version}, .*install version 1.0"):
+        adapt(nn.Sequential(nn.Linear(4, 4), snn.Leaky(beta=0.9)))
+
+
+@pytest.mark.parametrize("version", ["0.8.1", "0.9.1", "0.10.0"])
+def test_versions_from_0_8_on_are_taken(monkeypatch, version):
+    monkeypatch.setattr("snntorch.__version__", version, raising=False)
+    assert read(snn.Leaky(beta=0.9)) is not None
+
+
 class Renamed(snn.Leaky):
     pass
 
@@ -321,3 +334,30 @@ def test_a_learned_start_is_a_constant_for_rate_rules_and_fit_trains_it(rule):
     before = [start.detach().clone() for start in (net.start1, net.start2)]
     classifier.fit(X.numpy(), np.arange(3), nb_epochs=1, batch_size=3)
     assert not any(torch.equal(start, old) for start, old in zip((net.start1, net.start2), before, strict=True))
+
+
+def one_step(net, x):
+    return net.lif2(net.fc2(net.lif1(net.fc1(x.flatten(1)), net.lif1.init_leaky())[0]), net.lif2.init_leaky())[0]
+
+
+def test_one_step_in_a_forward_of_ones_own_is_taken_where_it_is_meant():
+    """The tutorial on population coding takes one step."""
+    net = lively(FullyConnected(), 2.5)
+    options = {"loss": nn.CrossEntropyLoss(), "input_shape": (1, 8, 8), "nb_classes": 10, "device_type": "cpu"}
+    with pytest.raises(UnsupportedModelError, match="where one step is meant, time_steps=1"):
+        PyTorchSNNClassifier(adapt(net, one_step), **options)
+    classifier = PyTorchSNNClassifier(adapt(net, one_step, time_steps=1), **options)
+    truth = true_gradient(copy.deepcopy(net).double(), one_step, X.double(), V.double(), "hart", stand_in)
+    x = X.clone().requires_grad_()
+    found = torch.autograd.grad((classifier.model(x) * V).sum(), x)[0]
+    assert truth.abs().max() > 0
+    assert (found - truth).abs().max() <= TOLERANCES["hart"] * truth.abs().max()
+    with pytest.raises(ValueError, match="but for time_steps=1"):
+        adapt(net, one_step, time_steps=2)
+
+
+def test_states_that_come_out_in_a_sequential_are_told_how_to_stay_in():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), snn.Leaky(beta=0.9), nn.Linear(10, 10))
+    options = {"loss": nn.CrossEntropyLoss(), "input_shape": (1, 8, 8), "nb_classes": 10, "device_type": "cpu"}
+    with pytest.raises(UnsupportedModelError, match="need init_hidden=True"):
+        PyTorchSNNClassifier(adapt(net, time_steps=5), **options)

@@ -53,6 +53,32 @@ def test_one_step_alone_looks_right_and_is_not():
     assert "depend on the other samples" in reason
 
 
+def test_a_batch_that_is_read_as_time_is_seen_though_nothing_fires():
+    sequence = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), LIF(), nn.Linear(8, 3))
+    with torch.no_grad():
+        sequence[1].weight.mul_(0.1)
+        assert torch.equal(sequence(X), sequence(0 * X))
+    (reason,) = reasons(sequence)
+    assert "depend on the other samples" in reason
+
+
+def test_logits_without_a_graph_are_refused():
+    (reason,) = reasons(Loop(), lambda model, x: model(x).detach())
+    assert "its logits have no graph to its neurons" in reason
+
+
+def test_a_graph_that_torch_cannot_go_back_through_is_refused():
+    def forward(model, x):
+        squared = (model(x) * 2).square()
+        squared.add_(1)
+        root = squared.sqrt()
+        root.mul_(2)
+        return root
+
+    (reason,) = reasons(Loop(), forward)
+    assert "cannot be gone back through" in reason
+
+
 def test_an_encoder_that_draws_spikes_cuts_the_gradient():
     loop = Loop()
     (reason,) = reasons(loop, lambda model, x: model((torch.rand_like(x) < x).float()))
