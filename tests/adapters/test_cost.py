@@ -72,6 +72,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], nn.Module]
 @pytest.mark.parametrize("case", CASES)
 def test_the_cost_is_that_of_the_passes_it_takes(case, rule):
     make, adapted, layer, x, of_rate_rules = CASES[case]
+    torch.manual_seed(0)
     net = make().float()
     classifier = PyTorchSNNClassifier(adapted(net), nn.CrossEntropyLoss(), tuple(x.shape[1:]), 3, device_type="cpu")
     classifier.gradient_rule = rule

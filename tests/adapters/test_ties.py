@@ -105,12 +105,10 @@ def test_spike_counts_of_snntorch_tie_and_its_potentials_do_not():
 
 def test_rates_of_spikingjelly_tie_and_a_readout_without_spikes_does_not():
     pytest.importorskip("spikingjelly")
-    from tests.adapters.jelly import layer, make_neuron
+    from tests.adapters.jelly import make_neuron
 
     def csnn(*end: nn.Module) -> nn.Module:
-        return nn.Sequential(
-            layer.Flatten(), nn.Linear(64, 60), make_neuron("LIFNode", "single"), nn.Linear(60, 10), *end
-        )
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 60), make_neuron("LIFNode", "single"), nn.Linear(60, 10), *end)
 
     assert_warns_of_ties(classify(adapt(csnn(make_neuron("LIFNode", "single")), time_steps=4)))
     assert_silent(classify(adapt(csnn(), time_steps=4)))
