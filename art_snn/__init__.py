@@ -37,7 +37,7 @@ from art_snn.snn.encoders import DirectEncoder, EventFrameEncoder, PoissonEncode
 from art_snn.snn.network import Normalize, Residual, SpikingNetwork, SpikingSequential
 from art_snn.snn.neurons import IF, LIF
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ASSG",
