@@ -12,15 +12,38 @@ from tests.conftest import train_command
 from tests.data.archives import make_npz, some_recordings
 
 
-@pytest.mark.filterwarnings("ignore:the gradient under:art_snn.errors.GradientWarning")  # of a network of width 1
-def test_events_are_moved_from_the_command_line(tmp_path, capsys, monkeypatch):
+@pytest.fixture
+def event_run(tmp_path, monkeypatch, capsys):
+    """A run of a small network on event frames of counts."""
     monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
-    run, table = tmp_path / "run", tmp_path / "rows.json"
+    run = tmp_path / "run"
     events = np.concatenate([recording for recording, _ in some_recordings()])
     places = {axis: (events[axis] % 32).astype(np.uint8) for axis in "xy"}
     file = make_npz(tmp_path / "events.npz", **places, sensor_size=np.array([32, 32, 2]))
     words = f"train --data {file} --image-size 32 --width 1 --defence none --epochs 1"
     assert main([*words.split(), "--time-steps", "3", "--out", str(run), "--device", "cpu", "--quiet"]) == 0
+    capsys.readouterr()
+    return run
+
+
+@pytest.mark.filterwarnings("ignore:the gradient under:art_snn.errors.GradientWarning")  # of a network of width 1
+def test_robustness_of_a_network_whose_events_move(event_run, tmp_path, capsys):
+    words = f"robustness --checkpoint {event_run} --device cpu --quiet --samples 4 --budget quick".split()
+    assert main([*words, "--shift", "1", "--moved", "5", "--out", str(tmp_path / "moved")]) in (0, 1)
+    assert "5 events moved by up to 1 frame" in capsys.readouterr().out
+    record = json.loads((tmp_path / "moved" / "robustness.json").read_text())
+    assert record["threat"] == {"name": "Shifts", "frames": 1, "moved": 5}
+    assert record["clip_only"] is not None
+    assert "5 events moved by up to 1 frame" in (tmp_path / "moved" / "report.html").read_text()
+    assert main([*words, "--flips", "5", "--out", str(tmp_path / "flipped")]) == 2
+    error = capsys.readouterr().err
+    assert "flips binary event frames" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.filterwarnings("ignore:the gradient under:art_snn.errors.GradientWarning")  # of a network of width 1
+def test_events_are_moved_from_the_command_line(event_run, tmp_path, capsys):
+    run, table = event_run, tmp_path / "rows.json"
     words = f"evaluate --checkpoint {run} --device cpu --quiet --max-iter 2 --json {table}".split()
     assert main([*words, "--rules", "stbp", "--attacks", "retiming"]) == 0
     (row,) = json.loads(table.read_text())["rows"]

@@ -126,6 +126,10 @@ def test_gradients_of_a_random_encoder_are_averaged(tmp_path, few, more, encodin
         ("--time-steps 4", "--time-steps contradicts --checkpoint"),
         ("--data digits", "--data is for --model"),
         ("--budget huge", "invalid choice"),
+        ("--eps 0.1 --flips 3", "give one of --eps, --flips and --shift, got --eps and --flips"),
+        ("--moved 3", "--moved bounds the events that move; give --shift, too"),
+        ("--flips 0", "--flips must be a whole number >= 1"),
+        ("--shift 1", "SpikeRetiming changes event frames"),
     ],
 )
 def test_wrong_words_are_refused_before_anything_is_done(tmp_path, run, capsys, more, message):
