@@ -2,8 +2,8 @@
 
 ``python -m tests.benchmarks.equal_cost --tune runs/a runs/b --report runs/a runs/b runs/c`` attacks digits networks of
 ``art-snn train`` with variants of 200 forward passes a sample. They are compared on test images 0 to 149 of the
-networks that ``--tune`` names; the best of them, and the paper's setting with as many and with twice as many steps, are then run
-with two seeds on test images 150 to 449 of those that ``--report`` names. McNemar's exact test compares them.
+networks that ``--tune`` names. The best of them, and the paper's setting with as many and with twice as many steps, are
+then run with two seeds on test images 150 to 449 of those that ``--report`` names, with McNemar's exact test.
 """
 
 from __future__ import annotations
