@@ -4,6 +4,8 @@ import re
 import shutil
 from pathlib import Path
 
+from sphinx.util.nodes import make_refnode
+
 import art_snn
 
 project = "art_snn"
@@ -56,5 +58,17 @@ def _escape_shapes(app, what, name, obj, options, lines):
         lines[i] = "``".join(parts)
 
 
+def _by_last_name(app, env, node, contnode):
+    """Resolve a name that is documented under another module, such as art_snn.adapt, if only one object ends in it."""
+    domain = env.get_domain("py")
+    last = node.get("reftarget", "").rpartition(".")[2]
+    found = [name for name, entry in domain.objects.items() if name.rpartition(".")[2] == last and not entry.aliased]
+    if node.get("refdomain") != "py" or len(found) != 1:
+        return None
+    target = domain.objects[found[0]]
+    return make_refnode(app.builder, node["refdoc"], target.docname, target.node_id, contnode, found[0])
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", _escape_shapes)
+    app.connect("missing-reference", _by_last_name)
