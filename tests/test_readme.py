@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from art_snn import get_rule, rule_names
+
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -21,3 +23,14 @@ def test_files_that_are_linked_exist():
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README.read_text(encoding="utf-8"))
     assert len(links) >= 3
     assert not [link for link in links if not (README.parent / link).exists()]
+
+
+def test_first_lines_name_the_libraries():
+    start = " ".join(README.read_text(encoding="utf-8").splitlines()[:10])
+    assert not [name for name in ("SpikingJelly", "snnTorch", "norse", "sinabs", "ART") if name not in start]
+
+
+def test_every_rule_is_named():
+    titles = {type(get_rule(name)).title for name in rule_names()}
+    text = " ".join(README.read_text(encoding="utf-8").split())
+    assert not [title for title in titles if title not in text]
