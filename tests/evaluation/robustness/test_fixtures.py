@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from art_snn import HART, LIF, STBP, DirectEncoder, PyTorchSNNClassifier, SpikingNetwork, robustness
+from art_snn.attacks import SAPGD
 from art_snn.evaluation.robustness import Robustness, SignNoise, Stage
 from tests.evaluation.robustness.networks import GradientKiller, Guard, like, poisson
 from tests.evaluation.robustness.walks import Walk, small_budget
@@ -187,3 +188,18 @@ def test_potentials_out_of_the_reach_of_a_slope_are_found():
     assert "inputs without a gradient" not in fired(seen)
     assert {"inputs without a gradient", "gain of Square"} <= fired(blind)
     assert blind.verdict == "invalid"
+
+
+def test_slopes_that_adapt_are_not_taken_in_by_potentials_out_of_reach():
+    x = np.random.default_rng(0).uniform(0.2, 0.8, (40, 1, 4, 4)).astype(np.float32)
+    plain, guarded = one_step(0.0), one_step(1.5)
+    y = plain.predict(x).argmax(1)
+    for rule in (HART(), STBP()):
+        fixed = guarded.with_rule(rule, warn=False)
+        assert np.abs(fixed.loss_gradient(x, y)).max() == 0
+        assert SAPGD(fixed, eps=0.05, steps=30, batch_size=8).search(x, y).broken.mean() <= 0.1  # by the random start
+    seen, sharp = (robustness(each, x, y, eps=0.05, budget="quick", batch_size=8) for each in (plain, guarded))
+    assert seen.robust_accuracy.value < 0.5
+    assert abs(sharp.robust_accuracy.value - seen.robust_accuracy.value) <= 0.05
+    assert "inputs without a gradient" not in fired(sharp)
+    assert sharp.verdict != "invalid"
