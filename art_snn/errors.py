@@ -10,7 +10,7 @@ class ArtSnnError(Exception):
 
 
 class UnsupportedModelError(ArtSnnError, ValueError):
-    """Say why a model cannot be attacked: all reasons together, each with its cure.
+    """Say why a model cannot be attacked: every reason at once, each with its cure.
 
     Args:
         reasons: One sentence a reason.

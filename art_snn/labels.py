@@ -28,7 +28,7 @@ def class_indices(
         name: What errors call the labels.
 
     Raises:
-        TypeError: They are not numbers.
+        TypeError: They are no numbers.
         ValueError: They are not N labels of K classes, or a row has several largest entries.
 
     Example:
@@ -60,7 +60,7 @@ def to_array(name: str, values: Any) -> np.ndarray:
     """Return the real numbers of an array, a tensor or a list as an array, floats in float64.
 
     Raises:
-        TypeError: They are not real numbers.
+        TypeError: They are no real numbers.
         ValueError: Rows differ in length, or entries are masked.
     """
     check_not_masked(name, values)

@@ -98,13 +98,13 @@ def _check_broadcast(bounds: tuple[int, ...], shape: tuple[int, ...]) -> None:
 
 
 class Once:
-    """Give each warning once. A copy of it, also from a pickle, starts without any."""
+    """Give each warning once. A copy of it, also from a pickle, starts anew."""
 
     def __init__(self) -> None:
-        self.told: set[str] = set()  #: Keys that had a warning.
+        self.told: set[str] = set()  #: What was warned of.
 
     def warn(self, key: str, text: str, category: type[Warning], stacklevel: int = 1) -> None:
-        """Warn, unless ``key`` had a warning; ``stacklevel`` is that of `warnings.warn` in the caller."""
+        """Warn, unless ``key`` was warned of; ``stacklevel`` is that of `warnings.warn` in the caller."""
         if key not in self.told:
             warnings.warn(text, category, stacklevel=stacklevel + 1)
             self.told.add(key)
@@ -118,7 +118,7 @@ class RangeWatch(Once):
 
     def __init__(self) -> None:
         super().__init__()
-        self.paused = False  #: Look for nothing, as while a model is tried on made-up inputs.
+        self.paused = False  #: Look for nothing, as while a model is tried on inputs that nobody gave.
 
     def look(
         self,

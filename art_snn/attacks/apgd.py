@@ -14,7 +14,7 @@ from art_snn.attacks.walks import Walks, checkpoints, per_row
 
 MOMENTUM = 0.25  # share of the last move in the next
 FEWEST_RISES = 0.75  # share of the steps between two checkpoints
-ROUNDING = 1e-6  # of a loss: equal numbers of spikes at other times give the same logits up to this
+ROUNDING = 1e-6  # of a loss: equal numbers of spikes at other times give the same logits but for this
 
 
 class APGD(Search):

@@ -50,8 +50,8 @@ class EventAttack(Generating):
         Args:
             x: Event frames (N, T, ...), N >= 0.
             y: Labels, in any form of `art_snn.labels`; the class of a row counts.
-            seeds: Whole numbers >= 0, one for each sample (N,), which with the attack's ``seed`` make its noise; None
-                counts the samples. Give them to treat a part of the samples as in the whole.
+            seeds: Whole numbers >= 0, one a sample (N,), which with the attack's ``seed`` make its noise; None counts
+                the samples. Give them where a part of the samples is to be treated as in the whole.
             progress: Called with the number of samples that were finished since the last call.
 
         Raises:

@@ -27,7 +27,7 @@ def judge(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, size: 
     """Return where predictions are wrong (N,), and their margins (N,), float32.
 
     With a random encoder most of `DRAWS` predictions have to be wrong, and the margin is that of their mean. Margins
-    are inf with a postprocessing defence, whose outputs are not logits. Predictions that are not finite are not wrong.
+    are inf with a postprocessing defence, whose outputs are no logits. Predictions that are not finite are not wrong.
 
     Args:
         classifier: The classifier.

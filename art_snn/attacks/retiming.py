@@ -1,4 +1,4 @@
-"""Spike retiming: events change their frame only."""
+"""Spike retiming: events change their frame, and nothing else."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Retimings(Walks):
         self.gains = torch.zeros_like(self.logits)
 
     def _forget(self, rows: Tensor) -> None:
-        """Begin again in these rows; the packets of the others keep their places, which come first."""
+        """Begin anew in these rows; the packets of the others keep their places, which come first."""
         kept = self.logits, self.gains
         self._start[rows] = self.x[rows]
         self._begin()

@@ -60,5 +60,5 @@ def checked_seeds(seeds: np.ndarray | None, nb_samples: int) -> np.ndarray:
         return np.arange(nb_samples)
     values = to_array("seeds", seeds)
     if values.shape != (nb_samples,) or values.dtype.kind not in "iu" or (values < 0).any():
-        raise ValueError(f"seeds must be {nb_samples} whole numbers >= 0, one for each sample, got {seeds!r}")
+        raise ValueError(f"seeds must be {nb_samples} whole numbers >= 0, one a sample, got {seeds!r}")
     return values

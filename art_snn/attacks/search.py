@@ -69,8 +69,8 @@ class Search(Generating):
             y: Labels, in any form of `art_snn.labels`; the class of a row counts.
             start: Where the search starts (N, *S), such as another's `Found.x_adv`; it is brought into the ball. None
                 starts at random.
-            seeds: Whole numbers >= 0, one for each sample (N,), which with the attack's ``seed`` make its noise; None
-                counts the samples. Give them to treat a part of the samples as in the whole.
+            seeds: Whole numbers >= 0, one a sample (N,), which with the attack's ``seed`` make its noise; None counts
+                the samples. Give them where a part of the samples is to be treated as in the whole.
             progress: Called with the number of samples that were finished since the last call.
             watch: Called after each gradient with the samples in the batch (B,), how many steps each has made (B,), and
                 its loss (B,).

@@ -174,7 +174,7 @@ class _Sample:
 
     Attributes:
         x_adv: The frames as they are now (T, ...).
-        margin: Margin of these; inf where predictions are not logits.
+        margin: Margin of these; inf where predictions are no logits.
         least_margin: The smallest margin so far.
         forwards: What was spent, in forward passes of all time-steps.
     """
@@ -190,7 +190,7 @@ class _Sample:
         self._victim = classifier
         view = classifier.with_rule(rule, warn=False)  # of zeros, which noise takes the place of
         self._source, self._memory = remembering(view)
-        self._source.postprocessing_defences = None  # whose outputs are not logits
+        self._source.postprocessing_defences = None  # whose outputs are no logits
         self._frames, self._label, self._batch_size = frames, label, batch_size
         self.x_adv, self.size = frames.copy(), frames.size
         self.margin = self.least_margin = np.inf

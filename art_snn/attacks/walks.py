@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Walks(ABC):
-    """A batch of walks, one in each row, each at its own step; no row knows of the others.
+    """A batch of walks, one a row, each at a step of its own; no row knows of the others.
 
     Attributes:
         x: The iterates (B, *S), float32.

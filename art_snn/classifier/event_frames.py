@@ -29,7 +29,7 @@ def for_event_frames(defence: Preprocessor) -> Preprocessor:
         A preprocessor that swaps the two axes before and after, also for gradients.
 
     Raises:
-        TypeError: ``defence`` is not a preprocessor of ART.
+        TypeError: ``defence`` is no preprocessor of ART.
         UnsupportedInputError: It is made for images, and cannot take five axes either way.
 
     Example:

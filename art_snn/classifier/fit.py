@@ -21,7 +21,7 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 class Trainable:
-    """Train a classifier. ART's own loop orders samples differently, and continues when the loss or a weight is NaN.
+    """Train a classifier. ART's own loop orders samples differently, and goes on where the loss or a weight is NaN.
 
     It does not derive from ART's classifier, which would have ``fit`` call ``np.array`` on labels: that fails for
     tensors on a GPU.

@@ -19,7 +19,7 @@ LEAST_ALIVE = 32  # entries with a gradient, below which they do not tell an int
 
 
 def without_nan(grad: Tensor, name: str) -> Tensor:
-    """Return a gradient, called ``name``, with 0 in the place of NaN and inf, and a warning of these."""
+    """Return a gradient, called ``name``, with 0 in the place of NaN and inf, which are warned of."""
     if not torch.isfinite(_sizes(grad)).all():
         text = f"{name} is NaN or inf for some samples; its entries are taken as 0"
         warnings.warn(text, GradientWarning, stacklevel=5)
@@ -31,7 +31,7 @@ def warn_of_zeros(grad: Tensor, name: str) -> None:
     """Warn of samples that no gradient (N, ...) reaches."""
     if (_sizes(grad) == 0).any():
         text = (
-            f"{name} is all zero for some samples: attacks cannot move them, which is not robustness. "
+            f"{name} is all zero for some samples: attacks cannot move them, which is no robustness. "
             "Try another rule, or a larger gamma where the rule has one"
         )
         warnings.warn(text, GradientWarning, stacklevel=5)
@@ -47,7 +47,7 @@ def warn_of_zero_entries(grad: Tensor, x: Tensor, name: str, once: Once) -> None
         grad: Gradient with respect to ``x``, its shape, or of several classes, (N, K, ...).
         x: Inputs (N, ...).
         name: What the gradient is called.
-        once: Remembers the names that had a warning.
+        once: What remembers which names were warned of.
     """
     if name in once.told:
         return
@@ -72,7 +72,7 @@ def warn_of_zero_entries(grad: Tensor, x: Tensor, name: str, once: Once) -> None
         where = f"{share:.0%} of the entries of x. Try another rule, or a larger gamma where the rule has one"
     else:
         return
-    text = f"{name} is zero for {where}. Attacks cannot move these entries, which is not robustness"
+    text = f"{name} is zero for {where}. Attacks cannot move these entries, which is no robustness"
     once.warn(name, text, GradientWarning, stacklevel=5)
 
 

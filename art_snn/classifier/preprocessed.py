@@ -37,7 +37,7 @@ class Preprocessed(PyTorchClassifier):
     def _check_input(self, x: Array, *, fit: bool = False) -> Array:
         """Return ``x`` in float32, a tensor on the classifier's device; raise unless it is a batch of inputs.
 
-        Nothing is clipped in training, so that other code warns of inputs outside the clip values.
+        Nothing is clipped in training, so that inputs outside the clip values are warned of elsewhere.
         """
         check_dtype(self.model.network)
         shape = None if self.preprocessing_defences else self.input_shape
@@ -110,7 +110,7 @@ class Preprocessed(PyTorchClassifier):
         return grad if isinstance(x, Tensor) else grad.cpu().numpy()
 
     def _apply_preprocessing_gradient(self, x: np.ndarray, gradients: np.ndarray, fit: bool = False) -> np.ndarray:
-        with torch.enable_grad():  # a PyTorch defence among others differentiates itself, with any caller
+        with torch.enable_grad():  # a PyTorch defence among others differentiates itself, whoever calls
             return super()._apply_preprocessing_gradient(x, gradients, fit=fit)
 
     def _checked_gradient(self, grad: Tensor, x: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ class PyTorchSNNClassifier(SampleLosses, Trainable, Persistence):
         preprocessing_defences: ART preprocessors.
         postprocessing_defences: ART postprocessors.
         preprocessing: Subtrahend and divisor of inputs, (mean, std); for event frames, a vector is one per channel.
-        device_type: "gpu" or "cpu"; "gpu" falls back to the CPU, with a warning in the log, if there is none.
+        device_type: "gpu" or "cpu"; "gpu" falls back to the CPU, with a warning in the log, where there is none.
         eot_samples: Number k of encodings that gradients and losses are averaged over, >= 1, for networks with a
             random encoder (expectation over transformation: Athalye et al., "Obfuscated Gradients Give a False Sense
             of Security", ICML 2018). `loss_gradient` averages the gradients of k losses; attacks that differentiate
@@ -74,7 +74,7 @@ class PyTorchSNNClassifier(SampleLosses, Trainable, Persistence):
     Raises:
         UnsupportedModelError: With every reason why the model cannot be attacked.
         UnsupportedInputError: A preprocessor cannot take event frames.
-        TypeError, ValueError: The model is not a `SpikingNetwork`, the rule no rule, or a value out of its range.
+        TypeError, ValueError: The model is no `SpikingNetwork`, the rule no rule, or a value out of its range.
 
     Example:
         >>> from art_snn.snn.models import digits_net
@@ -149,7 +149,7 @@ class PyTorchSNNClassifier(SampleLosses, Trainable, Persistence):
 
     @model.setter
     def model(self, model: GradientRuleModule) -> None:
-        """Take another model, with its own rule; it gets a new optimizer with the same settings."""
+        """Take another model, with its own rule; an optimizer is made anew for it, with the same settings."""
         if not isinstance(model, GradientRuleModule):
             raise TypeError(f"model must be a GradientRuleModule, got {type(model).__name__}; make a new classifier")
         model.to(self._device)

@@ -46,7 +46,7 @@ def network_maker(model: str, weights: Path | None = None) -> Callable[[], nn.Mo
 def _function(model: str) -> Callable[[], Any]:
     place, _, name = model.rpartition(":")
     if not (place and name):
-        raise UsageError(f"--model {model!r} is neither package.module:function nor file.py:function")
+        raise UsageError(f"--model {model!r} is no package.module:function, and no file.py:function")
     if str(Path.cwd()) not in sys.path:  # a console script has its own folder there
         sys.path.insert(0, str(Path.cwd()))
     module = _file(model, Path(place)) if place.endswith(".py") else _module(model, place)
@@ -69,7 +69,7 @@ def _file(model: str, path: Path) -> Any:
     name = f"_model_of_{path.stem}"  # which no other module has
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise UsageError(f"--model {model}: {str(path)!r} is not a Python file")
+        raise UsageError(f"--model {model}: {str(path)!r} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses inside look it up
     with _users_code(model, f"running {path}"):

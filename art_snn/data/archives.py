@@ -71,11 +71,11 @@ def write_npz(recordings: Recordings, path: Path) -> None:
 
 
 def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Return those of the named arrays that an archive has; raise DataError if it is not an archive, or damaged."""
+    """Return those of the named arrays that an archive has; raise DataError if it is no archive, or damaged."""
     try:
         archive = zipfile.ZipFile(path)
     except Exception as error:  # the errors of zip have no common base, nor have those of its members below
-        raise DataError(f"{path} is not a readable NumPy archive: {error!r}") from None
+        raise DataError(f"{path} is no readable NumPy archive: {error!r}") from None
     arrays = {}
     with archive:
         for name in names:

@@ -29,7 +29,7 @@ def takes_ncaltech101(path: Path) -> bool:
 def read_nmnist(folder: Path, *, sort: bool = False, verbose: bool = False) -> Recordings:
     """Read N-MNIST from its own files, ``Train/<digit>/*.bin`` and ``Test/<digit>/*.bin``.
 
-    An event has 40 bits: column (8), row (8), polarity (1), microseconds (23). Row 240 is not an event, but the clock's
+    An event has 40 bits: column (8), row (8), polarity (1), microseconds (23). Row 240 is no event, but the clock's
     overflow.
 
     Source: Orchard et al., "Converting Static Image Datasets to Spiking Neuromorphic Datasets Using Saccades"

@@ -139,7 +139,7 @@ def _read_images(path: Path, image_size: int, verbose: bool) -> tuple[np.ndarray
         try:
             image = folder.loader(file).resize((image_size, image_size))
         except Exception as error:  # the errors of Pillow's decoders have no common base
-            raise DataError(f"{file} is not a readable image: {error!r}") from None
+            raise DataError(f"{file} is no readable image: {error!r}") from None
         images[i] = np.asarray(image, dtype=np.float32).transpose(2, 0, 1) / 255
     return images, np.array(folder.targets, dtype=np.int64), list(folder.classes)
 

@@ -68,7 +68,7 @@ def source(data: str) -> Source:
 
 
 def absolute(data: str) -> str:
-    """Return a data set's name, or its absolute path; raise DataError where it is not a data set."""
+    """Return a data set's name, or its absolute path; raise DataError where it is no data set."""
     kind, path = source(data), Path(data)
     if kind.name:
         return data

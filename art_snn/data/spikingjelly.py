@@ -144,7 +144,7 @@ def _check_names(file: Path, arrays: Mapping[str, np.ndarray], needed: Sequence[
 
 
 def _names(file: Path) -> list[str]:
-    """Return the names of an archive's arrays; none of a file that is not an archive."""
+    """Return the names of an archive's arrays; none of a file that is no archive."""
     with suppress(Exception), zipfile.ZipFile(file) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]
     return []

@@ -37,7 +37,7 @@ def stratified(x: np.ndarray, y: Labels, test_share: float) -> Split:
 
 
 def stratified_part(y: Labels, size: int, seed: int = 0) -> np.ndarray:
-    """Return the sorted indices of a part that has every class in its share, give or take one sample.
+    """Return the sorted indices of a part that has every class in its share but for less than one sample.
 
     Args:
         y: Labels (N,) in any form of `art_snn.labels`; the class of a row counts.
@@ -45,7 +45,7 @@ def stratified_part(y: Labels, size: int, seed: int = 0) -> np.ndarray:
         seed: Equal seeds choose equal parts.
 
     Raises:
-        ValueError: ``size`` is not a whole number, or below 1, or the labels are none.
+        ValueError: ``size`` is no whole number, or below 1, or the labels are none.
     """
     check_count("size", size)
     y = class_indices(y)

@@ -77,7 +77,7 @@ def _part(owner: str, item: Any, classes: Sequence[str] | None) -> Part:
     try:
         events, label = item
     except (TypeError, ValueError):
-        raise DataError(f"{owner} is not a pair of events and label") from None
+        raise DataError(f"{owner} is no pair of events and label") from None
     names = events if isinstance(events, Mapping) else getattr(getattr(events, "dtype", None), "names", None)
     fields = set(names or ())
     if ({"x", "t"} <= fields and "y" not in fields) or {"units", "times"} <= fields:

@@ -30,7 +30,7 @@ def misleading(network: SequenceModel, x: Tensor) -> list[str]:
     """Return the layers, or "the logits", before which a derivative is not that of the values.
 
     What lies there rounds, compares, detaches, or has a gradient of its own. Numbers stand in for spikes, so that all
-    other functions are smooth but for a few kinks. It says nothing about a network that does not run on numbers.
+    other functions are smooth but for a few kinks. Of a network that does not run on numbers, nothing is said.
 
     Args:
         network: The network, in evaluation mode.

@@ -192,7 +192,7 @@ def _deviation(value: Tensor, expected: Tensor) -> float:
     rows = expected.detach().flatten(2) if expected.ndim > 2 else expected.detach().unsqueeze(-1)
     off = (value.detach().reshape(rows.shape) - rows).abs().amax((0, 2))
     size = rows.abs().amax((0, 2))
-    # What cancels to nearly 0 is rounding: where a batch of one has one entry per channel, some of many entries do.
+    # What cancels to nearly 0 is rounding: where a batch of one has one entry a channel, some of many entries do.
     floor = (1e-2 * size.amax()).clamp(min=torch.finfo(rows.dtype).tiny)
     return float((off / size.maximum(floor)).amax())
 

@@ -33,7 +33,7 @@ from art_snn.snn.strangers import foreign_reason, out_of_reach, wrapper
 
 
 class GradientRuleModule(nn.Module):
-    """Wrap a spiking network so that every way to differentiate it gives a gradient rule's gradient.
+    """Wrap a spiking network so that whoever differentiates it gets a gradient rule.
 
     ART has attacks that take the estimator's model and build another classifier around it, or differentiate its output
     themselves. The rule therefore lives in the model:
@@ -42,9 +42,9 @@ class GradientRuleModule(nn.Module):
     - in evaluation mode with an input that requires grad, the value is the network's logits and their gradient the
       rule's.
 
-    In evaluation mode, two things hold for every call. Numbers are the same inside ``torch.autocast`` and outside. The
-    logits of a sample with an entry that is NaN or inf are NaN: neurons that get one fall silent, and the logits of the
-    rest would look like a prediction.
+    In evaluation mode, two things hold whoever calls. Numbers are the same inside ``torch.autocast`` and outside. And
+    the logits of a sample with an entry that is NaN or inf are NaN: neurons that get one fall silent, and the logits of
+    the rest would look like a prediction.
 
     A network with a random encoder gives an attacker another gradient in every run. With ``eot_samples`` of k, logits
     that are differentiated are the mean over k runs (expectation over transformation, Athalye et al. 2018).
@@ -60,7 +60,7 @@ class GradientRuleModule(nn.Module):
 
     Raises:
         TypeError: The network has no `encode`, `body` and `readout`.
-        ValueError: ``eot_samples`` is not a whole number >= 1.
+        ValueError: ``eot_samples`` is no whole number >= 1.
         UnsupportedModelError: The encoder holds spiking layers, or a rule would not reach all neurons.
 
     Example:
@@ -314,7 +314,7 @@ def rule_logits(
     if isinstance(rule, ConversionRule):
         value = simulate(network, x_seq.detach())  # first: hooks on layers read the last run, which has the graph
         return WithValue.apply(converted_logits(network, rule, x_seq, parameters=parameters), value)
-    raise TypeError(f"{rule!r} is not a RateRule, TemporalRule or ConversionRule")
+    raise TypeError(f"{rule!r} is no RateRule, TemporalRule or ConversionRule")
 
 
 def _precise(x: Tensor) -> Tensor:

@@ -216,7 +216,7 @@ def has_own_forward(network: nn.Module) -> bool:
 def refuse_own_forward(network: SequenceModel, x: Tensor) -> None:
     """Raise UnsupportedModelError if calling a network on ``x`` is not ``readout(body(encode(x)))``.
 
-    The answer is kept until hooks or weights change.
+    Asked for again, this is looked at anew where hooks or weights have changed.
     """
     if not has_own_forward(network):
         return

@@ -1,4 +1,4 @@
-"""What answers in the place of neurons where nothing may depend on how they came to their spikes."""
+"""What answers in the place of neurons where nobody may depend on how they came to their spikes."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class StandIn:
         return NeuronState(states[0], states[1] if count > 1 else None)
 
     def begin(self, state: NeuronState | None) -> None:
-        """Take what the first step begins from; RuntimeError later, where a layer would begin again."""
+        """Take what the first step begins from; RuntimeError later, where a layer would begin anew."""
         if self._last is not None:
-            raise RuntimeError("a layer begins again between two steps")
+            raise RuntimeError("a layer begins anew between two steps")
         values = () if state is None else state
         if any(isinstance(v, Tensor) and v.requires_grad and not isinstance(v, nn.Parameter) for v in values):
             raise RuntimeError("a layer begins from another's state")

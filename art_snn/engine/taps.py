@@ -41,7 +41,7 @@ class Layers(Generic[Layer]):
     """The neurons of a network that runs a few steps at a time.
 
     Attributes:
-        calls: Name of each spiking layer to its neurons, other ones for each sequence that begins again in a forward
+        calls: Name of each spiking layer to its neurons, other ones for each sequence that begins anew in a forward
             pass.
     """
 

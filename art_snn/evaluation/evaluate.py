@@ -49,7 +49,7 @@ def evaluate_rules(
         on_gradient: Called after each gradient of the loss with its number of samples, to show progress.
 
     Raises:
-        TypeError: A rule is not a rule, or an attack is not an `Attack`. Nothing has run then.
+        TypeError: A rule is no rule, or an attack no `Attack`. Nothing has run then.
         ValueError: There are no samples, a name or number is out of its range, or an attack takes no such rule
             (`UnsupportedRuleError`) or network. Nothing has run then.
     """

@@ -61,7 +61,7 @@ def accuracy(predictions: np.ndarray | Tensor, labels: Labels) -> Proportion:
     """Compute the share of logits (N, K) whose largest entry is at the label, a class index (N,) or a row (N, K).
 
     Raises:
-        TypeError: The predictions or labels are not numbers.
+        TypeError: The predictions or labels are no numbers.
         ValueError: They are not of these shapes, or do not fit each other; logits are NaN.
     """
     logits = _logits("predictions", predictions)
@@ -77,7 +77,7 @@ def attack_success_rate(clean: np.ndarray | Tensor, attacked: np.ndarray | Tenso
         labels: Class indices (N,) or rows (N, K), in any form of `art_snn.labels`.
 
     Raises:
-        TypeError: Logits or labels are not numbers.
+        TypeError: Logits or labels are no numbers.
         ValueError: They are not of these shapes, or do not fit each other; logits are NaN.
 
     Example:

@@ -90,7 +90,7 @@ def attack_through(
         on_gradient: Called after each gradient of the loss with its number of samples, to show progress.
 
     Raises:
-        TypeError: The attack is not an `Attack`. Nothing has run then.
+        TypeError: The attack is no `Attack`. Nothing has run then.
         ValueError: There are no samples, or a name or number is out of its range. Nothing has run then.
     """
     check_attacks([attack])
@@ -122,7 +122,7 @@ def run_attack(
     on_gradient: Callable[[int], None] | None = None,
 ) -> Outcome:
     """Attack as `attack_through` does, without checks, and without looking for zero gradients."""
-    # zero_gradients counts them instead.
+    # They are counted by zero_gradients, not warned of.
     source = classifier.with_rule(classifier.gradient_rule if rule is None else rule, warn=False)
     source._on_gradient = on_gradient
     victim = classifier if target is None else target

@@ -52,7 +52,7 @@ def temporal_retention(
         network: A `art_snn.SpikingNetwork` in evaluation mode.
         x: Inputs (N, ...), N >= 1.
         bins: Bins of the mean current, >= 1.
-        batch_size: Samples to run at the same time, >= 1.
+        batch_size: Samples to run at once, >= 1.
     """
     check_count("bins", bins)
     check_count("batch_size", batch_size)

@@ -41,7 +41,7 @@ class ResultStore:
         return [key for key in keys if self._file(key) not in files]
 
     def claim(self, keys: Sequence[str]) -> str | None:
-        """Return the first key that has no row and that no process works on, and lock it; None if there is none."""
+        """Return the first key that has no row and that nobody works on, and lock it; None if there is none."""
         for key in self.missing(keys):
             lock = FileLock(self.folder / _LOCKS / key, thread_local=False)
             try:

@@ -71,7 +71,7 @@ def read_retention(folder: Path) -> list[RetentionRecord]:
         return [RetentionRecord(**record) for record in json.loads(file.read_text(encoding="utf-8"))]
     except (TypeError, ValueError) as error:
         reason = f"{file} is damaged, or of another version ({error})"
-        raise ResultsError(f"{reason}; run art-snn paper again, which rewrites it") from None
+        raise ResultsError(f"{reason}; run art-snn paper again, which writes it anew") from None
 
 
 def retention_figure(records: Sequence[RetentionRecord], folder: Path) -> list[Path]:

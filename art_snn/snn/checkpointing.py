@@ -1,7 +1,7 @@
 """Activation checkpointing (`torch.utils.checkpoint`) inside a network that is run with taps.
 
 It saves memory by running layers again in the backward pass, when the taps are gone. Where a rule's graph is built, all
-is kept instead: the non-reentrant form gives the same graph then, and uses the memory of a network without it.
+is saved at once instead: the non-reentrant form gives the same graph then, and uses the memory of a network without it.
 """
 
 from __future__ import annotations

@@ -69,10 +69,10 @@ _OUT_OF_RANGE = (
 
 
 class PoissonEncoder(nn.Module):
-    """Fire at every pixel with a probability that equals its intensity, with a new draw in every step and call.
+    """Fire at every pixel with a probability that equals its intensity, anew in every step and call.
 
     The gradient is that of the expected spike, the intensity itself (straight-through inside [0, 1], 0 outside). Values
-    outside never or always fire, and raise one `InputRangeWarning`.
+    outside never or always fire, and are warned of once (`InputRangeWarning`).
 
     Args:
         time_steps: T, >= 1.
@@ -107,7 +107,7 @@ class PoissonEncoder(nn.Module):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make a generator that continues where the other stood; on the CPU, reseeded, if its device is absent."""
+        """Make a generator that goes on where the other stood; on the CPU, reseeded, if its device is absent."""
         state = state.copy()
         device, noise_state = state.pop("_generator")
         super().__setstate__(state)
@@ -152,7 +152,7 @@ def is_random(network: nn.Module) -> bool:
 
 
 def is_steady(network: nn.Module) -> bool:
-    """Say whether a network is known to give the same in every call; one that was not looked at yet is not."""
+    """Say whether a network is known to give the same in every call; one that nobody looked at yet is not."""
     return getattr(getattr(network, "encoder", None), "random", True) is False
 
 

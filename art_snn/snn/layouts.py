@@ -37,7 +37,7 @@ class Layout:
         axes: Of the input: "T N" is a sequence (T, N, *F), "N" one step (N, *F), "N T" a sequence (N, T, *F); "T*N" and
             "N*T" are sequences whose first two axes are merged.
         goes_on: Whether a call goes on where the call before it ended, in the same run of the network. If not, each
-            call begins from the start.
+            call begins anew.
     """
 
     axes: ClassVar[Axes] = "T N"
@@ -86,7 +86,7 @@ class BatchFirst(Layout):
 
 @dataclass(frozen=True)
 class Merged(Layout):
-    """Layers on sequences whose axes are merged, (T*N, *F), that know T; each call begins from the start.
+    """Layers on sequences whose axes are merged, (T*N, *F), that know T; each call begins anew.
 
     Attributes:
         time_steps: Function from a layer to its T.
@@ -133,4 +133,4 @@ class Squeezed(Layout):
 
 def _check_divisible(rows: int, steps: int) -> None:
     if rows % steps:
-        raise ValueError(f"a spiking layer gets {rows} rows, which is not a multiple of its {steps} time-steps")
+        raise ValueError(f"a spiking layer gets {rows} rows, which is no multiple of its {steps} time-steps")

@@ -32,7 +32,7 @@ def over_time(layer: nn.Module, x_seq: Tensor) -> Tensor:
         with _flat(1):
             out = with_laid_out_gradient(layer(x_seq[0]))
         return out.expand(time_steps, *out.shape)
-    # Copies of a repeated step lie in memory as the step does; flatten would copy them.
+    # Copies of a repeated step lie in memory as the step does; flatten would lay them out anew.
     rows = torch.cat([x_seq[0]] * time_steps) if x_seq.stride(0) == 0 else x_seq.flatten(0, 1)
     with _flat(time_steps):
         out = with_laid_out_gradient(layer(rows))
@@ -235,7 +235,7 @@ class SpikingNetwork(SequenceModel):
             neurons will do. End with a layer that does not spike, so that the outputs are logits and not rates.
 
     Raises:
-        TypeError: encoder or body is not a module.
+        TypeError: encoder or body is no module.
 
     Example:
         >>> from art_snn import DirectEncoder, LIF

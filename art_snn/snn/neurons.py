@@ -57,7 +57,7 @@ class LIF(nn.Module):
         """Return the spikes (T, N, *F) that the currents (T, N, *F) give.
 
         Raises:
-            ValueError: The currents are not a sequence.
+            ValueError: The currents are no sequence.
             UnsupportedModelError: A gradient rule is in force, and does not reach this layer.
         """
         name = type(self).__name__

@@ -1,6 +1,6 @@
 """Spiking layers: readers recognise them, taps stand in for them.
 
-A reader turns a module into `NeuronParams`, or returns None for one that is not a spiking layer. The engine runs every
+A reader turns a module into `NeuronParams`, or returns None for one that is no spiking layer. The engine runs every
 neuron from its parameters, so that another library's neuron needs a reader and nothing else. A reader's module takes
 and returns sequences (T, N, *F), or single steps (N, *F) in a network that loops over time itself.
 
@@ -93,7 +93,7 @@ def unregister_reader(reader: Reader) -> None:
 
 
 def read(module: nn.Module) -> Reading | None:
-    """Return what the readers find out about a module, None where it is not a spiking layer.
+    """Return what the readers find out about a module, None where it is no spiking layer.
 
     Raises:
         UnsupportedModelError: It is one, and the engine cannot run it.

@@ -77,7 +77,7 @@ def _library(kind: type) -> str | None:
 
 
 def wrapper(module: nn.Module) -> str | None:
-    """Return what wraps a module, and what to give instead, a phrase; None if it is not a wrapper."""
+    """Return what wraps a module, and what to give instead, a phrase; None if it is no wrapper."""
     if isinstance(module, (nn.DataParallel, DistributedDataParallel)):
         return f"is wrapped in {type(module).__name__}, and art_snn runs on one device; give the module inside, .module"
     if isinstance(module, torch.jit.ScriptModule):

@@ -62,7 +62,7 @@ def _cached(recipe: Recipe, run: Path, device_type: str) -> PyTorchSNNClassifier
             return None
         return load_trained(checkpoint, device_type=device_type)[1]
     except CheckpointError as error:
-        logger.warning("training again: %s", error)
+        logger.warning("training anew: %s", error)
     with checkpoints.locked(run, wait=True):
         try:
             resume_point(run, recipe)  # another process may have trained it in the meantime

@@ -168,7 +168,7 @@ class Recipe:
 
     @property
     def network(self) -> Architecture:
-        """Entry of the network in the table, where it is not a ``model``."""
+        """Entry of the network in the table, where it is no ``model``."""
         return get_architecture(str(self.architecture))
 
     @property

@@ -52,7 +52,7 @@ def load_data(recipe: Recipe, *, verbose: bool = False) -> Split:
 
 
 def with_class_indices(data: Split, error: type[ArtSnnError]) -> Split:
-    """Return data with labels as class indices (N,), int64; raise the error if they do not fit the inputs."""
+    """Return data with labels as class indices (N,), int64; raise the error if they are none of these inputs."""
     try:
         y_train = class_indices(data.y_train, len(data.x_train), name="y_train")
         return data._replace(y_train=y_train, y_test=class_indices(data.y_test, len(data.x_test), name="y_test"))

@@ -126,7 +126,7 @@ def test_bad_input_is_refused_before_anything_runs(attack):
         for options, message in (
             ({"start": x[:2]}, r"start has shape \(2, 2, 8, 8\), expected that of x, \(4, 2, 8, 8\)"),
             ({"start": np.full_like(x, np.nan)}, "holds NaN or inf in 4 of 4 samples"),
-            ({"seeds": [1, 2]}, r"seeds must be 4 whole numbers >= 0, one for each sample, got \[1, 2\]"),
+            ({"seeds": [1, 2]}, r"seeds must be 4 whole numbers >= 0, one a sample, got \[1, 2\]"),
             ({"seeds": [1, 2, 3, -4]}, "seeds must be 4 whole numbers"),
             ({"seeds": [1, 2, 3, 0.5]}, "seeds must be 4 whole numbers"),
         ):

@@ -200,7 +200,7 @@ def test_event_frames_come_from_the_data(model, capsys, monkeypatch, tmp_path, n
 @pytest.mark.parametrize(
     ("name", "more", "text"),
     [
-        ("trainable", "", "is neither package.module:function"),
+        ("trainable", "", "is no package.module:function"),
         ("nowhere:make", "", "importing nowhere fails: ModuleNotFoundError"),
         ("trainable:make", "", "trainable has no function 'make'"),
         ("trainable:fails", "", "--model trainable:fails: calling it fails: RuntimeError: no weights here"),

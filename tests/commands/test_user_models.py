@@ -132,7 +132,7 @@ def test_weights_are_loaded(model, tmp_path, capsys):
     [
         (["--model", "nowhere:make"], "importing nowhere fails: ModuleNotFoundError"),
         (["--model", "nowhere.py:make"], "there is no file 'nowhere.py'"),
-        (["--model", "of_a_user"], "is neither package.module:function"),
+        (["--model", "of_a_user"], "is no package.module:function"),
         (["--model", "of_a_user:make"], "of_a_user has no function 'make'"),
         (["--model", "of_a_user:fails"], "calling it fails: RuntimeError: no weights"),
         (["--model", "of_a_user:other_weights"], "calling it fails: RuntimeError: Error(s) in loading state_dict"),

@@ -14,7 +14,7 @@ from tests.compatibility.table import ART_REFUSES, MISREADS, PATHS, REFUSED, WOR
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "compatibility.md"
 
-HEAD = """# Which parts of ART work
+HEAD = """# What works of ART
 
 This page is made from the table that drives the tests: every row is run on a trained spiking network, on images
 (N, C, H, W) and on event frames (N, T, C, H, W), and its effect is asserted: a white-box attack leaves

@@ -188,9 +188,9 @@ def test_missing_and_damaged_archives_are_named(tmp_path):
     np.save(tmp_path / "array.npy", np.zeros(3))
     (tmp_path / "array.npy").rename(tmp_path / "array.npz")
     for name in ("text", "empty", "array"):
-        with pytest.raises(DataError, match=rf"{name}.npz is not a readable NumPy archive"):
+        with pytest.raises(DataError, match=rf"{name}.npz is no readable NumPy archive"):
             read_npz(tmp_path / f"{name}.npz")
     whole = make_npz(tmp_path / "whole.npz").read_bytes()
     (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"half.npz is not a readable NumPy archive"):
+    with pytest.raises(DataError, match=r"half.npz is no readable NumPy archive"):
         read_npz(tmp_path / "half.npz")

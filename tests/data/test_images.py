@@ -150,7 +150,7 @@ def test_images_that_cannot_be_decoded_are_named(tmp_path, torchvision, monkeypa
         raise error("bad\nbytes")
 
     monkeypatch.setattr(image, "open", opened)
-    with pytest.raises(DataError, match=r"0\.png is not a readable image: \w+\('bad") as found:
+    with pytest.raises(DataError, match=r"0\.png is no readable image: \w+\('bad") as found:
         load_image_folder(tmp_path, image_size=8)
     assert "\n" not in str(found.value)
 
@@ -214,5 +214,5 @@ def test_bad_folders_are_named(tmp_path, torchvision, capsys):
     damaged = tmp_path / "damaged"
     make_shades(damaged, {"a": 6, "b": 6})
     (damaged / "b" / "003.png").write_bytes(b"no image")
-    assert str(Path("b") / "003.png") + " is not a readable image" in message(damaged)
+    assert str(Path("b") / "003.png") + " is no readable image" in message(damaged)
     assert not (tmp_path / "run").exists()

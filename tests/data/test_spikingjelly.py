@@ -135,11 +135,11 @@ def test_damaged_files_and_folders_are_named(tmp_path):
     write_events_np(tmp_path / "events_np")
     file = spikingjelly_files(tmp_path / "events_np")[0]
     file.write_bytes(file.read_bytes()[:-40])
-    with pytest.raises(DataError, match=rf"{file.name} is not a readable NumPy archive"):
+    with pytest.raises(DataError, match=rf"{file.name} is no readable NumPy archive"):
         load_event_frames(tmp_path)
     file.unlink()
     file.symlink_to(tmp_path / "moved.npz")  # as CIFAR10DVSTEBNSplit makes them
-    with pytest.raises(DataError, match=rf"{file.name} is not a readable NumPy archive: FileNotFoundError"):
+    with pytest.raises(DataError, match=rf"{file.name} is no readable NumPy archive: FileNotFoundError"):
         read_spikingjelly(tmp_path)
     (tmp_path / "events_np" / "test" / "2").mkdir()
     with pytest.raises(DataError, match=r"train/ and test/ of .* do not have the same classes; only in one: 2"):

@@ -225,5 +225,5 @@ def test_what_is_no_data_set_of_events_is_named():
     sizeless.sensor_size = None
     with pytest.raises(DataError, match="Tonic: sensor_size is None; width, height"):
         from_tonic(sizeless)
-    with pytest.raises(DataError, match=r"Tonic\[0\] is not a pair of events and label"):
+    with pytest.raises(DataError, match=r"Tonic\[0\] is no pair of events and label"):
         from_tonic(Tonic([some_recordings(1)[0][0]]))

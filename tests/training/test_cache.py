@@ -40,7 +40,7 @@ def test_cache_is_used_told_apart_and_healed(digits, cache, caplog):
     file.write_bytes(file.read_bytes()[:100])
     third, cached = train_cached(QUICK, digits, device_type="cpu")
     assert not cached
-    assert "training again" in caplog.text
+    assert "training anew" in caplog.text
     np.testing.assert_array_equal(first.predict(digits.x_test), third.predict(digits.x_test))
     assert train_cached(QUICK, digits, device_type="cpu")[1]
 
