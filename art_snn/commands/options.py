@@ -15,7 +15,7 @@ from art_snn.errors import UsageError
 
 # For options of which it matters whether a user gave them: others are not there. Their help says what is done then.
 HIDDEN: dict[str, Any] = {"default": argparse.SUPPRESS}
-RECORDINGS = "an .npz, a folder of N-MNIST's (or a like data set's) own files, or one that SpikingJelly made"
+RECORDINGS = "an .npz, a folder of N-MNIST's (or a similar data set's) own files, or one that SpikingJelly made"
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -26,12 +26,20 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
+class DefaultsHelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Show the defaults that say something: not those of switches, nor None."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        shown = action.default is not None and action.default is not False
+        return super()._get_help_string(action) if shown else action.help
+
+
 def add_command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], int], *, summary: str, description: str
 ) -> OneLineParser:
     """Add a command to what ``add_subparsers`` returned, and return its parser; ``run`` returns the exit code."""
     parser: OneLineParser = commands.add_parser(
-        name, help=summary, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        name, help=summary, description=description, formatter_class=DefaultsHelpFormatter
     )
     parser.set_defaults(run=run)
     return parser

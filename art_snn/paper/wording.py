@@ -77,7 +77,7 @@ def check_comparable(rows: Sequence[GridRow]) -> None:
             other = seen.setdefault((*key, what), value)
             if other != value:
                 fault = f"the rows are of two experiments, {what} is {_short(other)} and {_short(value)}"
-                raise ResultsError(f"{where}: {fault}; keep their results in folders of their own")
+                raise ResultsError(f"{where}: {fault}; keep their results in separate folders")
 
 
 def _short(value: object) -> str:

@@ -69,3 +69,14 @@ def test_commands_share_their_first_lines(capsys):
     error = capsys.readouterr().err
     assert error.startswith("tool draw: error: argument --device: invalid choice: 'tpu'")
     assert error.count("\n") == 1
+
+
+def test_help_shows_defaults_that_say_something():
+    commands = OneLineParser(prog="p").add_subparsers()
+    parser = add_command(commands, "c", lambda _: 0, summary="s", description="d")
+    parser.add_argument("--file", help="a file")
+    parser.add_argument("--switch", action="store_true", help="a switch")
+    parser.add_argument("--steps", default=0, help="steps")
+    shown = parser.format_help()
+    assert "(default: 0)" in shown
+    assert shown.count("default:") == 1

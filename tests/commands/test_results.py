@@ -55,7 +55,7 @@ def test_rows_of_two_experiments_are_one_line(results, capsys):
     more = row(dataset="images", seed=3, key="3")
     ResultStore(results / "results").finish(more.key, more)
     said = one_line_error(["table", "2", "--results", str(results)], capsys)
-    assert "the seed is 0 and 3; keep their results in folders of their own" in said
+    assert "the seed is 0 and 3; keep their results in separate folders" in said
 
 
 @pytest.mark.parametrize("report", [["table", "2"], ["figure", "gamma"], ["figure", "retention"]])

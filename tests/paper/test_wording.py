@@ -28,7 +28,7 @@ def test_rows_that_differ_in_what_is_not_shown_are_refused(tmp_path, changes, sa
     rows = [row(rule=rule, **same) for rule in ("stbp", "hart")]
     check_comparable(rows)
     rows.append(row(rule="hart", **{**same, **changes}))
-    with pytest.raises(ResultsError, match="keep their results in folders of their own") as caught:
+    with pytest.raises(ResultsError, match="keep their results in separate folders") as caught:
         wide_table(2, rows)
     assert "CIFAR-10, VGG-11*, T=8, lambda 0.9, white-box PGD, 8/255: the rows are of two" in str(caught.value)
     assert said in str(caught.value)

@@ -192,7 +192,7 @@ def test_files_that_are_none_are_refused(tmp_path):
         load_published_state(vgg_small(), tmp_path / "none.pth")
     path = tmp_path / "text.pth"
     path.write_text("weights")
-    with pytest.raises(ValueError, match="no readable file of weights"):
+    with pytest.raises(ValueError, match="not a readable file of weights"):
         load_published_state(vgg_small(), path)
     torch.save([1, 2], path)
     with pytest.raises(ValueError, match="holds a list"):
