@@ -1,4 +1,4 @@
-"""The three budgets: what each runs, from cheap to dear."""
+"""The three budgets: what each runs, from cheap to expensive."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from art_snn.evaluation.outcomes import check_samples
 from art_snn.evaluation.robustness import attack_checks, network_checks
 from art_snn.evaluation.robustness.budgets import BUDGETS, budget_of
 from art_snn.evaluation.robustness.card import model_card
-from art_snn.evaluation.robustness.flags import Flag, Verdict, flag
+from art_snn.evaluation.robustness.flags import Flag, Verdict, flag, not_run
 from art_snn.evaluation.robustness.identity import identity
 from art_snn.evaluation.robustness.judging import Judge, seeded
 from art_snn.evaluation.robustness.probe import Probe, at_least
@@ -195,8 +195,10 @@ def _converged(probe: Probe) -> Flag:
     survey = probe.survey
     value = last_doubling(survey.forwards, survey.stage >= 0)
     meaning = "the second half of the budget still broke more samples than another seed would: more steps break more"
-    threshold = at_least(CONVERGED, 1.5, len(probe.x))
-    return flag("fall in the last doubling", value, threshold, Verdict.UPPER_BOUND, meaning)
+    name, threshold = "fall in the last doubling", at_least(CONVERGED, 1.5, len(probe.x))
+    if not survey.left.any():
+        return not_run(name, threshold, Verdict.UPPER_BOUND, meaning, "no sample is left, and fewer cannot be")
+    return flag(name, value, threshold, Verdict.UPPER_BOUND, meaning)
 
 
 def _clip_only(judge: Judge, x: np.ndarray, y: np.ndarray) -> Proportion:

@@ -43,7 +43,7 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Stages from cheap to dear, and how much the checks may do."""
+    """Stages from cheap to expensive, and how much the checks may do."""
 
     name: str  #: What results call the budget.
     stages: Sequence[Stage]  #: At least one.

@@ -186,6 +186,15 @@ def test_timing_that_rate_rules_cannot_see_is_attacked_through_time():
     assert 0 < nearer.robust_accuracy.value < 1
 
 
+def test_nothing_left_needs_no_more_steps(events):
+    classifier, x, y = events
+    result = robustness(classifier, x[:8], y[:8], flips=60, budget=short(Flips(60), steps=40), batch_size=8)
+    assert result.robust_accuracy.value == 0
+    (settled,) = [flag for flag in result.flags if flag.name == "fall in the last doubling"]
+    assert not settled.fired
+    assert settled.detail == "no sample is left, and fewer cannot be"
+
+
 def test_a_rule_that_sees_no_timing_is_refused():
     x, y = order_task()
     budget = Budget(name="own", stages=[Stage(name="x", attack=RetimingSpec(), rule="hart")], threat=Shifts(1))
