@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,8 @@ from art_snn.attacks.losses import Loss, margin
 from art_snn.attacks.samples import Samples
 from art_snn.attacks.walks import Walks
 from art_snn.classifier import PyTorchSNNClassifier
+from art_snn.errors import GradientWarning
+from art_snn.rules.base import TemporalRule
 from art_snn.rules.memory import Memory
 
 FEW = 8  # candidates that are judged at once: a constant size, as of all batches, and small, since they come one by one
@@ -153,8 +156,20 @@ class Slots:
 
 
 def remembering(classifier: PyTorchSNNClassifier) -> tuple[PyTorchSNNClassifier, Memory]:
-    """Return the classifier with a memory for its rule, if this is one that remembers, and the memory."""
+    """Return the classifier with a memory for its rule, if this is one that remembers, and the memory.
+
+    Warns:
+        GradientWarning: The classifier has a ``time_chunk``, with which a rule through time cannot remember.
+    """
     memory, rule = Memory(), classifier.gradient_rule
     if not rule.remembers:
+        return classifier, memory
+    if classifier.time_chunk is not None and isinstance(rule, TemporalRule):
+        warnings.warn(
+            f"{rule!r} goes without its memory, since time_chunk={classifier.time_chunk} runs the last steps again "
+            "first; set time_chunk to None for a stronger attack",
+            GradientWarning,
+            stacklevel=2,
+        )
         return classifier, memory
     return classifier.with_rule(rule.remembering(memory), warn=classifier._warns), memory

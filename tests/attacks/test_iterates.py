@@ -11,6 +11,7 @@ import torch
 from art.attacks.evasion import FastGradientMethod
 
 from art_snn.attacks import SAPGD
+from art_snn.errors import GradientWarning
 from art_snn.rules import ASSG, CBA, HARTASSG, get_rule
 from tests import reference as slow
 from tests.attacks import reference
@@ -179,6 +180,23 @@ def test_a_rule_that_remembers_does_so_for_one_sample_in_one_run(classifier, dig
         np.testing.assert_array_equal(values, again)
     forgetful = attack(classifier.with_rule(Forgetful()), eps=0.1, steps=8, batch_size=4)
     assert (forgetful.search(x, y).x_adv != found.x_adv).any()
+
+
+def test_chunks_of_steps_leave_no_memory_to_a_rule_through_time(classifier, digits, attack):
+    x, y = digits.x_test[:8], digits.y_test[:8]
+    chunked = classifier.with_rule(ASSG())
+    chunked.time_chunk = 2
+    try:
+        with pytest.warns(GradientWarning, match="goes without its memory, since time_chunk=2"):
+            found = attack(chunked, eps=0.1, steps=6, batch_size=8).search(x, y)
+        forgetful = classifier.with_rule(ASSG(momentum=None))
+        expected = attack(forgetful, eps=0.1, steps=6, batch_size=8).search(x, y)
+        assert np.isclose(found.x_adv, expected.x_adv, atol=1e-3).mean() > 0.9  # signs of tiny entries may differ
+        by_rate = classifier.with_rule(HARTASSG())
+        by_rate.time_chunk = 2
+        attack(by_rate, eps=0.1, steps=2, batch_size=8).search(x, y)  # one step's graph is not run in chunks
+    finally:
+        assert classifier.time_chunk is None
 
 
 def test_progress_counts_every_sample_once(classifier, digits, attack):
