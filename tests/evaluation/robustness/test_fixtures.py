@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from art_snn import HART, LIF, STBP, DirectEncoder, PyTorchSNNClassifier, SpikingNetwork, robustness
-from art_snn.attacks import SAPGD
+from art_snn.attacks import PGD, SAPGD, SAPGDSpec
+from art_snn.evaluation import attack_through
 from art_snn.evaluation.robustness import Robustness, SignNoise, Stage
-from tests.evaluation.robustness.networks import GradientKiller, Guard, like, poisson
+from tests.conftest import one_thread
+from tests.evaluation.robustness.networks import GradientKiller, Guard, like, poisson, small_digits, train_guarded
 from tests.evaluation.robustness.walks import Walk, small_budget
 
 EPS = 0.1
@@ -203,3 +207,29 @@ def test_slopes_that_adapt_are_not_taken_in_by_potentials_out_of_reach():
     assert abs(sharp.robust_accuracy.value - seen.robust_accuracy.value) <= 0.05
     assert "inputs without a gradient" not in fired(sharp)
     assert sharp.verdict != "invalid"
+
+
+@pytest.fixture(scope="module")
+def pair(digits) -> list[PyTorchSNNClassifier]:
+    """A plain network, and one trained on from it with potentials out of the reach of slopes of a fixed width."""
+    plain, guarded = small_digits(), small_digits()
+    with one_thread():
+        train_guarded(plain.model.network, digits, epochs=5)
+        guarded.model.network.load_state_dict(plain.model.network.state_dict())
+        train_guarded(guarded.model.network, digits, epochs=20, guard=4.0, weight=4.0)
+    return [plain, guarded]
+
+
+def test_a_network_that_learnt_to_hide_its_gradients_fools_fixed_slopes_and_not_the_number(pair, digits):
+    x, y = digits.x_test[150:230], digits.y_test[150:230]
+    results = [robustness(each, x, y, eps=EPS, budget="quick", batch_size=80) for each in pair]
+    assert min(result.clean.value for result in results) >= 0.85
+    left = [result.robust_accuracy.value for result in results]
+    assert results[1].verdict != "invalid"
+    for rule, attack in product((HART(), STBP()), (PGD(eps=EPS), SAPGDSpec(eps=EPS, steps=30))):
+        plain, guarded = (attack_through(each, rule, attack, x, y) for each in pair)
+        assert plain.zero_gradients <= 0.05
+        assert guarded.zero_gradients >= 0.3
+        reported = guarded.robust_accuracy.value
+        assert reported >= left[1] + 0.2, f"{attack!r} through {rule!r} sees what adaptive slopes see"
+        assert reported - plain.robust_accuracy.value >= left[1] - left[0] + 0.15  # most of the gain is not there
