@@ -74,9 +74,10 @@ def load_weights(network: nn.Module, path: Path) -> None:
         is_safe = path.suffix == ".safetensors"
         state = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the errors of pickle, zip and safetensors have no common base
-        raise ValueError(f"{path} is no readable file of weights: {error}") from error
+        raise ValueError(f"{path} is not a readable file of weights: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise ValueError(f"{path} is no readable file of weights: it holds a {type(state).__name__}, not named tensors")
+        kind = type(state).__name__
+        raise ValueError(f"{path} is not a readable file of weights: it holds a {kind}, not named tensors")
     set_weights(network, state, path)
 
 

@@ -75,7 +75,7 @@ def _read(state: Mapping[str, Any] | str | Path) -> Mapping[str, Any]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the errors of pickle and zip have no common base
-        raise ValueError(f"{path} is no readable file of weights: {error}") from error
+        raise ValueError(f"{path} is not a readable file of weights: {error}") from error
     if not isinstance(found, Mapping):
         raise ValueError(f"{path} holds a {type(found).__name__}, not named weights")
     return found
