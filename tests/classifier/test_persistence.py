@@ -57,7 +57,7 @@ def test_wrong_files_change_nothing(x, tmp_path):
     with pytest.raises(ValueError, match="weights of another network"):
         classifier.load_state(tmp_path / "other.safetensors")
     for name in ("cut.safetensors", "text.model"):
-        with pytest.raises(ValueError, match=f"{name} is no readable file"):
+        with pytest.raises(ValueError, match=f"{name} is not a readable file"):
             classifier.load_state(tmp_path / name)
     with pytest.raises(FileNotFoundError, match="no weights at"):
         classifier.load_state(tmp_path / "absent.safetensors")
