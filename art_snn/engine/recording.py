@@ -57,6 +57,8 @@ class Neurons:
     they take one.
     """
 
+    shows_its_own = False
+
     def __init__(self, params: NeuronParams) -> None:
         self.params = params
         self.plain = is_plain(params)
@@ -106,8 +108,6 @@ class Neurons:
                 potential = reset(membrane, spikes, self.params)
             self.state = NeuronState(potential, synapse)
 
-    shows_its_own = False
-
     def shown_state(self) -> NeuronState:
         """Return the state in memory of its own, since neurons may change theirs in place."""
         return NeuronState(*map(_copy, self.state))
@@ -132,6 +132,8 @@ def _copy(value: Any) -> Any:
 
 class Recorder(Neurons):
     """Neurons that sum over time what the rules need, spikes and currents for the samples ``rows`` alone."""
+
+    sums_slopes = True
 
     def __init__(self, params: NeuronParams, rule: RateRule | None, rows: slice = ALL) -> None:
         super().__init__(params)
@@ -185,8 +187,6 @@ class Recorder(Neurons):
         self.spike_sum = _add_steps(self.spike_sum, spikes_seq[:, self.rows])
         self.current_sum = _add_steps(self.current_sum, current_seq[:, self.rows])
         self.steps += len(current_seq)
-
-    sums_slopes = True
 
     def watch(self, membrane: Tensor) -> None:
         """Add the slope of a step."""

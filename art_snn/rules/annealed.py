@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -10,12 +10,12 @@ from torch import Tensor
 
 from art_snn.checks import check_positive, check_share
 from art_snn.rules.assg import arctangent_slope
-from art_snn.rules.base import Slope, TemporalRule
+from art_snn.rules.base import Remembering, Slope, TemporalRule
 from art_snn.rules.memory import Memory
 
 
 @dataclass(frozen=True, kw_only=True)
-class Annealed(TemporalRule):
+class Annealed(Remembering, TemporalRule):
     r"""Unroll the network, and differentiate each spike with an arctangent that sharpens in the course of an attack.
 
     Its sharpness in the k-th gradient, k = 0, 1, ..., is the same for all neurons:
@@ -38,21 +38,11 @@ class Annealed(TemporalRule):
     sharpness: float = 6.0
     end: float = 0.4
     momentum: float = 0.9
-    memory: Memory | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_positive("sharpness", self.sharpness)
         check_positive("end", self.end)
         check_share("momentum", self.momentum)
-
-    @property
-    def remembers(self) -> bool:
-        """Whether an attack with a memory gives it to the rule: yes."""
-        return True
-
-    def remembering(self, memory: Memory) -> Annealed:
-        """Return the rule with an attack's memory."""
-        return replace(self, memory=memory)
 
     def slope(self, distance: Tensor) -> Tensor:
         """Return the slope of the width ``end``."""

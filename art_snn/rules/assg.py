@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from art_snn.checks import check_not_negative, check_positive, check_share
-from art_snn.rules.base import GradientRule, RateRule, Slope, TemporalRule
+from art_snn.rules.base import RateRule, Remembering, Slope, TemporalRule
 from art_snn.rules.memory import Memory
 from art_snn.rules.registry import register_rule
 
@@ -60,7 +60,7 @@ def arctangent_slope(distance: Tensor, alpha: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adaptive(GradientRule):
+class Adaptive(Remembering):
     r"""Slopes that adapt to each potential: the part that `ASSG` and `HARTASSG` share.
 
     Attributes:
@@ -75,7 +75,6 @@ class Adaptive(GradientRule):
     momentum: float | None = 0.9
     relax: float = 1.5
     delta: float = 0.2
-    memory: Memory | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_positive("sharpness", self.sharpness)
@@ -88,10 +87,6 @@ class Adaptive(GradientRule):
     def remembers(self) -> bool:
         """Whether an attack with a memory gives it to the rule."""
         return self.momentum is not None
-
-    def remembering(self, memory: Memory) -> Adaptive:
-        """Return the rule with an attack's memory."""
-        return replace(self, memory=memory)
 
     def slope(self, distance: Tensor) -> Tensor:
         """Return ``adaptive_slope(distance)``, the slope without a memory."""

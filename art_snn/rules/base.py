@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
@@ -74,6 +75,26 @@ class GradientRule(ABC):  # noqa: B024  (its families have the abstract methods)
         super().__init_subclass__(**kwargs)
         if "title" not in vars(cls):
             cls.title = cls.__name__
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remembering(GradientRule):
+    """A rule to which attacks give a memory; derive from it and from one of the families, in this order.
+
+    Attributes:
+        memory: What an attack gave; None outside of one.
+    """
+
+    memory: Memory | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether attacks give it a memory."""
+        return True
+
+    def remembering(self, memory: Memory) -> Remembering:
+        """Return the rule with an attack's memory."""
+        return replace(self, memory=memory)
 
 
 class RateRule(GradientRule):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -60,9 +61,7 @@ def fire_from(
         own = _constant(slope.slope(distance.detach())) if isinstance(slope, InOrder) else slope
         return spike(distance, own, lambda u: fired(u, params))
 
-    def late(distance: Tensor) -> Tensor:
-        return fired(distance, params) if detach_reset or isinstance(slope, InOrder) else fire(distance)
-
+    late = partial(fired, params=params) if isinstance(slope, InOrder) else None
     return integrate_from(state, current_seq, params, fire, late=late, detach_reset=detach_reset)
 
 

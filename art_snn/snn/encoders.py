@@ -148,12 +148,17 @@ def with_own_memory(x: Tensor) -> Tensor:
 
 def is_random(network: nn.Module) -> bool:
     """Say whether a network's encoder may draw another sequence in every call."""
-    return bool(getattr(getattr(network, "encoder", None), "random", True))
+    return bool(_randomness(network))
 
 
 def is_steady(network: nn.Module) -> bool:
     """Say whether a network is known to give the same in every call; one that nobody looked at yet is not."""
-    return getattr(getattr(network, "encoder", None), "random", True) is False
+    return _randomness(network) is False
+
+
+def _randomness(network: nn.Module) -> bool | None:
+    """Return what a network's encoder says; True where it says nothing, None where nobody has looked yet."""
+    return getattr(getattr(network, "encoder", None), "random", True)
 
 
 def takes_frames(network: nn.Module) -> bool:

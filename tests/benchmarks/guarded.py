@@ -15,16 +15,16 @@ import warnings
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.stats import binomtest
-from torch import Tensor, nn
+from torch import nn
 
-from art_snn import LIF, PyTorchSNNClassifier, robustness
+from art_snn import PyTorchSNNClassifier, robustness
 from art_snn.attacks import PGD
 from art_snn.data import Split, load_digits
 from art_snn.evaluation import evaluate_rules
 from art_snn.rules import PAPER_RULES
 from art_snn.training import DIGITS_RECIPE, train_cached
+from tests.evaluation.robustness.networks import train_guarded
 
 EPS = 0.1
 
@@ -32,32 +32,7 @@ EPS = 0.1
 def tuned(classifier: PyTorchSNNClassifier, data: Split, guard: float, weight: float, epochs: int) -> Any:
     """Return the classifier's network after more epochs with the penalty."""
     network = copy.deepcopy(classifier.model.network)
-    penalties: list[Tensor] = []
-
-    def penalise(neurons: LIF, inputs: tuple[Tensor]) -> None:
-        params, potential, total = neurons.params, 0.0, torch.zeros(())
-        for current in inputs[0]:
-            membrane = params.decay * potential + current
-            distance = (membrane - params.threshold) / params.threshold
-            total = total + (guard - distance.abs()).clamp(min=0).mean()
-            potential = membrane * (distance < 0)  # hard reset
-        penalties.append(total / len(inputs[0]))
-
-    hooks = [module.register_forward_pre_hook(penalise) for module in network.modules() if isinstance(module, LIF)]
-    torch.manual_seed(0)
-    adam = torch.optim.Adam(network.parameters(), lr=1e-3)
-    x, y = torch.from_numpy(data.x_train), torch.as_tensor(data.y_train)
-    network.train()
-    for _ in range(epochs):
-        for rows in torch.randperm(len(x)).split(64):
-            penalties.clear()
-            loss = nn.functional.cross_entropy(network(x[rows]), y[rows])
-            adam.zero_grad()
-            (loss + weight * torch.stack(penalties).sum()).backward()
-            adam.step()
-    for hook in hooks:
-        hook.remove()
-    network.eval()
+    train_guarded(network, data, epochs=epochs, guard=guard, weight=weight, lr=1e-3)
     options: dict[str, Any] = {"clip_values": (0, 1), "device_type": "cpu"}
     return PyTorchSNNClassifier(network, nn.CrossEntropyLoss(), (1, 8, 8), 10, **options)
 

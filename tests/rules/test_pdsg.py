@@ -14,6 +14,8 @@ from art_snn.rules.memory import Memory
 from tests.reference import forward, input_gradient
 from tests.rules.networks import (
     BATCH,
+    TOLERANCE,
+    assert_matches_reference,
     direct_case,
     draw,
     error,
@@ -26,17 +28,9 @@ from tests.rules.networks import (
     to_input,
 )
 
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
-
 
 def assert_matches(network, x, dtype=torch.float64, **hyper) -> None:
-    module = GradientRuleModule(copy.deepcopy(network).to(dtype), PDSG(**hyper)).eval()
-    _, gradient = gradient_of(module, x.to(dtype))
-    x_seq = network.encode(x.double())
-    logits, _ = forward(network, x_seq)
-    expected = to_input(network, input_gradient(network, x_seq, loss_gradient(logits), "pdsg", **hyper))
-    assert expected.abs().max() > 0
-    assert error(gradient, expected) <= TOLERANCE[dtype]
+    assert assert_matches_reference(network, x, "pdsg", dtype=dtype, **hyper).abs().max() > 0
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)

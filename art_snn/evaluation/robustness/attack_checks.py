@@ -61,14 +61,15 @@ def check_monotone(probe: Probe) -> Flag:
     meaning = "a larger eps leaves more samples: the attack loses its way"
     threat, steps = probe.judge.threat, probe.budget.check_steps
     most = max(threat.size, probe.most)
-    threats = [threat.sized(factor * threat.size) for factor in (1 / 4, 1 / 2, 1, 2, 4)]
-    threats = [each for each in dict.fromkeys(threats) if each is not None and each.size <= most]
-    found = [_left(probe, each, steps) for each in threats if each is not None]
+    factors = (1 / 4, 1 / 2, 1, 2, 4)
+    sizes = [each for factor in factors if (each := threat.sized(factor * threat.size)) and each.size <= most]
+    threats = list(dict.fromkeys(sizes))  # rounded ones may be the same
+    found = [_left(probe, each, steps) for each in threats]
     shares = [float(left.mean()) for left in found if left is not None]
     if not shares:
         return not_run(name, least, verdict, meaning, _why_not(probe))
     rise = max(0.0, *np.diff([1.0, *shares]))
-    detail = ", ".join(f"{each.size:.3g}: {share:.1%}" for each, share in zip(threats, shares, strict=True) if each)
+    detail = ", ".join(f"{each.size:.3g}: {share:.1%}" for each, share in zip(threats, shares, strict=True))
     count = min(probe.budget.check_samples, int(probe.survey.correct.sum()))
     return flag(name, rise, at_least(least, 2.5, count), verdict, meaning, detail)
 

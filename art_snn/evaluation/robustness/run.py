@@ -26,7 +26,7 @@ from art_snn.evaluation.robustness.probe import Probe, at_least
 from art_snn.evaluation.robustness.result import Robustness, last_doubling
 from art_snn.evaluation.robustness.stages import Budget
 from art_snn.evaluation.robustness.store import PieceStore
-from art_snn.evaluation.robustness.survey import begin, check_frames, check_searches, run_stage
+from art_snn.evaluation.robustness.survey import begin, check_stages, run_stage
 from art_snn.evaluation.robustness.threats import Flips, Linf, Shifts, Threat
 from art_snn.labels import Labels
 from art_snn.snn.encoders import takes_frames
@@ -118,9 +118,7 @@ def robustness(
             "added or dropped, or shift=D, for events that move in time; or linf_on_counts=True"
         )
     judge = Judge(classifier, threat, batch_size, draws)
-    check_searches(chosen.stages, judge)
-    if threat.of_events:
-        check_frames(chosen.stages, judge, inputs)
+    check_stages(chosen.stages, judge, inputs)
     known = identity(judge, chosen, inputs, labels)
     with PieceStore(None if folder is None else Path(folder), known) as store:
         survey = begin(judge, inputs, labels, store)

@@ -38,17 +38,12 @@ class Survey:
         return self.correct & (self.stage < 0)
 
 
-def check_searches(stages: Sequence[Stage], judge: Judge) -> None:
-    """Raise TypeError unless what each stage's attack makes has a method ``search``."""
+def check_stages(stages: Sequence[Stage], judge: Judge, x: np.ndarray) -> None:
+    """Raise TypeError unless all attacks have a ``search``, UnsupportedInputError unless they can change the inputs."""
     for stage in stages:
-        if not hasattr(stage.attack.make(source(stage, judge), batch_size=judge.batch_size), "search"):
+        made = _attack(stage, judge)
+        if not hasattr(made, "search"):
             raise TypeError(f"{stage.attack!r} has no search, and keeps no iterates; take one that has, as SA-PGD")
-
-
-def check_frames(stages: Sequence[Stage], judge: Judge, x: np.ndarray) -> None:
-    """Raise UnsupportedInputError unless event frames (N, T, ...) are such as each stage's attack changes."""
-    for stage in stages:
-        made: Any = stage.attack.make(source(stage, judge), batch_size=judge.batch_size)
         if isinstance(made, EventAttack):
             made.check_frames(x)
 
@@ -106,11 +101,13 @@ def search(
     progress: Callable[[int], Any] | None = None,
 ) -> Found:
     """Return what a stage's attack finds; each sample's noise follows from the sample alone."""
-    view = source(stage, judge)
-    made: Any = stage.attack.make(view, batch_size=judge.batch_size)
     begin_at = {} if start is None else {"start": start}
-    found: Found = made.search(x, y, **begin_at, seeds=sample_seeds(x, y), progress=progress)
+    found: Found = _attack(stage, judge).search(x, y, **begin_at, seeds=sample_seeds(x, y), progress=progress)
     return found
+
+
+def _attack(stage: Stage, judge: Judge) -> Any:
+    return stage.attack.make(source(stage, judge), batch_size=judge.batch_size)
 
 
 def source(stage: Stage, judge: Judge) -> PyTorchSNNClassifier:

@@ -99,11 +99,18 @@ def penalties(network: nn.Module, guard: float) -> Iterator[list[Tensor]]:
 
 
 def train_guarded(
-    network: nn.Module, data: Split, *, epochs: int, guard: float = 1.0, weight: float = 0.0, seed: int = 0
+    network: nn.Module,
+    data: Split,
+    *,
+    epochs: int,
+    guard: float = 1.0,
+    weight: float = 0.0,
+    lr: float = 0.01,
+    seed: int = 0,
 ) -> None:
     """Train with cross-entropy and ``weight`` times the potentials' `nearness` to the threshold, summed over layers."""
     torch.manual_seed(seed)
-    adam = torch.optim.Adam(network.parameters(), lr=0.01)
+    adam = torch.optim.Adam(network.parameters(), lr=lr)
     x, y = torch.from_numpy(data.x_train), torch.as_tensor(data.y_train)
     network.train()
     with penalties(network, guard) as near:
