@@ -57,12 +57,6 @@ class Memory:
             self._new[key] = torch.zeros(len(value), dtype=torch.bool, device=value.device)
         self._written = {}
 
-    def select(self, rows: Tensor) -> None:
-        """Keep these rows, indices (R,), in this order."""
-        for values in (self._values, self._new):
-            for key, value in values.items():
-                values[key] = value[rows.to(value.device)]
-
     def restart(self, rows: Tensor) -> None:
         """Forget what is known of these rows, indices (R,): other samples begin there."""
         for new in self._new.values():

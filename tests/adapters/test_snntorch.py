@@ -23,6 +23,8 @@ with warnings.catch_warnings():
     import snntorch as snn
     from snntorch import surrogate, utils
 
+    from tests.adapters.snntorch_networks import FullyConnected, potential_sum, spike_sum
+
 STEPS = 6
 LEAKY = [{"beta": beta, "reset_mechanism": reset} for beta in (0.5, 0.9, 1.0) for reset in ("subtract", "zero", "none")]
 NEURONS = [(snn.Leaky, options) for options in LEAKY]
@@ -94,42 +96,20 @@ def stand_in(module, rule):
     return layer, call
 
 
-class FullyConnected(nn.Module):
-    """Tutorial 5: a loop over the steps in the forward, which returns spikes and potentials."""
-
-    def __init__(self, **options) -> None:
-        super().__init__()
-        self.fc1, self.lif1 = nn.Linear(64, 30), snn.Leaky(beta=0.95, **options)
-        self.fc2, self.lif2 = nn.Linear(30, 10), snn.Leaky(beta=0.95, **options)
-
-    def forward(self, x):
-        mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
-        spikes, potentials = [], []
-        for _ in range(STEPS):
-            spk1, mem1 = self.lif1(self.fc1(x), mem1)
-            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
-            spikes.append(spk2)
-            potentials.append(mem2)
-        return torch.stack(spikes, dim=0), torch.stack(potentials, dim=0)
-
-
 class Started(FullyConnected):
     """Potentials that begin at values that are learned."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(time_steps=STEPS)
         generator = torch.Generator().manual_seed(5)
         self.start1, self.start2 = (nn.Parameter(torch.rand(size, generator=generator)) for size in (30, 10))
 
-    def forward(self, x):
-        mem1, mem2 = self.start1.expand(len(x), -1), self.start2.expand(len(x), -1)
-        spikes, potentials = [], []
-        for _ in range(STEPS):
-            spk1, mem1 = self.lif1(self.fc1(x), mem1)
-            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
-            spikes.append(spk2)
-            potentials.append(mem2)
-        return torch.stack(spikes, dim=0), torch.stack(potentials, dim=0)
+    def begin(self, x):
+        return self.start1.expand(len(x), -1), self.start2.expand(len(x), -1)
+
+
+def fully_connected(**options) -> FullyConnected:
+    return FullyConnected(time_steps=STEPS, **options)
 
 
 class Currents(nn.Module):
@@ -169,16 +149,8 @@ def forward_pass(net, x):
     return torch.stack([net(x)[0] for _ in range(STEPS)]).sum(0)
 
 
-def spike_sum(net, x):
-    return net(x.flatten(1))[0].sum(0)
-
-
-def potential_sum(net, x):
-    return net(x.flatten(1))[1].sum(0)
-
-
-def population(net, x):
-    return net(x.flatten(1))[0].sum(0).unflatten(1, (2, 5)).sum(2).repeat(1, 5)
+def two_classes(net, x):
+    return spike_sum(net, x).unflatten(1, (2, 5)).sum(2).repeat(1, 5)
 
 
 def currents(net, x):
@@ -186,15 +158,15 @@ def currents(net, x):
 
 
 CASES = {
-    "fully connected, spikes": (FullyConnected, spike_sum, 2.5),
-    "fully connected, potentials": (FullyConnected, potential_sum, 2.5),
-    "reset to zero, potentials": (lambda: FullyConnected(reset_mechanism="zero"), potential_sum, 2.5),
+    "fully connected, spikes": (fully_connected, spike_sum, 2.5),
+    "fully connected, potentials": (fully_connected, potential_sum, 2.5),
+    "reset to zero, potentials": (lambda: fully_connected(reset_mechanism="zero"), potential_sum, 2.5),
     "learned start, spikes": (Started, spike_sum, 2.5),
     "learned start, potentials": (Started, potential_sum, 2.5),
-    "no reset, potentials": (lambda: FullyConnected(reset_mechanism="none"), potential_sum, 1.0),
+    "no reset, potentials": (lambda: fully_connected(reset_mechanism="none"), potential_sum, 1.0),
     "convolutional": (convolutional, forward_pass, 3.0),
     "graded spikes": (lambda: convolutional(graded_spikes_factor=1.5), forward_pass, 3.0),
-    "population": (FullyConnected, population, 2.5),
+    "population": (fully_connected, two_classes, 2.5),
     "synaptic": (Currents, currents, 1.5),
 }
 X = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(3))
@@ -288,12 +260,12 @@ def test_derived_neurons_are_their_parents_or_refused():
 def test_outputs_that_are_no_logits_come_with_the_line_to_write():
     with pytest.raises(UnsupportedModelError, match=r"2 outputs, .*model\(x\)\[0\].sum\(0\)"):
         PyTorchSNNClassifier(
-            adapt(FullyConnected(), lambda net, x: net(x.flatten(1))), nn.CrossEntropyLoss(), (1, 8, 8), 10
+            adapt(fully_connected(), lambda net, x: net(x.flatten(1))), nn.CrossEntropyLoss(), (1, 8, 8), 10
         )
 
 
 def test_training_moves_the_weights_and_a_gradient_leaves_states_alone():
-    net = lively(FullyConnected(), 2.5)
+    net = lively(fully_connected(), 2.5)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     classifier = PyTorchSNNClassifier(
         adapt(net, spike_sum), nn.CrossEntropyLoss(), (1, 8, 8), 10, optimizer, clip_values=(0, 1), device_type="cpu"
@@ -307,7 +279,7 @@ def test_training_moves_the_weights_and_a_gradient_leaves_states_alone():
 
 
 def test_its_surrogates_can_be_copied_and_not_pickled():
-    network = adapt(FullyConnected(), spike_sum)
+    network = adapt(fully_connected(), spike_sum)
     assert torch.equal(copy.deepcopy(network)(X), network(X))
     with pytest.raises(TypeError, match="the model of an adapted network cannot be pickled"):
         pickle.dumps(network)
@@ -342,7 +314,7 @@ def one_step(net, x):
 
 def test_one_step_in_a_forward_of_ones_own_is_taken_where_it_is_meant():
     """The tutorial on population coding takes one step."""
-    net = lively(FullyConnected(), 2.5)
+    net = lively(fully_connected(), 2.5)
     options = {"loss": nn.CrossEntropyLoss(), "input_shape": (1, 8, 8), "nb_classes": 10, "device_type": "cpu"}
     with pytest.raises(UnsupportedModelError, match="where one step is meant, time_steps=1"):
         PyTorchSNNClassifier(adapt(net, one_step), **options)

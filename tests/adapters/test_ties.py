@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from art_snn import GradientWarning, PyTorchSNNClassifier, adapt
 from art_snn.classifier.output_checks import LEAST_SAMPLES, MOST_TIED, tied_largest, warn_of_ties
@@ -71,36 +71,17 @@ def assert_silent(classifier: PyTorchSNNClassifier) -> None:
     assert tied_largest(classifier.predict(X)).mean() <= MOST_TIED
 
 
-class Counts(nn.Module):
-    """snnTorch's tutorial 5, and with several outputs a class the one on population coding."""
-
-    def __init__(self, snn, outputs: int = 10, time_steps: int = 5) -> None:
-        super().__init__()
-        self.fc1, self.lif1 = nn.Linear(64, 60), snn.Leaky(beta=0.9)
-        self.fc2, self.lif2 = nn.Linear(60, outputs), snn.Leaky(beta=0.9)
-        self.time_steps = time_steps
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
-        spikes, potentials = [], []
-        for _ in range(self.time_steps):
-            spk1, mem1 = self.lif1(self.fc1(x.flatten(1)), mem1)
-            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
-            spikes.append(spk2)
-            potentials.append(mem2)
-        return torch.stack(spikes), torch.stack(potentials)
-
-
-def population(net: nn.Module, x: Tensor) -> Tensor:
-    return net(x)[0].sum(0).unflatten(1, (10, -1)).sum(2)
-
-
 def test_spike_counts_of_snntorch_tie_and_its_potentials_do_not():
-    snn = pytest.importorskip("snntorch")
-    assert_warns_of_ties(classify(adapt(Counts(snn), lambda net, x: net(x)[0].sum(0))))
-    assert_warns_of_ties(classify(adapt(Counts(snn, outputs=20, time_steps=2), population)))
-    assert_silent(classify(adapt(Counts(snn), lambda net, x: net(x)[1].sum(0))))
-    assert_silent(classify(adapt(Counts(snn, outputs=500, time_steps=25), population)))
+    pytest.importorskip("snntorch")
+    from tests.adapters.snntorch_networks import FullyConnected, population, potential_sum, spike_sum
+
+    def net(outputs: int = 10, time_steps: int = 5) -> nn.Module:
+        return FullyConnected(60, outputs, beta=0.9, time_steps=time_steps)
+
+    assert_warns_of_ties(classify(adapt(net(), spike_sum)))
+    assert_warns_of_ties(classify(adapt(net(outputs=20, time_steps=2), population)))
+    assert_silent(classify(adapt(net(), potential_sum)))
+    assert_silent(classify(adapt(net(outputs=500, time_steps=25), population)))
 
 
 def test_rates_of_spikingjelly_tie_and_a_readout_without_spikes_does_not():

@@ -21,8 +21,8 @@ from torch import nn
 from art_snn import LIF, STBP, EventFrameEncoder, PyTorchSNNClassifier, SpikingNetwork, robustness
 from art_snn.attacks import ClipOnly, SparseDynamicAttack, SpikeRetiming, flips, retimed
 from art_snn.attacks.events import EventAttack
-from art_snn.attacks.packets import Budget, Packets, move
 from art_snn.data import Framing, Split, read_npz, stratified, to_frames
+from art_snn.evaluation.robustness.noise import Noise, RandomFlips, RandomShifts
 from art_snn.evaluation.robustness.report import text_summary
 
 SHIFTS = (1, 2, 3)
@@ -90,17 +90,12 @@ def judged(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, budge
 def controls(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, correct: np.ndarray) -> None:
     """What clipping does, and moves and flips at random."""
     made = {"clip only": ClipOnly().make(classifier).generate(x)}
-    generator = torch.Generator().manual_seed(0)
-    packets = Packets.of(torch.from_numpy(x).flatten(2))
     for shift in SHIFTS:
-        wanted = torch.randint(-shift, shift + 1, packets.frame.shape, generator=generator)
-        inside = (packets.frame + wanted >= 0) & (packets.frame + wanted < x.shape[1])
-        worth = torch.rand(wanted.shape, generator=generator)
-        moved = move(packets, torch.where(inside, wanted, 0), worth, Budget(shift))
-        made[f"moves at random, D = {shift}"] = moved.numpy().reshape(x.shape).astype(np.float32)
+        noise: Noise = RandomShifts(steps=1, max_shift=shift)
+        made[f"moves at random, D = {shift}"] = noise.make(classifier).generate(x, y)
     if x.max() == 1:
-        order = np.random.default_rng(0).random((len(x), x[0].size)).argsort(1).reshape(x.shape)
-        made["200 flips at random"] = np.where(order < 200, 1 - x, x)
+        noise = RandomFlips(steps=1, max_flips=200)
+        made["200 flips at random"] = noise.make(classifier).generate(x, y)
     for name, examples in made.items():
         wrong = classifier.predict(examples).argmax(1) != y
         lost = np.maximum(x - examples, 0).sum((1, 2, 3, 4))

@@ -25,28 +25,13 @@ from torch import Tensor, nn
 
 from art_snn import PyTorchSNNClassifier, adapt
 from art_snn.data import load_digits
+from tests.adapters.snntorch_networks import FullyConnected, population, potential_sum, spike_sum
 
 Forward = Callable[[nn.Module, Tensor], Tensor]
 
 
-class FullyConnected(nn.Module):
-    """Tutorial 5, and with many outputs a class that on population coding."""
-
-    def __init__(self, outputs: int = 10, time_steps: int = 25) -> None:
-        super().__init__()
-        self.fc1, self.lif1 = nn.Linear(64, 100), snn.Leaky(beta=0.95)
-        self.fc2, self.lif2 = nn.Linear(100, outputs), snn.Leaky(beta=0.95)
-        self.time_steps = time_steps
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
-        spikes, potentials = [], []
-        for _ in range(self.time_steps):
-            spk1, mem1 = self.lif1(self.fc1(x.flatten(1)), mem1)
-            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
-            spikes.append(spk2)
-            potentials.append(mem2)
-        return torch.stack(spikes), torch.stack(potentials)
+def fully_connected(outputs: int = 10, time_steps: int = 25) -> nn.Module:
+    return FullyConnected(100, outputs, time_steps=time_steps)
 
 
 def convolutional() -> nn.Sequential:
@@ -65,29 +50,17 @@ def convolutional() -> nn.Sequential:
     )
 
 
-def spike_sum(net: nn.Module, x: Tensor) -> Tensor:
-    return net(x)[0].sum(0)
-
-
-def potential_sum(net: nn.Module, x: Tensor) -> Tensor:
-    return net(x)[1].sum(0)
-
-
-def population(net: nn.Module, x: Tensor) -> Tensor:
-    return net(x)[0].sum(0).unflatten(1, (10, -1)).sum(2)
-
-
 def spikes_of_the_loop(net: nn.Module, x: Tensor) -> Tensor:
     utils.reset(net)
     return torch.stack([net(x)[0] for _ in range(25)]).sum(0)
 
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Forward]] = {
-    "fully connected, sum of spikes": (FullyConnected, spike_sum),
-    "fully connected, sum of potentials": (FullyConnected, potential_sum),
+    "fully connected, sum of spikes": (fully_connected, spike_sum),
+    "fully connected, sum of potentials": (fully_connected, potential_sum),
     "convolutional, sum of spikes": (convolutional, spikes_of_the_loop),
-    "population, 50 outputs a class, T=1": (lambda: FullyConnected(outputs=500, time_steps=1), population),
-    "population, 50 outputs a class, T=5": (lambda: FullyConnected(outputs=500, time_steps=5), population),
+    "population, 50 outputs a class, T=1": (lambda: fully_connected(outputs=500, time_steps=1), population),
+    "population, 50 outputs a class, T=5": (lambda: fully_connected(outputs=500, time_steps=5), population),
 }
 
 

@@ -8,10 +8,9 @@ from typing import Any
 from art_snn.attacks import APGDSpec, SAPGDSpec
 from art_snn.evaluation.robustness.event_budgets import event_budget
 from art_snn.evaluation.robustness.noise import SignNoise
-from art_snn.evaluation.robustness.stages import Budget, Stage
+from art_snn.evaluation.robustness.stages import Budget, Stage, titled
 from art_snn.evaluation.robustness.threats import Linf, Threat
 from art_snn.rules import ASSG, HARTASSG
-from art_snn.rules.assg import Adaptive
 from art_snn.rules.base import GradientRule
 
 # Slopes that sharpen in the course of an attack and never are 0 lead it further than those of a fixed width.
@@ -61,24 +60,19 @@ def _noise(eps: float) -> Stage:
 
 def _steady(rule: GradientRule, **settings: Any) -> Stage:
     attack = SAPGDSpec(**settings)
-    name = f"SA-PGD {attack.steps}, {_titled(rule)}{_beside(attack.loss)}"
+    name = f"SA-PGD {attack.steps}, {titled(rule)}{_beside(attack.loss)}"
     return Stage(name=name, attack=attack, rule=rule)
 
 
 def _warm(rule: GradientRule, *, eps: float) -> Stage:
     """Return a run from the best points, with half the step and the other loss."""
     attack = SAPGDSpec(eps=eps, steps=50, loss="margin", first_step=eps / 2)
-    return Stage(name=f"SA-PGD 50 from the best point, {_titled(rule)}, margin", attack=attack, rule=rule, warm=True)
+    return Stage(name=f"SA-PGD 50 from the best point, {titled(rule)}, margin", attack=attack, rule=rule, warm=True)
 
 
 def _auto(rule: GradientRule, **settings: Any) -> Stage:
     attack = APGDSpec(**settings)
-    return Stage(name=f"APGD {attack.steps}, {_titled(rule)}", attack=attack, rule=rule)
-
-
-def _titled(rule: GradientRule) -> str:
-    sharpness = f" a={rule.sharpness:g}" if isinstance(rule, Adaptive) else ""
-    return f"{rule.title}{sharpness}" + ("" if rule.remembers else " without memory")
+    return Stage(name=f"APGD {attack.steps}, {titled(rule)}", attack=attack, rule=rule)
 
 
 def _beside(loss: str) -> str:

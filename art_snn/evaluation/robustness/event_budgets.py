@@ -7,7 +7,7 @@ from typing import Any
 
 from art_snn.attacks import Attack, RetimingSpec, SDASpec
 from art_snn.evaluation.robustness.noise import RandomFlips, RandomShifts
-from art_snn.evaluation.robustness.stages import Budget, Stage
+from art_snn.evaluation.robustness.stages import Budget, Stage, titled
 from art_snn.evaluation.robustness.threats import Flips, Shifts, Threat
 from art_snn.rules import ASSG, PDSG, STBP
 from art_snn.rules.base import TemporalRule
@@ -51,8 +51,4 @@ def _moving(name: str, threat: Shifts) -> list[Stage]:
 
 def _through(title: str, attack: Attack, name: str, more: str = "") -> list[Stage]:
     rules = RULES[:1] if name == "quick" else RULES[:3] if name == "standard" else RULES
-    return [Stage(name=f"{title}, {_titled(rule)}{more}", attack=attack, rule=rule) for rule in rules]
-
-
-def _titled(rule: TemporalRule) -> str:
-    return rule.title + (" without memory" if isinstance(rule, ASSG) and not rule.remembers else "")
+    return [Stage(name=f"{title}, {titled(rule)}{more}", attack=attack, rule=rule) for rule in rules]

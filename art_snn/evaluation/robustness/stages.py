@@ -9,6 +9,7 @@ from art_snn.attacks import Attack
 from art_snn.checks import check_count
 from art_snn.evaluation.robustness.threats import Linf, Threat
 from art_snn.rules import GradientRule, get_rule
+from art_snn.rules.assg import Adaptive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,13 @@ class Stage:
     def rule_title(self) -> str:
         """What tables call the rule; "" where there is none."""
         return "" if self.rule is None else get_rule(self.rule).title
+
+
+def titled(rule: GradientRule) -> str:
+    """Return what the names of stages call a rule: ``ASSG a=3.07``, ``STBP``, ``PDSG``."""
+    if not isinstance(rule, Adaptive):
+        return rule.title
+    return f"{rule.title} a={rule.sharpness:g}" + ("" if rule.remembers else " without memory")
 
 
 @dataclass(frozen=True, kw_only=True)
