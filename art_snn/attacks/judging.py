@@ -24,10 +24,21 @@ def predict_full(classifier: PyTorchSNNClassifier, x: np.ndarray, size: int) -> 
 
 
 def judge(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return where predictions are wrong (N,), and their margins (N,), float32.
+    """Return where predictions are wrong (N,), and their margins (N,), float32, as `wrong_shares` does.
 
-    With a random encoder most of `DRAWS` predictions have to be wrong, and the margin is that of their mean. Margins
-    are inf with a postprocessing defence, whose outputs are no logits. Predictions that are not finite are not wrong.
+    With a random encoder most of `DRAWS` predictions have to be wrong.
+    """
+    shares, margins = wrong_shares(classifier, x, y, size)
+    return shares > 1 / 2, margins
+
+
+def wrong_shares(
+    classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which share of predictions is wrong (N,), and their margins (N,), float32.
+
+    There are `DRAWS` of each input with a random encoder, and the margin is that of their mean. Margins are inf with a
+    postprocessing defence, whose outputs are no logits. Predictions that are not finite are not wrong.
 
     Args:
         classifier: The classifier.
@@ -37,13 +48,13 @@ def judge(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, size: 
     """
     number = len(x)
     if not number:
-        return np.zeros(0, dtype=bool), np.zeros(0, dtype=np.float32)
+        return np.zeros(0), np.zeros(0, dtype=np.float32)
     draws = np.stack([predict_full(classifier, x, size) for _ in range(draws_of(classifier))])
     finite = np.isfinite(draws).all((0, 2))
-    wrong = (draws.argmax(2) != y).mean(0) > 1 / 2
+    shares = (draws.argmax(2) != y).mean(0)
     margins = np.full(number, np.inf, dtype=np.float32)
     if not classifier.postprocessing_defences:
         logits = torch.from_numpy(draws.mean(0, dtype=np.float64))
         margins = margin(logits, torch.from_numpy(y)).numpy().astype(np.float32)
         margins[~finite] = np.inf
-    return wrong & finite, margins
+    return np.where(finite, shares, 0.0), margins

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from art_snn.attacks.cost import gradient_cost
 from art_snn.attacks.found import Found
-from art_snn.attacks.judging import draws_of, judge
+from art_snn.attacks.judging import draws_of, judge, wrong_shares
 from art_snn.attacks.losses import Loss, margin
 from art_snn.attacks.samples import Samples
 from art_snn.attacks.walks import Walks
@@ -21,7 +21,12 @@ from art_snn.errors import GradientWarning
 from art_snn.rules.base import TemporalRule
 from art_snn.rules.memory import Memory
 
-FEW = 8  # candidates that are judged at once: a constant size, as of all batches, and small, since they come one by one
+# Candidates that are judged at once: a constant size, as of all batches, and small, since they come one by one. In
+# smaller batches, kernels round each row differently.
+FEW = 16
+# Of the draws of a random encoder, as many have to be wrong before a search ends. Half would end it by luck, since an
+# attack shows many iterates.
+SURE = 0.75
 NOBODY = -1
 
 Watch = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
@@ -59,6 +64,8 @@ class Slots:
             margin=np.full(number, np.inf, dtype=np.float32),
             forwards=np.zeros(number),
         )
+        self._share = np.zeros(number)  # of draws that ``x_adv`` makes wrong, where most are
+        self._at = np.full(number, -1)  # its step
 
     def run(self, steps: int, progress: Callable[[int], Any] | None, watch: Watch | None = None) -> Found:
         """Walk ``steps`` steps with each sample that is not broken before; return what was found."""
@@ -75,6 +82,8 @@ class Slots:
         while (self._owner != NOBODY).any():
             told(self._step() + self._finish(steps))
             self._fill()
+        likely = self._share > 1 / 2  # all but those that were sure belong to random encoders
+        self._found.broken[likely], self._found.step[likely] = True, self._at[likely]
         return self._found
 
     def _judge_inputs(self) -> int:
@@ -123,30 +132,33 @@ class Slots:
         return len(done)
 
     def _judge(self, rows: np.ndarray, margins: np.ndarray) -> int:
-        """Let rows whose iterate the network misclassifies leave; return how many these are.
+        """Let rows whose iterate the network surely misclassifies leave; return how many these are.
 
         ``margins`` (B,) stand in where predictions have none.
         """
         if not len(rows):
             return 0
-        owners, found = self._owner[rows], self._found
-        iterates, moves = self._rows(self._walks.x, rows), self._rows(self._walks.step, rows)
-        found.forwards[owners] += draws_of(self._classifier)
-        wrong, judged = judge(self._classifier, iterates, self._labels[rows], min(FEW, self._size))
+        iterates = self._rows(self._walks.x, rows)
+        self._found.forwards[self._owner[rows]] += draws_of(self._classifier)
+        shares, judged = wrong_shares(self._classifier, iterates, self._labels[rows], min(FEW, self._size))
         judged = np.where(np.isfinite(judged), judged, margins[rows])
-        self._note(rows[~wrong], judged[~wrong])
-        hit = owners[wrong]
-        found.x_adv[hit], found.margin[hit] = iterates[wrong], judged[wrong]
-        found.broken[hit], found.step[hit] = True, moves[wrong]
-        self._owner[rows[wrong]] = NOBODY
-        return len(hit)
+        self._note(rows, judged, shares)
+        sure = shares >= SURE
+        self._owner[rows[sure]] = NOBODY
+        return int(sure.sum())
 
-    def _note(self, rows: np.ndarray, margins: np.ndarray) -> None:
-        """Keep the iterates in these rows (R,) if their margins (R,) are smaller than those before."""
+    def _note(self, rows: np.ndarray, margins: np.ndarray, shares: np.ndarray | None = None) -> None:
+        """Keep the iterates in these rows (R,) if they are better than those before.
+
+        Better is a larger share of wrong draws (R,), if it is more than half; then a smaller margin (R,).
+        """
         found, owners = self._found, self._owner[rows]
-        better = margins < found.margin[owners]
-        found.margin[owners[better]] = margins[better]
-        found.x_adv[owners[better]] = self._rows(self._walks.x, rows[better])
+        most = np.zeros(len(rows)) if shares is None else np.where(shares > 1 / 2, shares, 0)
+        known = self._share[owners]
+        better = (most > known) | ((most == known) & (margins < found.margin[owners]))
+        kept, best = owners[better], rows[better]
+        found.margin[kept], self._share[kept] = margins[better], most[better]
+        found.x_adv[kept], self._at[kept] = self._rows(self._walks.x, best), self._rows(self._walks.step, best)
 
     def _rows(self, values: Tensor, rows: np.ndarray) -> np.ndarray:
         return values[torch.as_tensor(rows, device=values.device)].cpu().numpy()

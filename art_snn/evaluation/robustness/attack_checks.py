@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
-from art.attacks.evasion import SquareAttack
 
 from art_snn.attacks import FGSM, PGD, Attack
 from art_snn.errors import GradientWarning
 from art_snn.evaluation.outcomes import attack_through
 from art_snn.evaluation.robustness.flags import Flag, Verdict, flag, not_run
 from art_snn.evaluation.robustness.judging import Judge, seeded
+from art_snn.evaluation.robustness.leading import NO_RULE, NOBODY, left_by_leading, why_not
 from art_snn.evaluation.robustness.noise import Noise, SignNoise
 from art_snn.evaluation.robustness.probe import Probe, at_least
-from art_snn.evaluation.robustness.survey import search
-from art_snn.evaluation.robustness.threats import Linf, Threat
+from art_snn.evaluation.robustness.threats import Linf
 from art_snn.rules import GradientRule
 
-NOBODY = "no sample is classified correctly"
 EVENTS = "events change, not entries by eps"
 
 
@@ -30,7 +27,7 @@ def check_gradients(probe: Probe) -> Flag:
     meaning = "no rule finds a gradient at more inputs than this: attacks stand still, which is no robustness"
     x, y = probe.some(probe.survey.correct)
     if not len(x) or not probe.rules:
-        return not_run(name, least, verdict, meaning, NOBODY if probe.rules else "no stage has a rule")
+        return not_run(name, least, verdict, meaning, NOBODY if probe.rules else NO_RULE)
     points = [x]
     if isinstance(threat := probe.judge.threat, Linf):
         noise = SignNoise(eps=threat.eps / 2, steps=1).make(probe.classifier, batch_size=probe.judge.batch_size)
@@ -48,9 +45,9 @@ def check_unbounded(probe: Probe) -> Flag:
     everything = threat.sized(np.inf if threat.of_events else probe.range)
     if everything is None:
         return not_run(name, least, verdict, meaning, "events that only move cannot make every input of every other")
-    left = _left(probe, everything, probe.budget.unbounded_steps)
+    left = left_by_leading(probe, *probe.some(probe.survey.correct), everything, probe.budget.unbounded_steps)
     if left is None:
-        return not_run(name, least, verdict, meaning, _why_not(probe))
+        return not_run(name, least, verdict, meaning, why_not(probe))
     said = "any number of flips" if threat.of_events else str(everything)
     return flag(name, float(left.mean()), at_least(least, 1.5, len(left)), verdict, meaning, said)
 
@@ -64,10 +61,11 @@ def check_monotone(probe: Probe) -> Flag:
     factors = (1 / 4, 1 / 2, 1, 2, 4)
     sizes = [each for factor in factors if (each := threat.sized(factor * threat.size)) and each.size <= most]
     threats = list(dict.fromkeys(sizes))  # rounded ones may be the same
-    found = [_left(probe, each, steps) for each in threats]
+    samples = probe.some(probe.survey.correct)
+    found = [left_by_leading(probe, *samples, each, steps) for each in threats]
     shares = [float(left.mean()) for left in found if left is not None]
     if not shares:
-        return not_run(name, least, verdict, meaning, _why_not(probe))
+        return not_run(name, least, verdict, meaning, why_not(probe))
     rise = max(0.0, *np.diff([1.0, *shares]))
     detail = ", ".join(f"{each.size:.3g}: {share:.1%}" for each, share in zip(threats, shares, strict=True))
     count = min(probe.budget.check_samples, int(probe.survey.correct.sum()))
@@ -80,7 +78,7 @@ def check_steps(probe: Probe) -> Flag:
     meaning = "FGSM breaks more than PGD through the same rule: the gradient does not point where the loss rises"
     x, y = probe.some(probe.survey.correct)
     if not len(x) or not probe.rules:
-        return not_run(name, least, verdict, meaning, NOBODY if probe.rules else "no stage has a rule")
+        return not_run(name, least, verdict, meaning, NOBODY if probe.rules else NO_RULE)
     if not isinstance(threat := probe.judge.threat, Linf):
         return not_run(name, least, verdict, meaning, EVENTS)
     attacks = FGSM(eps=threat.eps), PGD(eps=threat.eps, steps=probe.budget.check_steps)
@@ -90,32 +88,6 @@ def check_steps(probe: Probe) -> Flag:
         gains[rule] = float(several.mean() - one.mean())
     worst = max(gains, key=lambda rule: gains[rule])
     return flag(name, gains[worst], at_least(least, 2.5, len(x)), verdict, meaning, repr(worst))
-
-
-def check_square(probe: Probe) -> Flag:
-    """Does an attack without gradients break what gradients left?"""
-    name, least, verdict = "gain of Square", 0.002, Verdict.UPPER_BOUND
-    meaning = "queries from the clean point break samples that no gradient broke: gradients are masked"
-    x, y = probe.some(probe.survey.left)
-    reason = _no_square(probe, len(x))
-    if reason or not isinstance(threat := probe.judge.threat, Linf):
-        return not_run(name, least, verdict, meaning, reason)
-    height, width = x.shape[2:]
-    fits = min(height, width) - 1  # ART's attack fails where a square is as large as the image
-    attack = SquareAttack(
-        probe.judge.averaged(),
-        eps=threat.eps,
-        max_iter=probe.budget.queries,
-        p_init=min(0.8, fits**2 / (height * width)),
-        batch_size=len(x),  # ART predicts three times a query
-        verbose=False,
-    )
-    made = attack.generate(x, y)
-    broken = probe.judge.allows(x, made)
-    broken[broken] = probe.judge.wrong(made[broken], y[broken])
-    gain = float(broken.mean() * probe.survey.left.mean())
-    detail = f"{broken.sum()} of {len(x)} survivors in {probe.budget.queries} queries"
-    return flag(name, gain, least, verdict, meaning, detail)
 
 
 def check_noise(probe: Probe) -> Flag:
@@ -138,13 +110,13 @@ def check_refused(probe: Probe) -> Flag:
 def check_confirmed(probe: Probe, confirmed: np.ndarray) -> Flag:
     """Are the examples that are returned misclassified in another batch, too?"""
     name, meaning = "examples that do not stand", "examples of the stages are classified correctly when judged again"
-    verdict = None if probe.judge.random else Verdict.INVALID
+    verdict, least = (Verdict.UPPER_BOUND, 0.05) if probe.judge.random else (Verdict.INVALID, 0.01)
     broken = probe.survey.stage >= 0
     if not broken.any():
-        return not_run(name, 0.01, verdict, meaning, "no sample is broken")
+        return not_run(name, least, verdict, meaning, "no sample is broken")
     share = float((~confirmed[broken]).mean())
     detail = f"{(~confirmed[broken]).sum()} of {broken.sum()}; they count as robust"
-    return flag(name, share, at_least(0.01, 1.5, int(broken.sum())), verdict, meaning, detail)
+    return flag(name, share, at_least(least, 1.5, int(broken.sum())), verdict, meaning, detail)
 
 
 def confirm(probe: Probe) -> np.ndarray:
@@ -176,41 +148,7 @@ def _bad(view: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return ~gradient.reshape(len(x), -1).any(1)
 
 
-def _left(probe: Probe, threat: Threat, steps: int) -> np.ndarray | None:
-    """Return which of some samples withstand the leading attack of another size; None where there is nothing to do."""
-    stage, (x, y) = probe.budget.leading, probe.some(probe.survey.correct)
-    if stage is None or not len(x):
-        return None
-    known = {field.name for field in fields(stage.attack)}  # type: ignore[arg-type]
-    wanted = {**threat.settings, "steps": steps, "max_iter": steps}
-    sizes = {name: value for name, value in wanted.items() if name in known}
-    judge = Judge(probe.classifier, threat, probe.judge.batch_size, probe.judge.draws)
-    found = search(replace(stage, attack=replace(stage.attack, **sizes)), judge, x, y)  # type: ignore[type-var]
-    broken = found.broken & judge.allows(x, found.x_adv)
-    broken[broken] = judge.wrong(found.x_adv[broken], y[broken])
-    return ~broken
-
-
 def _robust(probe: Probe, rule: GradientRule, attack: Attack, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     view = probe.classifier.with_rule(rule, warn=False)
     known: dict[str, Any] = {"correct": np.ones(len(x), bool), "zero_entry": np.zeros(len(x))}
     return attack_through(view, rule, attack, x, y, **known, batch_size=probe.judge.batch_size).robust
-
-
-def _why_not(probe: Probe) -> str:
-    return "no stage has a rule" if probe.budget.leading is None else NOBODY
-
-
-def _no_square(probe: Probe, count: int) -> str:
-    """Return why Square cannot run; "" where it can."""
-    if probe.judge.threat.of_events:
-        return EVENTS
-    if not probe.budget.queries:
-        return "the budget has no queries"
-    if not count:
-        return "no sample is left"
-    if probe.x.ndim != 4 or min(probe.x.shape[2:]) < 2:
-        return f"inputs of shape {probe.x.shape[1:]} are no images (C, H, W)"
-    if probe.classifier.clip_values is None:
-        return "the classifier has no clip values, which ART's Square needs"
-    return ""

@@ -20,8 +20,8 @@ FORGETFUL = ASSG(momentum=None)
 
 def quick(eps: float) -> Budget:
     """Return the budget for a first look: one run of 50 steps, and small checks."""
-    checks: dict[str, Any] = {"check_samples": 32, "check_steps": 10, "unbounded_steps": 30, "queries": 100}
-    return Budget(name="quick", stages=[_noise(eps), _steady(SHARP, eps=eps, steps=50)], **checks)
+    checks: dict[str, Any] = {"check_samples": 32, "check_steps": 10, "unbounded_steps": 30, "longer_steps": 200}
+    return Budget(name="quick", stages=[_noise(eps), _steady(SHARP, eps=eps, steps=50)], queries=100, **checks)
 
 
 def standard(eps: float) -> Budget:
@@ -43,7 +43,7 @@ def plus(eps: float) -> Budget:
     for seed, (rule, loss) in enumerate(runs, start=1):
         stages += [_steady(rule, eps=eps, steps=100, loss=loss, seed=seed), _warm(SHARP, eps=eps)]
     stages += [_auto(BY_RATE, eps=eps, steps=100), _steady(FORGETFUL, eps=eps, steps=100, seed=5)]
-    return Budget(name="plus", stages=stages, check_samples=200, queries=1000)
+    return Budget(name="plus", stages=stages, check_samples=200, longer_steps=500, queries=1000)
 
 
 BUDGETS: dict[str, Callable[[float], Budget]] = {"quick": quick, "standard": standard, "plus": plus}

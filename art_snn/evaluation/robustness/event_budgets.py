@@ -7,6 +7,7 @@ from typing import Any
 
 from art_snn.attacks import Attack, RetimingSpec, SDASpec
 from art_snn.evaluation.robustness.noise import RandomFlips, RandomShifts
+from art_snn.evaluation.robustness.random_search import FlipSearch, RandomSearch, ShiftSearch
 from art_snn.evaluation.robustness.stages import Budget, Stage, titled
 from art_snn.evaluation.robustness.threats import Flips, Shifts, Threat
 from art_snn.rules import ASSG, PDSG, STBP
@@ -15,10 +16,11 @@ from art_snn.rules.base import TemporalRule
 # All tell frames apart. The events that a gradient finds differ from rule to rule.
 RULES: list[TemporalRule] = [ASSG(), STBP(gamma=0.5, detach_reset=True), PDSG(), ASSG(momentum=None)]
 CHECKS: dict[str, dict[str, Any]] = {
-    "quick": {"check_samples": 16, "check_steps": 10, "unbounded_steps": 100},
-    "standard": {"check_samples": 50, "check_steps": 20, "unbounded_steps": 200},
-    "plus": {"check_samples": 100, "check_steps": 40, "unbounded_steps": 500},
+    "quick": {"check_samples": 16, "check_steps": 10, "unbounded_steps": 100, "longer_steps": 120},
+    "standard": {"check_samples": 50, "check_steps": 20, "unbounded_steps": 200, "longer_steps": 400},
+    "plus": {"check_samples": 100, "check_steps": 40, "unbounded_steps": 500, "longer_steps": 1000},
 }
+QUERIES = {"quick": 100, "standard": 300, "plus": 1000}  # of random search
 ITERATIONS = {"quick": 60, "standard": 200, "plus": 500}  # of SDA
 STEPS = {"quick": 20, "standard": 50, "plus": 100}  # of spike retiming
 
@@ -37,7 +39,8 @@ def event_budget(name: str, threat: Threat) -> Budget:
 def _flipping(name: str, threat: Flips) -> list[Stage]:
     noise = RandomFlips(max_flips=threat.count)
     attack = SDASpec(max_iter=ITERATIONS[name], max_flips=threat.count)
-    return [Stage(name=noise.title, attack=noise), *_through("SDA", attack, name)]
+    queries = FlipSearch(steps=QUERIES[name], max_flips=threat.count)
+    return [Stage(name=noise.title, attack=noise), *_through("SDA", attack, name), _without_gradients(queries)]
 
 
 def _moving(name: str, threat: Shifts) -> list[Stage]:
@@ -46,9 +49,14 @@ def _moving(name: str, threat: Shifts) -> list[Stage]:
     stages = [Stage(name=noise.title, attack=noise), *_through("retiming", attack, name)]
     if name == "plus":
         stages += _through("retiming", replace(attack, loss="margin"), name, ", margin")
-    return stages
+    queries = ShiftSearch(steps=QUERIES[name], max_shift=threat.frames, max_moved=threat.moved)
+    return [*stages, _without_gradients(queries)]
 
 
 def _through(title: str, attack: Attack, name: str, more: str = "") -> list[Stage]:
     rules = RULES[:1] if name == "quick" else RULES[:3] if name == "standard" else RULES
     return [Stage(name=f"{title}, {titled(rule)}{more}", attack=attack, rule=rule) for rule in rules]
+
+
+def _without_gradients(attack: RandomSearch) -> Stage:
+    return Stage(name=f"{attack.title} {attack.steps}", attack=attack)

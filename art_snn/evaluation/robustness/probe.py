@@ -14,6 +14,8 @@ from art_snn.evaluation.robustness.survey import Survey
 from art_snn.evaluation.robustness.threats import Flips
 from art_snn.rules import GradientRule, get_rule
 
+ALL = 0.99  # below the share of all samples, of any number that checks look at
+
 
 @dataclass(frozen=True, eq=False)
 class Probe:
@@ -59,5 +61,5 @@ class Probe:
 
 
 def at_least(share: float, samples: float, count: int) -> float:
-    """Return a share as a threshold, or that of a few samples, where those are more of all."""
-    return max(share, samples / max(1, count))
+    """Return a share as a threshold, or that of a few samples, where those are more of all; but not that of all."""
+    return min(max(share, samples / max(1, count)), ALL)

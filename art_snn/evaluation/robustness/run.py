@@ -16,7 +16,7 @@ from art_snn.classifier.inputs import Array
 from art_snn.errors import UnsupportedInputError
 from art_snn.evaluation.metrics import Proportion, share
 from art_snn.evaluation.outcomes import check_samples
-from art_snn.evaluation.robustness import attack_checks, network_checks
+from art_snn.evaluation.robustness import attack_checks, network_checks, strength_checks
 from art_snn.evaluation.robustness.budgets import BUDGETS, budget_of
 from art_snn.evaluation.robustness.card import model_card
 from art_snn.evaluation.robustness.flags import Flag, Verdict, flag, not_run
@@ -48,10 +48,11 @@ CHECKS: dict[str, Callable[[Probe], Flag]] = {
     "unbounded": attack_checks.check_unbounded,
     "monotone": attack_checks.check_monotone,
     "steps": attack_checks.check_steps,
-    "square": attack_checks.check_square,
+    "rule": strength_checks.check_rule,
+    "direction": strength_checks.check_direction,
+    "queries": strength_checks.check_queries,
+    "longer": strength_checks.check_longer,
 }
-# A second seed of one attack moves the number by as much.
-CONVERGED = 0.02
 
 
 def robustness(
@@ -103,14 +104,19 @@ def robustness(
             events are to change, and it takes none, or frames of a kind that has no flips or moves. Nothing has run
             then.
         ValueError: There are no samples, or a name or number is out of its range. Nothing has run then.
-        TypeError: The budget is no `Budget`. Nothing has run then.
+        TypeError: The classifier or the budget is none. Nothing has run then.
         ResultsError: The folder holds another evaluation. Nothing has run then.
         BusyError: Another process works in the folder.
     """
     threat = _threat(eps, flips, shift, moved)
     chosen = _budget(budget, threat)
     check_count("draws", draws)
+    if not isinstance(classifier, PyTorchSNNClassifier):
+        raise TypeError(
+            f"classifier must be a PyTorchSNNClassifier around the network, got {type(classifier).__name__}"
+        )
     inputs, labels = check_samples(classifier, x, y, batch_size)
+    classifier._check_input(inputs)
     frames = takes_frames(classifier.model.network)
     if frames and not (threat.of_events or linf_on_counts):
         raise UnsupportedInputError(
@@ -157,7 +163,7 @@ def _threat(eps: float | None, flips: int | None, shift: int | None, moved: int 
     if moved is not None and shift is None:
         raise ValueError(f"moved={moved} bounds the events that move; give shift, too")
     if eps is not None:
-        return Linf(eps)
+        return Linf(float(eps))
     return Flips(flips) if flips is not None else Shifts(cast("int", shift), moved)
 
 
@@ -193,7 +199,7 @@ def _converged(probe: Probe) -> Flag:
     survey = probe.survey
     value = last_doubling(survey.forwards, survey.stage >= 0)
     meaning = "the second half of the budget still broke more samples than another seed would: more steps break more"
-    name, threshold = "fall in the last doubling", at_least(CONVERGED, 1.5, len(probe.x))
+    name, threshold = "fall in the last doubling", at_least(strength_checks.CONVERGED, 1.5, len(probe.x))
     if not survey.left.any():
         return not_run(name, threshold, Verdict.UPPER_BOUND, meaning, "no sample is left, and fewer cannot be")
     return flag(name, value, threshold, Verdict.UPPER_BOUND, meaning)

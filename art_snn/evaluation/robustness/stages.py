@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from art_snn.attacks import Attack
+from art_snn.attacks.search import SearchSpec
 from art_snn.checks import check_count
 from art_snn.evaluation.robustness.threats import Linf, Threat
 from art_snn.rules import GradientRule, get_rule
@@ -30,6 +31,8 @@ class Stage:
             raise TypeError(f"attack must be an Attack such as SAPGD's, got {self.attack!r}")
         if self.rule is not None:
             object.__setattr__(self, "rule", get_rule(self.rule))
+        elif isinstance(self.attack, SearchSpec):
+            raise ValueError(f"{self.attack!r} follows a gradient; give the stage a rule, such as rule=ASSG()")
 
     @property
     def steps(self) -> int | None:
@@ -58,7 +61,8 @@ class Budget:
     check_samples: int = 100  #: Samples that the checks look at, >= 1.
     check_steps: int = 20  #: Steps of the attacks that checks run, >= 1.
     unbounded_steps: int = 50  #: Steps of the attack that may change everything, >= 1.
-    queries: int = 300  #: Queries of Square, >= 0; 0 leaves it out.
+    longer_steps: int = 300  #: Steps of the attack that looks whether more steps break more, >= 1.
+    queries: int = 300  #: Queries of the attack without gradients, >= 0; 0 leaves it out.
     threat: Threat | None = None  #: What may be changed; None for entries, by the eps of the stages.
 
     def __post_init__(self) -> None:
@@ -67,7 +71,7 @@ class Budget:
         for stage in self.stages:
             if not isinstance(stage, Stage):
                 raise TypeError(f"stages must hold Stage(...), got {stage!r}")
-        for name in ("check_samples", "check_steps", "unbounded_steps"):
+        for name in ("check_samples", "check_steps", "unbounded_steps", "longer_steps"):
             check_count(name, getattr(self, name))
         check_count("queries", self.queries, least=0)
         object.__setattr__(self, "stages", tuple(self.stages))

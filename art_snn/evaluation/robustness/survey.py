@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -39,11 +40,13 @@ class Survey:
 
 
 def check_stages(stages: Sequence[Stage], judge: Judge, x: np.ndarray) -> None:
-    """Raise TypeError unless all attacks have a ``search``, UnsupportedInputError unless they can change the inputs."""
+    """Raise TypeError unless all attacks have a ``search`` that fits, UnsupportedInputError unless inputs fit them."""
     for stage in stages:
         made = _attack(stage, judge)
         if not hasattr(made, "search"):
             raise TypeError(f"{stage.attack!r} has no search, and keeps no iterates; take one that has, as SA-PGD")
+        if stage.warm and "start" not in signature(made.search).parameters:
+            raise TypeError(f"{stage.attack!r} cannot start at a point; leave warm False in stage {stage.name!r}")
         if isinstance(made, EventAttack):
             made.check_frames(x)
 
