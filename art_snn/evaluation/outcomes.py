@@ -193,6 +193,7 @@ def check_samples(
     inputs = to_numpy(check_input(x, None))
     if len(inputs) == 0:
         raise ValueError("x is empty: there is nothing to attack")
+    check_input(inputs, None if classifier.preprocessing_defences else classifier.input_shape)
     check_count("batch_size", batch_size)
     return inputs, class_indices(y, len(inputs), classifier.nb_classes)
 

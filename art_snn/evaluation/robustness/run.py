@@ -116,7 +116,6 @@ def robustness(
             f"classifier must be a PyTorchSNNClassifier around the network, got {type(classifier).__name__}"
         )
     inputs, labels = check_samples(classifier, x, y, batch_size)
-    classifier._check_input(inputs)
     frames = takes_frames(classifier.model.network)
     if frames and not (threat.of_events or linf_on_counts):
         raise UnsupportedInputError(

@@ -32,8 +32,11 @@ def check_rule(probe: Probe) -> Flag:
 
 def check_direction(probe: Probe) -> Flag:
     """Does a step up the gradient do more harm than one down?"""
-    name, least, verdict = "steps up the gradient that do no more harm than steps down", 0.3, Verdict.UPPER_BOUND
-    meaning = "through any rule: gradients do not point where the loss rises, and what they leave says little"
+    name, least, verdict = "gradients that point nowhere", 0.3, Verdict.UPPER_BOUND
+    meaning = (
+        "a step of eps / 2 up the gradient does no more harm than one down, through any rule: gradients do not point "
+        "where the loss rises, and what they leave says little"
+    )
     threat, (x, y) = probe.judge.threat, probe.some(probe.survey.correct)
     if not isinstance(threat, Linf):
         return not_run(name, least, verdict, meaning, EVENTS)

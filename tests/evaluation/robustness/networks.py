@@ -60,7 +60,7 @@ def like(
     network = classifier.model.network
     body = nn.Sequential(*first, *network.body) if first else network.body
     made = SpikingNetwork(network.encoder if encoder is None else encoder, body)
-    shape, classes = classifier.input_shape, classifier.nb_classes
+    shape, classes = options.pop("input_shape", classifier.input_shape), classifier.nb_classes
     options = {"clip_values": (0, 1), "device_type": "cpu", **options}
     return PyTorchSNNClassifier(made.eval(), nn.CrossEntropyLoss(), shape, classes, **options)
 

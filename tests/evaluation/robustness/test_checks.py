@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from art_snn import PyTorchSNNClassifier
-from art_snn.evaluation.robustness import SignNoise, Stage, Verdict, attack_checks, network_checks
+from art_snn.attacks import SAPGDSpec
+from art_snn.evaluation.robustness import SignNoise, Stage, Verdict, attack_checks, network_checks, strength_checks
 from art_snn.evaluation.robustness.flags import Flag, flag, not_run, verdict_of
 from art_snn.evaluation.robustness.judging import Judge
 from art_snn.evaluation.robustness.probe import Probe
@@ -165,18 +167,91 @@ def test_steps_that_are_worse_than_one_are_found(classifier, digits):
     assert found.verdict is Verdict.UPPER_BOUND
 
 
-def test_square_finds_masked_gradients(classifier, digits):
-    found = attack_checks.check_square(probe_of(like(classifier, GradientKiller()), digits, eps=0.2, queries=100))
+def test_queries_find_masked_gradients(classifier, digits):
+    masked = like(classifier, GradientKiller())
+    found = strength_checks.check_queries(probe_of(masked, digits, eps=0.2, queries=100))
     assert found.fired
-    assert "of 16 survivors in 100 queries" in found.detail
+    assert "of 16 survivors in 100 queries of Square" in found.detail
 
 
-def test_square_says_why_it_does_not_run(classifier, digits):
-    assert "no queries" in attack_checks.check_square(probe_of(classifier, digits, 2, queries=0)).detail
+@pytest.mark.parametrize("masked", [True, False])
+def test_queries_take_inputs_without_a_range_or_a_form(classifier, digits, masked):
+    layers = [GradientKiller()] if masked else []
+    boundless = like(classifier, *layers, clip_values=None)
+    unclipped = strength_checks.check_queries(probe_of(boundless, digits, queries=100))
+    flat = digits._replace(x_test=digits.x_test.reshape(-1, 64))
+    vectors = like(classifier, nn.Unflatten(1, (1, 8, 8)), *layers, input_shape=(64,))
+    formless = strength_checks.check_queries(probe_of(vectors, flat, queries=100))
+    for found in (unclipped, formless):
+        assert found.fired == masked
+        assert "100 queries of random search" in found.detail
+
+
+def test_queries_say_why_they_do_not_run(classifier, digits):
+    assert "no queries" in strength_checks.check_queries(probe_of(classifier, digits, 2, queries=0)).detail
     broken = probe_of(classifier, digits, 2, eps=1.0)
-    assert "no sample is left" in attack_checks.check_square(broken).detail
-    unclipped = like(classifier, clip_values=None)
-    assert "no clip values" in attack_checks.check_square(probe_of(unclipped, digits, 2)).detail
+    assert "no sample is left" in strength_checks.check_queries(broken).detail
+
+
+class Scrambled(nn.Module):
+    """The identity, whose gradient has its size and another direction."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return Scramble.apply(x)
+
+
+class Scramble(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        signs = torch.rand(gradient.shape, generator=torch.Generator().manual_seed(1)) < 0.5
+        return gradient.abs() * (2 * signs.to(gradient) - 1)
+
+
+def test_gradients_that_point_nowhere_are_found(classifier, digits):
+    stages = [Stage(name="walk", attack=Walk(eps=EPS, steps=1), rule=rule) for rule in ("hart", "stbp")]
+    found = {
+        layer: strength_checks.check_direction(
+            probe_of(like(classifier, layer()), digits, 48, stages=stages, check_samples=48)
+        )
+        for layer in (Scrambled, GradientKiller, nn.Identity)
+    }
+    assert {layer: flag.fired for layer, flag in found.items()} == {
+        Scrambled: True,
+        GradientKiller: True,
+        nn.Identity: False,
+    }
+    assert found[GradientKiller].value == 0.5
+    assert found[nn.Identity].value <= 0.15
+    assert found[Scrambled].verdict is Verdict.UPPER_BOUND
+
+
+def test_more_steps_that_break_more_are_found(classifier, digits):
+    stages = [Stage(name="walk", attack=SAPGDSpec(eps=EPS, steps=1), rule="hart")]
+    few = {"stages": stages, "check_samples": 32}
+    found = strength_checks.check_longer(probe_of(classifier, digits, 32, longer_steps=30, **few))
+    assert found.fired
+    assert "survivors in 30 steps" in found.detail
+    few["stages"] = [replace(stages[0], attack=SAPGDSpec(eps=EPS, steps=30))]
+    assert not strength_checks.check_longer(probe_of(classifier, digits, 32, longer_steps=2, **few)).fired
+    everything = probe_of(classifier, digits, 4, eps=1.0, stages=[replace(stages[0], attack=SAPGDSpec(eps=1.0))])
+    assert "no sample is left" in strength_checks.check_longer(everything).detail
+
+
+def test_an_evaluation_without_a_gradient_is_found(classifier, digits):
+    noise = [Stage(name="noise", attack=SignNoise(eps=EPS))]
+    assert strength_checks.check_rule(probe_of(classifier, digits, 3, stages=noise)).fired
+    assert not strength_checks.check_rule(probe_of(classifier, digits, 3)).fired
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_missing_gradients_are_found_at_few_samples(classifier, digits, count):
+    probe = probe_of(like(classifier, GradientKiller()), digits, 8, check_samples=count)
+    assert attack_checks.check_gradients(probe).fired
+    assert not attack_checks.check_gradients(probe_of(classifier, digits, 8, check_samples=count)).fired
 
 
 def test_noise_that_breaks_samples_is_noted(classifier, digits):
@@ -203,7 +278,7 @@ def test_examples_that_do_not_stand_are_found(fine):
 def test_checks_without_samples_or_rules_say_so(classifier, digits):
     nobody = probe_of(classifier, digits, 3, shift=1)
     ruleless = probe_of(classifier, digits, 3, stages=[Stage(name="noise", attack=SignNoise(eps=EPS))])
-    for name in ("gradients", "unbounded", "monotone", "steps"):
+    for name in ("gradients", "unbounded", "monotone", "steps", "direction"):
         assert "no sample is classified correctly" in CHECKS[name](nobody).detail
         assert "no stage has a rule" in CHECKS[name](ruleless).detail
         assert not CHECKS[name](nobody).fired

@@ -86,5 +86,5 @@ def small_budget(eps: float = 0.1, **options: Any) -> Budget:
         Stage(name="walk", attack=Walk(eps=eps), rule="hart"),
         Stage(name="warm walk", attack=Walk(eps=eps, steps=6), rule=STBP(), warm=True),
     ]
-    options = {"check_samples": 16, "check_steps": 4, "unbounded_steps": 8, "queries": 10, **options}
+    options = {"check_samples": 16, "check_steps": 4, "unbounded_steps": 8, "longer_steps": 4, "queries": 10, **options}
     return Budget(name="small", stages=options.pop("stages", stages), **options)
