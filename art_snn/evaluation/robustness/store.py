@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,10 +15,12 @@ import numpy as np
 from filelock import BaseFileLock, FileLock, Timeout
 
 from art_snn.errors import BusyError, ResultsError
+from art_snn.evaluation.robustness.logits import same_logits
 from art_snn.files import write_atomic, write_text
 
-FORMAT = 1
+FORMAT = 2
 _MANIFEST, _LOCK = "evaluation.json", ".lock"
+PIECES = re.compile(r"(clean|confirmed|stage-\d+-\d+)\.npz|check-.+\.json")  # names of their files
 Arrays = dict[str, np.ndarray]
 
 
@@ -25,14 +29,16 @@ class PieceStore:
 
     Args:
         folder: Where; None keeps nothing.
-        identity: What the results depend on, by names for messages.
+        identity: What the results depend on, by names for messages: texts, or logits in the form of `observed`, which
+            may differ by rounding.
 
     Raises:
-        ResultsError: The folder holds another evaluation, or is a file. Nothing is changed then.
+        ResultsError: The folder holds another evaluation, or pieces of nobody knows which, or is a file. Nothing is
+            changed then.
         BusyError: Another process works in the folder.
     """
 
-    def __init__(self, folder: Path | None, identity: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path | None, identity: Mapping[str, Any]) -> None:
         self._folder, self._identity = folder, dict(identity)
         self._lock: BaseFileLock | None = None
 
@@ -41,16 +47,20 @@ class PieceStore:
             return self
         if self._folder.is_file():
             raise ResultsError(f"{self._folder} is a file; name a folder")
-        self._check()
+        made = [each for each in (self._folder, *self._folder.parents) if not each.exists()]
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self._folder / _LOCK, thread_local=False)
+        fresh = not (self._folder / _LOCK).exists()
+        lock = FileLock(self._folder / _LOCK, thread_local=False)
         try:
-            self._lock.acquire(blocking=False)
+            lock.acquire(blocking=False)
         except Timeout:
             raise BusyError(f"another process works in {self._folder}; wait for it, or give another folder") from None
-        if not (self._folder / _MANIFEST).is_file():
-            content = {"format": FORMAT, "identity": self._identity}
-            write_text(self._folder / _MANIFEST, json.dumps(content, indent=1) + "\n")
+        try:
+            self._begin(self._folder)
+        except BaseException:
+            _leave(lock, self._folder / _LOCK if fresh else None, made)
+            raise
+        self._lock = lock
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -84,11 +94,22 @@ class PieceStore:
         except ValueError as error:
             raise _damaged(file, error) from None
 
-    def _check(self) -> None:
-        """Raise ResultsError where the folder holds another evaluation."""
-        file = self._folder / _MANIFEST if self._folder is not None else Path(_MANIFEST)
-        if not file.is_file():
+    def _begin(self, folder: Path) -> None:
+        """Write whose pieces the folder holds; raise ResultsError where they are another evaluation's."""
+        file = folder / _MANIFEST
+        if file.is_file():
+            self._check(file)
             return
+        pieces = sorted(each.name for each in folder.iterdir() if PIECES.fullmatch(each.name))
+        if pieces:
+            raise ResultsError(
+                f"{folder} holds pieces of an evaluation ({pieces[0]}{', ...' if len(pieces) > 1 else ''}), but no "
+                f"{_MANIFEST} that says of which; give another folder, or delete the pieces"
+            )
+        write_text(file, json.dumps({"format": FORMAT, "identity": self._identity}, indent=1) + "\n")
+
+    def _check(self, file: Path) -> None:
+        """Raise ResultsError where a manifest is of another evaluation."""
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
             version, identity = content["format"], dict(content["identity"])
@@ -96,19 +117,30 @@ class PieceStore:
             raise _damaged(file, error) from None
         if version != FORMAT:
             raise ResultsError(f"{file} has format {version!r}, this art_snn writes {FORMAT}; give another folder")
-        names = [name for name in self._identity if identity.get(name) != self._identity[name]]
+        names = [name for name, value in self._identity.items() if not same_logits(identity.get(name), value)]
         if names:
             shown = [f"{name} ({_short(identity.get(name))}, now {_short(self._identity[name])})" for name in names]
             raise ResultsError(
-                f"{self._folder} holds an evaluation with other {', '.join(shown)}; give another folder, or the same "
+                f"{file.parent} holds an evaluation with other {', '.join(shown)}; give another folder, or the same "
                 "network, data and settings"
             )
+
+
+def _leave(lock: BaseFileLock, made: Path | None, folders: list[Path]) -> None:
+    """Give up a lock; take away its file, and folders, that were made for it."""
+    with suppress(OSError):  # some systems keep files that are open
+        if made is not None:
+            made.unlink()
+    lock.release()
+    with suppress(OSError):  # others may have written there
+        for folder in folders:
+            folder.rmdir()
 
 
 def _damaged(file: Path, error: Exception) -> ResultsError:
     return ResultsError(f"{file} is damaged ({error}); delete it, and it is made again")
 
 
-def _short(value: str | None) -> str:
-    text = "none" if value is None else value
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
+from torch import Tensor, nn
 
-from art_snn import PyTorchSNNClassifier, robustness
+from art_snn import LIF, DirectEncoder, PoissonEncoder, PyTorchSNNClassifier, SpikingNetwork, adapt, robustness
 from art_snn.errors import BusyError, ResultsError
-from art_snn.evaluation.robustness import Robustness, SignNoise, Stage
+from art_snn.evaluation.robustness import Linf, Robustness, SignNoise, Stage
 from art_snn.evaluation.robustness import store as stores
 from art_snn.evaluation.robustness import survey as surveys
-from art_snn.evaluation.robustness.store import PieceStore
-from tests.evaluation.robustness.networks import poisson
+from art_snn.evaluation.robustness.identity import identity
+from art_snn.evaluation.robustness.judging import Judge
+from art_snn.evaluation.robustness.store import PIECES, PieceStore
+from tests.evaluation.robustness.networks import like, poisson
 from tests.evaluation.robustness.walks import Walk, small_budget
 
 FAST = {"queries": 4, "check_samples": 2, "check_steps": 1, "unbounded_steps": 1}
@@ -176,3 +182,247 @@ def test_damaged_pieces_are_named(tmp_path):
         pass
     with pytest.raises(ResultsError, match="is a file"), PieceStore(tmp_path / "evaluation.json", {}):
         pass
+
+
+class Scale(nn.Module):
+    """Multiply by a number that no state_dict and no repr shows."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+class Shift(nn.Module):
+    """Add a buffer that no state_dict holds."""
+
+    def __init__(self, by: float) -> None:
+        super().__init__()
+        self.register_buffer("by", torch.tensor(by), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.by
+
+
+class Remembering(nn.Module):
+    """Keep what it saw last in a buffer, as neurons keep their potentials, and never read it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = x.detach()
+        return x
+
+
+class Jittery(nn.Module):
+    """Add noise that nothing seeds, once it has a source."""
+
+    source: np.random.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.source is None else x + float(self.source.normal())
+
+
+def large(loss: nn.Module | None = None, **options: Any) -> PyTorchSNNClassifier:
+    """Return a classifier of 1024 entries."""
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Flatten(), nn.Linear(1024, 8), LIF(decay=0.9), nn.Linear(8, 3))
+    network = SpikingNetwork(DirectEncoder(time_steps=2), body)
+    options = {"clip_values": (0, 1), "device_type": "cpu", **options}
+    return PyTorchSNNClassifier(network, loss or nn.CrossEntropyLoss(), (1, 32, 32), 3, **options)
+
+
+def adapted(time_steps: int) -> PyTorchSNNClassifier:
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Flatten(2), nn.Linear(1024, 8), LIF(decay=0.9), nn.Linear(8, 3))
+    network = adapt(body, lambda model, x: model(x.expand(time_steps, *x.shape)).mean(0), time_steps=1)
+    return PyTorchSNNClassifier(network, nn.CrossEntropyLoss(), (1, 32, 32), 3, clip_values=(0, 1), device_type="cpu")
+
+
+def grey(last: float) -> np.ndarray:
+    """Return 1024 entries, of which the middle one, which NumPy's texts leave out, is another."""
+    image = np.zeros((1, 32, 32), np.float32)
+    image[0, 16, 16] = last
+    return image
+
+
+def known_of(classifier: PyTorchSNNClassifier, count: int = 20) -> dict[str, Any]:
+    x = np.random.default_rng(0).random((count, *classifier.input_shape), dtype=np.float32)
+    judge = Judge(classifier, Linf(0.1), 6, 3)
+    return identity(judge, small_budget(**FAST), x, np.arange(count) % classifier.nb_classes)
+
+
+def goes_on(folder: Path, first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Begin an evaluation, and go on with it as the second one."""
+    with PieceStore(folder, first):
+        pass
+    with PieceStore(folder, second):
+        pass
+
+
+LOGITS = "logits of the network"
+SHARPER = torch.tensor([1.0, 2.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("make", "one", "other", "what"),
+    [
+        pytest.param(lambda value: adapted(value), 4, 2, LOGITS, id="forward"),
+        pytest.param(lambda value: large(clip_values=(grey(value), 1 + grey(0))), -0.5, -0.3, "clip_values", id="clip"),
+        pytest.param(
+            lambda value: large(preprocessing=(grey(value), 1 + grey(0))), 0.1, 0.2, "preprocessing", id="mean"
+        ),
+        pytest.param(lambda value: large(nn.CrossEntropyLoss(weight=value)), None, SHARPER, "loss", id="no weight"),
+        pytest.param(lambda value: large(nn.CrossEntropyLoss(weight=value)), SHARPER, SHARPER**2, "loss", id="weight"),
+        pytest.param(lambda value: large(nn.CrossEntropyLoss(label_smoothing=value)), 0.1, 0.2, "loss", id="setting"),
+    ],
+)
+def test_what_no_text_shows_is_seen(tmp_path, make, one, other, what):
+    goes_on(tmp_path / "same", known_of(make(one)), known_of(make(one)))
+    with pytest.raises(ResultsError, match=rf"with other .*{what} \("):
+        goes_on(tmp_path / "other", known_of(make(one)), known_of(make(other)))
+
+
+@pytest.mark.parametrize(("kind", "one", "other", "what"), [(Scale, 1, 0.6, LOGITS), (Shift, 0.0, 1e-7, "weights")])
+def test_what_no_state_dict_holds_is_seen(classifier, tmp_path, kind, one, other, what):
+    goes_on(tmp_path / "same", known_of(like(classifier, kind(one))), known_of(like(classifier, kind(one))))
+    with pytest.raises(ResultsError, match=rf"with other .*{what} \("):
+        goes_on(tmp_path / "other", known_of(like(classifier, kind(one))), known_of(like(classifier, kind(other))))
+
+
+def test_another_attribute_of_a_layer_ends_a_resume(classifier, digits, tmp_path):
+    scale = Scale(1.0)
+    network = like(classifier, scale)
+    expected = evaluate(network, digits, folder=tmp_path)
+    assert_same(evaluate(network, digits, folder=tmp_path), expected)
+    scale.factor = 0.6
+    with pytest.raises(ResultsError, match=rf"with other {LOGITS} \("):
+        evaluate(network, digits, folder=tmp_path)
+
+
+def test_states_of_neurons_and_noise_are_no_other_network(classifier, tmp_path):
+    jitter = Jittery()
+    remembering, jittery = like(classifier, Remembering()), like(classifier, jitter)
+    jitter.source = np.random.default_rng()
+    unseeded = like(classifier, encoder=PoissonEncoder(time_steps=2))
+    for number, network in enumerate((remembering, jittery, unseeded, poisson(classifier))):
+        first = known_of(network)
+        network.predict(np.ones((3, 1, 8, 8), np.float32))
+        goes_on(tmp_path / str(number), first, known_of(network))
+    assert known_of(jittery)[LOGITS] == "change from call to call"
+
+
+@pytest.mark.parametrize("count", [1, 5, 16, 40])
+def test_logits_of_few_samples_are_kept(classifier, count):
+    logits = known_of(classifier, count)[LOGITS]
+    assert np.shape(logits) == (min(count, 16), 10)
+    x = np.random.default_rng(0).random((count, 1, 8, 8), dtype=np.float32)
+    np.testing.assert_allclose(np.array(logits)[[0, -1]], classifier.predict(x)[[0, -1]], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (lambda z: z * (1 + 5e-5), True),
+        (lambda z: z * (1 + 5e-4), False),
+        (lambda z: np.where(np.arange(16)[:, None] < 2, z + 1, z), True),  # two spikes by rounding
+        (lambda z: np.where(np.arange(16)[:, None] < 3, z + 1, z), False),
+        (lambda z: np.where(np.arange(16)[:, None] < 3, np.nan, z), False),
+        (lambda z: z[:8], False),
+        (lambda z: z[:, :2], False),
+    ],
+)
+def test_logits_may_differ_by_rounding(tmp_path, change, same):
+    logits = np.random.default_rng(0).normal(size=(16, 4)) * 10
+    first, second = ({LOGITS: np.where(np.isnan(z), None, z).tolist()} for z in (logits, change(logits)))
+    if same:
+        goes_on(tmp_path, first, second)
+        return
+    with pytest.raises(ResultsError, match=f"with other {LOGITS}"):
+        goes_on(tmp_path, first, second)
+
+
+def test_logits_that_are_no_numbers_are_the_same_again(classifier, tmp_path):
+    network = like(classifier, Scale(float("nan")))
+    last = network.model.network.body[-1]
+    network.model.network.body[-1] = nn.Sequential(last, Scale(float("nan")))
+    assert known_of(network)[LOGITS][0] == [None] * 10
+    goes_on(tmp_path, known_of(network), known_of(network))
+
+
+@contextmanager
+def unchanged(folder: Path) -> Iterator[None]:
+    """Check that a block leaves a folder as it was, or no folder where there was none."""
+    before = {file: file.read_bytes() for file in folder.iterdir()} if folder.is_dir() else None
+    yield
+    after = {file: file.read_bytes() for file in folder.iterdir()} if folder.is_dir() else None
+    assert after == before
+
+
+def test_pieces_without_their_evaluation_are_refused(classifier, digits, tmp_path):
+    evaluate(classifier, digits, folder=tmp_path, eps=0.2, budget=small_budget(0.2, **FAST))
+    (tmp_path / "evaluation.json").unlink()
+    for lock in (True, False):
+        (tmp_path / ".lock").unlink(missing_ok=lock)
+        message = r"holds pieces of an evaluation \(check-.*no evaluation.json .* another folder, or delete the pieces"
+        with unchanged(tmp_path), pytest.raises(ResultsError, match=message):
+            evaluate(classifier, digits, folder=tmp_path)
+        (tmp_path / ".lock").touch()
+
+
+def test_every_piece_is_known_as_one(classifier, digits, tmp_path):
+    evaluate(classifier, digits, folder=tmp_path)
+    files = {file.name for file in tmp_path.iterdir()}
+    assert {name for name in files if not PIECES.fullmatch(name)} == {"evaluation.json", ".lock"}
+
+
+def test_files_that_are_no_pieces_do_not_matter(tmp_path):
+    for name in (".lock", "report.html", "robustness.json", "examples.npz", "notes.txt"):
+        (tmp_path / name).write_text("x")
+    with PieceStore(tmp_path, {"a": "1"}) as store:
+        assert store.values("check-it", lambda: 3) == 3
+
+
+def test_a_folder_is_looked_at_with_its_lock(tmp_path, monkeypatch):
+    with PieceStore(tmp_path, {"a": "1"}), pytest.raises(BusyError), PieceStore(tmp_path, {"a": "2"}):
+        pass  # whose evaluation it is does not matter while another works in it
+    held = []
+    check = PieceStore._check
+
+    def looked(store: PieceStore, file: Path) -> None:
+        lock = FileLock(file.parent / ".lock", thread_local=False, is_singleton=False)
+        with pytest.raises(TimeoutError):
+            lock.acquire(blocking=False)
+        held.append(True)
+        check(store, file)
+
+    monkeypatch.setattr(PieceStore, "_check", looked)
+    with PieceStore(tmp_path, {"a": "1"}):
+        pass
+    assert held == [True]
+
+
+@pytest.mark.parametrize("lock", [True, False])
+def test_a_refused_call_leaves_the_folder_as_it_was(tmp_path, lock):
+    with PieceStore(tmp_path, {"a": "1"}):
+        pass
+    if not lock:
+        (tmp_path / ".lock").unlink()
+    with unchanged(tmp_path), pytest.raises(ResultsError, match="other a"), PieceStore(tmp_path, {"a": "2"}):
+        pass
+    with PieceStore(tmp_path, {"a": "1"}):  # the lock was given up
+        pass
+
+
+def test_a_call_that_fails_at_once_leaves_no_folder(tmp_path, monkeypatch):
+    def full(*_: Any) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(stores, "write_text", full)
+    with pytest.raises(OSError, match="full"), PieceStore(tmp_path / "new" / "pieces", {"a": "1"}):
+        pass
+    assert not list(tmp_path.iterdir())
