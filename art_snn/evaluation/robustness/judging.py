@@ -37,14 +37,22 @@ class Judge:
         return predict_full(self.classifier, x, self.batch_size)
 
     def wrong_share(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return for each input (N,) the share of draws in which it is misclassified, in [0, 1]."""
+        """Return for each input (N,) the share of draws in which it is misclassified, in [0, 1]; NaN for no numbers."""
         if not len(x):
             return np.zeros(0)
-        return np.mean([self.predict(x).argmax(1) != y for _ in range(self.draws)], axis=0)
+        draws = np.stack([self.predict(x) for _ in range(self.draws)])
+        return np.where(np.isfinite(draws).all((0, 2)), (draws.argmax(2) != y).mean(0), np.nan)
 
     def wrong(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return whether inputs are misclassified (N,): by more than half of the draws."""
+        """Return whether inputs are misclassified (N,): by more than half of the draws.
+
+        An input with a logit that is not finite is not; neither is it classified correctly, as `right` has it.
+        """
         return self.wrong_share(x, y) > 0.5
+
+    def right(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return whether inputs are classified correctly (N,): by at least half of the draws, all logits finite."""
+        return self.wrong_share(x, y) <= 0.5
 
     def allows(self, x: np.ndarray, examples: np.ndarray) -> np.ndarray:
         """Return whether each example (N,) is finite, inside the budget and inside the clip values."""

@@ -14,6 +14,7 @@ from art.estimators import BaseEstimator
 from art_snn.attacks import Attack
 from art_snn.attacks.found import Found
 from art_snn.attacks.packets import Budget, Packets, move
+from art_snn.attacks.walks import ball
 from art_snn.checks import check_count, check_positive, check_seed
 from art_snn.labels import class_indices
 
@@ -51,8 +52,9 @@ class SignNoise(Noise):
         check_positive("eps", self.eps)
 
     def noisy(self, sample: np.ndarray, source: np.random.Generator) -> np.ndarray:
-        """Return a sample with eps or -eps at every entry."""
-        return sample + self.eps * source.choice(np.array([-1, 1], dtype=np.float32), sample.shape)
+        """Return a sample with eps or -eps at every entry, rounded towards the sample."""
+        signs = source.choice(np.array([-1, 1], dtype=np.float32), sample.shape)
+        return np.where(signs > 0, *reversed(ball(sample, self.eps, None)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,11 +133,11 @@ class _Noise(EvasionAttack):
                 break
             tried = np.stack([self._noisy(x[row], sources[row]) for row in rows])
             logits = self._predict(tried)
-            found = margins(logits, labels[rows])
-            better = found < margin[rows]
+            found, finite = margins(logits, labels[rows]), np.isfinite(logits).all(1)
+            better = finite & (found < margin[rows])
             best[rows[better]], margin[rows[better]] = tried[better], found[better]
             forwards[rows] += 1
-            wrong = logits.argmax(1) != labels[rows]
+            wrong = finite & (logits.argmax(1) != labels[rows])
             best[rows[wrong]], broken[rows[wrong]], step[rows[wrong]] = tried[wrong], True, draw
         return Found(best, broken, step, margin, forwards)
 
@@ -144,10 +146,8 @@ class _Noise(EvasionAttack):
         return self.estimator.predict(filled, batch_size=self._batch_size)[: len(x)]
 
     def _noisy(self, sample: np.ndarray, source: np.random.Generator) -> np.ndarray:
-        noisy = self._spec.noisy(sample, source)
-        clip_values = self.estimator.clip_values
-        noisy = noisy if clip_values is None else np.clip(noisy, *clip_values)
-        return noisy.astype(np.float32)
+        low, high = ball(sample, self._spec.eps or np.inf, self.estimator.clip_values)
+        return np.clip(self._spec.noisy(sample, source), low, high).astype(np.float32)
 
 
 def margins(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -155,4 +155,5 @@ def margins(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     rows = np.arange(len(logits))
     others = logits.copy()
     others[rows, labels] = -np.inf
-    return (logits[rows, labels] - others.max(1)).astype(np.float32)
+    with np.errstate(invalid="ignore"):  # of logits that are not finite
+        return (logits[rows, labels] - others.max(1)).astype(np.float32)
