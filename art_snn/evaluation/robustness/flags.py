@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from enum import Enum
 from typing import Any, NamedTuple
+
+from art_snn.evaluation.robustness.plain import plain
 
 
 class Verdict(str, Enum):
@@ -40,19 +43,26 @@ class Flag(NamedTuple):
     detail: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the flag as plain values."""
-        return {**self._asdict(), "verdict": None if self.verdict is None else self.verdict.value}
+        """Return the flag as plain values: those of JSON, which has None for a value that is not finite."""
+        record: dict[str, Any] = plain(self._asdict())
+        return record
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Flag:
-        """Return the flag that `to_json` wrote."""
-        verdict = record["verdict"]
-        return cls(**{**record, "verdict": None if verdict is None else Verdict(verdict)})
+        """Return the flag that `to_json` wrote, with NaN for a value that was not finite."""
+        verdict, value = record["verdict"], record["value"]
+        value = math.nan if value is None and record["fired"] else value  # what has not run does not fire
+        return cls(**{**record, "value": value, "verdict": None if verdict is None else Verdict(verdict)})
 
     def __str__(self) -> str:
-        state = "not run" if self.value is None else f"{self.value:.3g} (at most {self.threshold:.3g})"
+        state = "not run" if self.value is None else f"{shown(self.value)} (at most {shown(self.threshold)})"
         said = f"{self.name}: {state}{', FIRED' if self.fired else ''}"
         return f"{said}; {self.detail}" if self.detail else said
+
+
+def shown(number: float) -> str:
+    """Return what texts and tables show of a number."""
+    return f"{number:.3g}" if math.isfinite(number) else "not a number"
 
 
 def flag(

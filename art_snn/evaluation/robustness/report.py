@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from art_snn.evaluation.robustness.figures import curve, examples
-from art_snn.evaluation.robustness.flags import Flag, Verdict
+from art_snn.evaluation.robustness.flags import Flag, Verdict, shown
 from art_snn.evaluation.robustness.result import Robustness
 from art_snn.evaluation.robustness.threats import Linf, Threat
 from art_snn.evaluation.rows import package_versions
@@ -127,11 +127,11 @@ def _stages(result: Robustness) -> str:
 def _flags(flags: Iterable[Flag]) -> str:
     rows = []
     for each in flags:
-        value = "not run" if each.value is None else f"{each.value:.3g}"
+        value = "not run" if each.value is None else shown(each.value)
         level = "note" if each.verdict is None else str(each.verdict)
         state = f'<span class="fired">{level}</span>' if each.fired else "" if each.value is None else "fine"
         said = escape(each.meaning if each.fired else "") + (f" <small>{escape(each.detail)}</small>")
-        rows.append([escape(each.name), value, f"{each.threshold:.3g}", state, said])
+        rows.append([escape(each.name), value, shown(each.threshold), state, said])
     return _table(("check", "value", "at most", "", ""), rows, escaped=True)
 
 

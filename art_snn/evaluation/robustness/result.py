@@ -10,6 +10,7 @@ import numpy as np
 
 from art_snn.evaluation.metrics import Proportion, share
 from art_snn.evaluation.robustness.flags import Flag, Verdict, verdict_of
+from art_snn.evaluation.robustness.plain import plain
 from art_snn.evaluation.robustness.stages import Budget
 from art_snn.evaluation.robustness.threats import Linf, Threat
 from art_snn.evaluation.rows import package_versions
@@ -52,7 +53,9 @@ class Robustness:
     broken: np.ndarray  #: Whether ``x_adv`` is misclassified though the sample was not, (N,).
     stage: np.ndarray  #: Number of the stage that broke it, (N,), int64; -1 for none.
     step: np.ndarray  #: First misclassified iterate of that stage, (N,), int64; -1 for none; 0 is the start.
-    margin: np.ndarray  #: Smallest ``z_y - max_{k != y} z_k`` that a stage saw, (N,); NaN for samples never attacked.
+    #: Smallest ``z_y - max_{k != y} z_k`` that a stage saw, (N,); NaN for samples never attacked. At least 0 for
+    #: a sample that counts as robust, whatever a stage saw at a point that does not count.
+    margin: np.ndarray
     forwards: np.ndarray  #: What the stages cost, (N,), in forward passes of all time-steps.
     stage_forwards: np.ndarray  #: The same by stage, (stages, N); NaN where a stage did not attack the sample.
     x_adv: np.ndarray  #: Adversarial examples; else the point of the smallest margin, or the input (N, *S), float32.
@@ -60,6 +63,9 @@ class Robustness:
     draws: int = 1  #: Draws of a random encoder that samples were judged by, by their majority.
     clip_only: Proportion | None = None  #: Accuracy of event frames that are only clipped to [0, 1]: the control.
     card: Mapping[str, Any] = field(default_factory=dict)  #: What was evaluated, in names and texts.
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "margin", np.where(self.robust & (self.margin < 0), 0, self.margin))
 
     @property
     def threat(self) -> Threat:
@@ -125,26 +131,28 @@ class Robustness:
         return last_doubling(self.forwards, self.broken)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all but the examples as plain values."""
+        """Return all but the examples as plain values: those of JSON, which has None for what is not finite."""
         shares = {"clean": self.clean, "robust_accuracy": self.robust_accuracy, "clip_only": self.clip_only}
-        samples = {name: getattr(self, name).tolist() for name in ("correct", "broken", "stage", "step", "forwards")}
-        samples["margin"] = [None if np.isnan(value) else float(value) for value in self.margin]
-        return {
-            "format": FORMAT,
-            "verdict": self.verdict.value,
-            **{name: None if value is None else value._asdict() for name, value in shares.items()},
-            "eps": self.threat.eps if isinstance(self.threat, Linf) else None,
-            "threat": {"name": type(self.threat).__name__, **vars(self.threat)},
-            "budget": self.budget.name,
-            "draws": self.draws,
-            "last_doubling": self.last_doubling,
-            "forwards": {"mean": float(self.forwards.mean()), "most": self.full_cost},
-            "stages": [_plain(row) for row in self.stages],
-            "flags": [flag.to_json() for flag in self.flags],
-            "card": dict(self.card),
-            "versions": package_versions(),
-            "samples": samples,
-        }
+        by_sample = ("correct", "broken", "stage", "step", "forwards", "margin")
+        record: dict[str, Any] = plain(
+            {
+                "format": FORMAT,
+                "verdict": self.verdict,
+                **{name: None if value is None else value._asdict() for name, value in shares.items()},
+                "eps": self.threat.eps if isinstance(self.threat, Linf) else None,
+                "threat": {"name": type(self.threat).__name__, **vars(self.threat)},
+                "budget": self.budget.name,
+                "draws": self.draws,
+                "last_doubling": self.last_doubling,
+                "forwards": {"mean": self.forwards.mean(), "most": self.full_cost},
+                "stages": [{**row._asdict(), "robust_accuracy": row.robust_accuracy._asdict()} for row in self.stages],
+                "flags": [flag.to_json() for flag in self.flags],
+                "card": self.card,
+                "versions": package_versions(),
+                "samples": {name: getattr(self, name) for name in by_sample},
+            }
+        )
+        return record
 
     def __str__(self) -> str:
         fell = f"the last doubling took {100 * self.last_doubling:.1f} points"
@@ -154,8 +162,3 @@ class Robustness:
 def last_doubling(forwards: np.ndarray, broken: np.ndarray) -> float:
     """Return the share of samples that broke (N,) only after half of the largest cost (N,) was spent."""
     return float((broken & (forwards > forwards.max() / 2)).mean())
-
-
-def _plain(row: StageRow) -> dict[str, Any]:
-    cost = None if np.isnan(row.forwards) else row.forwards
-    return {**row._asdict(), "robust_accuracy": row.robust_accuracy._asdict(), "forwards": cost}

@@ -55,6 +55,7 @@ class Linf(Threat):
 
     def __post_init__(self) -> None:
         check_positive("eps", self.eps)
+        object.__setattr__(self, "eps", float(self.eps))  # ART's Square takes no scalar of NumPy
 
     def __str__(self) -> str:
         return f"eps={self.eps:g}"

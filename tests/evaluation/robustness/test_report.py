@@ -9,12 +9,15 @@ from html import escape
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from art_snn import Robustness, robustness
-from art_snn.evaluation.robustness.flags import Verdict, flag
+from art_snn.evaluation.robustness.flags import Flag, Verdict, flag, not_run
+from art_snn.evaluation.robustness.plain import plain
 from art_snn.evaluation.robustness.report import html_page, text_summary, write_report
 from tests.evaluation.robustness.walks import small_budget
 
@@ -124,3 +127,74 @@ def test_files_are_written_and_read(evaluated, tmp_path):
     first = page.read_bytes()
     write_report(result, x, tmp_path / "out", "net")
     assert page.read_bytes() == first
+
+
+def strict(text: str) -> Any:
+    """Return what a file of JSON holds; NaN and infinity are none of it."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_none_are_null_in_files_and_words_in_texts(evaluated, tmp_path, value):
+    result, x = evaluated
+    fired = flag("bad check", value, 1, Verdict.INVALID, "its meaning")
+    margin = np.where(result.broken, result.margin, value)
+    result = replace(result, flags=(fired,), margin=margin, card={"loss": value})
+    page, numbers, _ = write_report(result, x, tmp_path, "net")
+    record = strict(numbers.read_text())
+    assert record["flags"][0]["value"] is None
+    assert record["card"] == {"loss": None}
+    np.testing.assert_array_equal([each is None for each in record["samples"]["margin"]], ~result.broken)
+    assert "<td>not a number</td>" in page.read_text()
+    assert "bad check: not a number (at most 1), FIRED" in text_summary(result)
+    again = Flag.from_json(strict(json.dumps(fired.to_json(), allow_nan=False)))
+    assert str(again) == str(fired)
+    assert np.isnan(again.value)
+
+
+def test_a_check_that_did_not_run_stays_one():
+    idle = not_run("a check", 1, Verdict.INVALID, "its meaning", "no reason")
+    assert Flag.from_json(idle.to_json()) == idle
+    assert str(idle) == "a check: not run; no reason"
+
+
+def test_scalars_of_numpy_are_written(evaluated, tmp_path):
+    result, x = evaluated
+    eps = np.float32(0.1)
+    budget = small_budget(eps, check_samples=4, queries=2)
+    odd = Flag("a check", np.float32(2), np.float64(1), np.True_, Verdict.INVALID, "its meaning")
+    card = {"epochs": np.int64(3), "lr": np.array([0.5, 0.25]), "path": tmp_path, "tensor": torch.ones(2)}
+    result = replace(result, budget=budget, flags=(odd,), card=card, draws=np.int64(1))
+    numbers = write_report(result, x, tmp_path, "net")[1]
+    record = strict(numbers.read_text())
+    assert record["eps"] == record["threat"]["eps"] == float(eps)
+    assert record["flags"][0] == {**odd._asdict(), "value": 2, "threshold": 1, "fired": True, "verdict": "invalid"}
+    assert record["card"] == {"epochs": 3, "lr": [0.5, 0.25], "path": str(tmp_path), "tensor": [1, 1]}
+
+
+def test_an_eps_of_numpy_is_evaluated_and_written(classifier, digits, tmp_path):
+    x, y, eps = digits.x_test[:6], digits.y_test[:6], np.float32(0.1)
+    budget = small_budget(eps, check_samples=2, check_steps=1, unbounded_steps=1, queries=1)
+    result = robustness(classifier, x, y, eps=eps, budget=budget, batch_size=6, folder=tmp_path / "pieces")
+    record = strict(write_report(result, x, tmp_path, "net")[1].read_text())
+    assert record["eps"] == float(eps)
+
+
+def test_plain_values_are_those_of_json():
+    numbers = [np.longdouble(0.5), np.float16(0.5), np.uint8(3), np.bool_(True), np.array(np.inf), np.datetime64("NaT")]
+    assert plain(numbers) == [0.5, 0.5, 3, True, None, "NaT"]
+    assert plain({1: (None, Verdict.INVALID, np.array(["a"]))}) == {"1": [None, "invalid", ["a"]]}
+
+
+def test_the_margin_of_a_sample_that_counts_as_robust_is_not_negative(evaluated):
+    result, _ = evaluated
+    margin = np.full(len(result.margin), -1, np.float32)
+    margin[~result.correct] = np.nan
+    found = replace(result, margin=margin).margin
+    np.testing.assert_array_equal(found, np.where(result.robust, 0, margin))
+    assert found.dtype == np.float32
+    assert (margin[result.robust] == -1).all()  # the caller's array is as it was
