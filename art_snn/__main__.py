@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 
@@ -23,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words after the command's name; the process's own by default.
 
     Returns:
-        Exit code: 0 for success, 1 for a robustness that is invalid, 2 for a wrong option or file, a training that
-            diverged or a worker that was killed, 130 if the user stopped it.
+        Exit code: 0 for success, 1 for a robustness that is invalid and nothing else, 2 for a wrong option or file, a
+            training that diverged, a worker that was killed or an error with a traceback, 130 if the user stopped it.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     options = make_parser().parse_args(arguments)
@@ -40,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+    except Exception:  # Python itself would leave with 1
+        traceback.print_exc()
+        return 2
     return code
 
 

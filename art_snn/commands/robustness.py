@@ -32,7 +32,8 @@ def add_parser(commands: Any) -> None:
         summary="one number for how robust a spiking network is, and whether it may be trusted",
         description="Attack a spiking network in stages, each on the samples that are left, look for signs that the "
         "attacks failed, and write a page with the robust accuracy, its verdict and its checks. The exit code is 1 "
-        "where the verdict is invalid. The same command goes on after it was stopped.",
+        "where the verdict is invalid, and 2 where something is refused or fails. The same command goes on after it "
+        "was stopped.",
     )
     add = parser.add_argument
     add_target(parser)

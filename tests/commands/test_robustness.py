@@ -34,6 +34,24 @@ def make():
     body = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), LIF(decay=0.9), nn.Linear(32, 10))
     return SpikingNetwork(DirectEncoder(time_steps=2), body)
 """
+# Two neurons fire where the first column of an image is dark, as digits have it, and make the logits overflow.
+WITHOUT_NUMBERS = """
+import torch
+from torch import nn
+from art_snn import LIF, DirectEncoder, SpikingNetwork
+
+class Last(nn.Module):
+    def forward(self, x):
+        return x + (x - x) if {nan} else x
+
+def make():
+    torch.manual_seed(0)
+    first, last = nn.Linear(64, 32), nn.Linear(32, 10)
+    with torch.no_grad():
+        first.weight[:2], first.bias[:2], last.weight[:, :2] = 0, 2, 3e38
+        first.weight[:2, ::8] = -2
+    return SpikingNetwork(DirectEncoder(time_steps=2), nn.Sequential(nn.Flatten(), first, LIF(decay=0.9), last, Last()))
+"""
 
 
 def small(eps: float) -> Budget:
@@ -102,6 +120,39 @@ def test_an_invalid_number_has_an_exit_code_of_its_own(tmp_path, few, capsys):
     assert "invalid" in said
     assert "clean error" in said
     assert json.loads((out / "robustness.json").read_text())["verdict"] == "invalid"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("nan", [True, False])
+def test_a_network_that_gives_no_numbers_is_invalid_and_has_its_report(tmp_path, few, capsys, nan):
+    file = tmp_path / "net.py"
+    file.write_text(WITHOUT_NUMBERS.format(nan=nan))
+    out = tmp_path / "out"
+    more = ["--model", f"{file}:make", "--data", "digits", "--eps", "0.1", "--samples", "20"]
+    for _ in range(2):  # the second one goes on with what is there
+        assert main(words(out, *more)) == 1
+        said = capsys.readouterr()
+        assert "invalid: " in said.out
+        assert "Traceback" not in said.err
+        record = json.loads((out / "robustness.json").read_text(), parse_constant=pytest.fail)
+        assert record["verdict"] == "invalid"
+        assert "Verdict: invalid" in (out / "report.html").read_text()
+
+
+def test_an_error_nobody_expects_is_no_invalid_number(tmp_path, run, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("nobody expects it")
+
+    monkeypatch.setattr(surveys, "search", fail)
+    assert main(words(tmp_path / "out", "--checkpoint", str(run), "--samples", "20")) == 2
+    assert "RuntimeError: nobody expects it" in capsys.readouterr().err
+
+
+def test_the_help_says_the_exit_codes(capsys):
+    with pytest.raises(SystemExit):
+        main(["robustness", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The exit code is 1 where the verdict is invalid, and 2 where something is refused or fails." in said
 
 
 @pytest.mark.parametrize(("more", "encodings"), [([], 20), (["--eot-samples", "3"], 3)])
