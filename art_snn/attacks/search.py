@@ -30,7 +30,7 @@ class Search(Generating):
 
     Every iterate is looked at, and the first one that the network misclassifies ends a sample's search: a prediction
     without a gradient has to confirm it. With a random encoder three quarters of 20 draws have to be wrong for that; a
-    search that ends without takes the iterate with the most wrong draws, if these are more than half.
+    search that ends without takes the iterate with the most wrong draws, if more than half of 20 others are wrong, too.
 
     Noise comes from the sample's own seed and batches have a constant size, so that what is found for a sample does not
     depend on the others. Rounding may depend on the row of a batch where ``batch_size`` is no multiple of 16. Inputs

@@ -82,8 +82,9 @@ class Slots:
         while (self._owner != NOBODY).any():
             told(self._step() + self._finish(steps))
             self._fill()
-        likely = self._share > 1 / 2  # all but those that were sure belong to random encoders
-        self._found.broken[likely], self._found.step[likely] = True, self._at[likely]
+        self._judge_doubtful()
+        wrong = self._share > 1 / 2
+        self._found.broken[wrong], self._found.step[wrong] = True, self._at[wrong]
         return self._found
 
     def _judge_inputs(self) -> int:
@@ -94,6 +95,18 @@ class Slots:
         found.step[wrong] = 0
         found.forwards[:] += draws_of(self._classifier)
         return int(wrong.sum())
+
+    def _judge_doubtful(self) -> None:
+        """Judge again, by fresh draws of a random encoder, what most draws make wrong, and not so many that it is sure.
+
+        The iterate with the most wrong draws of many iterates has some by luck.
+        """
+        doubtful = np.flatnonzero((self._share > 1 / 2) & (self._share < SURE))
+        if len(doubtful):
+            samples, found = self._samples, self._found
+            wrong, _ = judge(self._classifier, found.x_adv[doubtful], samples.y[doubtful], self._size)
+            found.forwards[doubtful] += draws_of(self._classifier)
+            self._share[doubtful[~wrong]] = 0
 
     def _fill(self) -> None:
         """Let samples that wait take the rows that are free."""

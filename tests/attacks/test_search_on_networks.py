@@ -13,7 +13,7 @@ from art.exceptions import EstimatorError
 from torch import nn
 
 from art_snn import LIF, DirectEncoder, SpikingNetwork, adapt
-from art_snn.attacks import judging
+from art_snn.attacks import judging, slots
 from art_snn.rules import HART
 from tests.attacks.searches import (
     LOSSES,
@@ -91,6 +91,39 @@ def test_random_encoders_are_broken_by_most_of_their_draws(attack, monkeypatch):
     broken, margins = judging.judge(classifier, inputs, np.array([0, 1, 2, 3]), 4)
     assert broken.tolist() == [False, True, True, True]
     np.testing.assert_allclose(margins[:2], [13 / 20 - 7 / 20 + 1 / 20, -8 / 20], atol=0.06)
+
+
+@pytest.mark.parametrize(("again", "broken"), [(0.6, True), (0.5, False)])
+def test_a_few_draws_more_than_half_do_not_end_a_search(attack, monkeypatch, again, broken):
+    network, x = make_network("poisson")
+    classifier = small_classifier(network, clip_values=(0, 1), eot_samples=2)
+    inputs, steps = x.numpy(), 15
+    y = np.stack([classifier.predict(inputs) for _ in range(20)]).mean(0).argmax(1)
+    asked = []
+
+    def of_the_network(shares: float, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(shares)
+        return np.full(len(x), shares), np.zeros(len(x), np.float32)
+
+    def shares(_: object, x: np.ndarray, y: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+        return of_the_network(0.6, x)
+
+    def judged(_: object, x: np.ndarray, y: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+        made, margins = of_the_network(again if asked else 0.0, x)  # the first question is of the inputs
+        return made > 1 / 2, margins
+
+    monkeypatch.setattr(slots, "wrong_shares", shares)
+    monkeypatch.setattr(slots, "judge", judged)
+    found = attack(classifier, eps=1.0, steps=steps, batch_size=4).search(inputs, y)
+    went_on = len(asked)
+    assert asked[-1] == again
+    assert (found.broken == broken).all()
+    monkeypatch.setattr(slots, "wrong_shares", lambda _, x, y, size: of_the_network(slots.SURE, x))
+    asked.clear()
+    found = attack(classifier, eps=1.0, steps=steps, batch_size=4).search(inputs, y)
+    assert set(asked) == {0.0, slots.SURE}
+    assert len(asked) < went_on
+    assert found.broken.all()
 
 
 def test_a_classifier_keeps_its_rule_and_labels_may_be_its_own(classifier, digits, attack):

@@ -207,4 +207,4 @@ def _converged(probe: Probe) -> Flag:
 def _clip_only(judge: Judge, x: np.ndarray, y: np.ndarray) -> Proportion:
     clipped = ClipOnly().make(judge.classifier).generate(x)
     with seeded(judge.classifier, "clip only"):
-        return share(~judge.wrong(clipped, y))
+        return share(judge.right(clipped, y))

@@ -56,7 +56,7 @@ def begin(judge: Judge, x: np.ndarray, y: np.ndarray, store: PieceStore) -> Surv
 
     def clean() -> Arrays:
         with seeded(judge.classifier, "clean"):
-            return {"correct": ~judge.wrong(x, y)}
+            return {"correct": judge.right(x, y)}
 
     count, correct = len(x), store.arrays("clean", clean)["correct"]
     nobody, unseen = np.full(count, -1), np.full(count, np.nan, np.float32)
@@ -130,5 +130,5 @@ def _note(survey: Survey, rows: np.ndarray, number: int, found: Found, refused: 
     broken = rows[found.broken]
     survey.stage[broken], survey.step[broken] = number, found.step[found.broken]
     nearer = ~refused & (found.broken | ~(found.margin >= survey.margin[rows]))  # NaN: nothing was seen before
-    survey.margin[rows] = np.fmin(survey.margin[rows], found.margin)
+    survey.margin[rows] = np.fmin(survey.margin[rows], np.where(refused, np.nan, found.margin))
     survey.x_adv[rows[nearer]] = found.x_adv[nearer]

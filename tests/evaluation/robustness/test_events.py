@@ -184,6 +184,7 @@ def test_timing_that_rate_rules_cannot_see_is_attacked_through_time():
     assert np.array_equal(x.sum(1), alone.x_adv.sum(1))
     nearer = robustness(classifier, x, y, shift=1, budget="quick", batch_size=4)
     assert 0 < nearer.robust_accuracy.value < 1
+    assert nearer.verdict != "invalid"
 
 
 def test_nothing_left_needs_no_more_steps(events):
@@ -193,6 +194,13 @@ def test_nothing_left_needs_no_more_steps(events):
     (settled,) = [flag for flag in result.flags if flag.name == "fall in the last doubling"]
     assert not settled.fired
     assert settled.detail == "no sample is left, and fewer cannot be"
+
+
+def test_a_run_that_starts_where_its_attack_cannot_is_refused(events):
+    attack = SDASpec(max_flips=3)
+    budget = Budget(name="own", stages=[Stage(name="sda", attack=attack, rule="stbp", warm=True)], threat=Flips(3))
+    with pytest.raises(TypeError, match="cannot start at a point; leave warm False in stage 'sda'"):
+        robustness(*events, flips=3, budget=budget)
 
 
 def test_a_rule_that_sees_no_timing_is_refused():

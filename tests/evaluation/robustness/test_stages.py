@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
 from art_snn import (
@@ -18,9 +19,10 @@ from art_snn import (
     get_rule,
     robustness,
 )
-from art_snn.attacks import FGSM
+from art_snn.attacks import FGSM, SAPGDSpec
 from art_snn.evaluation.robustness import Budget, SignNoise, Stage
 from art_snn.evaluation.robustness.card import model_card
+from art_snn.evaluation.robustness.flags import Flag, Verdict
 from art_snn.evaluation.robustness.judging import Judge, sample_seeds, seeded
 from art_snn.evaluation.robustness.noise import margins
 from art_snn.evaluation.robustness.result import last_doubling
@@ -184,6 +186,37 @@ def test_a_card_of_an_adapted_network_claims_nothing_of_its_encoder():
     result = robustness(classifier, x, y, eps=0.1, budget=small_budget(0.1), batch_size=4)
     assert result.clean.value == 1
     assert result.draws == 1
+
+
+def test_a_search_without_a_rule_is_refused():
+    with pytest.raises(ValueError, match=r"SAPGDSpec\(eps=0.1.* follows a gradient; give the stage a rule"):
+        Stage(name="x", attack=SAPGDSpec(eps=0.1))
+
+
+def test_a_network_that_is_no_classifier_of_ours_is_refused(classifier, digits):
+    other = PyTorchClassifier(classifier.model, nn.CrossEntropyLoss(), (1, 8, 8), 10, device_type="cpu")
+    with pytest.raises(TypeError, match="must be a PyTorchSNNClassifier around the network, got PyTorchClassifier"):
+        robustness(other, digits.x_test[:2], digits.y_test[:2], eps=0.1)
+
+
+def test_another_shape_is_refused_before_a_folder_is_made(classifier, digits, tmp_path):
+    folder = tmp_path / "evaluation"
+    with pytest.raises(ValueError, match=r"shape"):
+        robustness(classifier, digits.x_test[:2].reshape(2, 64), digits.y_test[:2], eps=0.1, folder=folder)
+    assert not folder.exists()
+
+
+def test_a_number_that_more_steps_change_is_said(classifier, digits):
+    def fell(steps: int) -> Flag:
+        stages = [Stage(name="run", attack=SAPGDSpec(eps=0.1, steps=steps), rule="hart")]
+        budget = small_budget(0.1, stages=stages, check_samples=1, queries=0)
+        x, y = digits.x_test[:32], digits.y_test[:32]
+        return robustness(classifier, x, y, eps=0.1, budget=budget, batch_size=16).flags[-1]
+
+    assert fell(6).name == "fall in the last doubling"
+    assert fell(6).fired
+    assert fell(6).verdict is Verdict.UPPER_BOUND
+    assert not fell(40).fired
 
 
 def test_an_attack_without_search_is_refused(classifier, digits):
