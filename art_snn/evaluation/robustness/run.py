@@ -90,7 +90,8 @@ def robustness(
         shift: Most frames that an event may move, >= 1; events are neither lost nor made.
         moved: Most events that may move, >= 1, beside ``shift``; None for any number.
         budget: "quick", "standard", "plus", or a `Budget` with stages of your own.
-        batch_size: Samples to attack at the same time, >= 1.
+        batch_size: Samples to attack at the same time, >= 1. With a multiple of 16, a sample's result is the same to
+            the last bit in any order of samples; in other batches rounding depends on the row.
         draws: Where the encoder is random, the number of fresh draws, >= 1, by whose majority a sample is judged.
             Gradients are averaged over the classifier's ``eot_samples``.
         linf_on_counts: Attack event frames with an ``eps`` all the same. Changes of eps in counts are no changes that a

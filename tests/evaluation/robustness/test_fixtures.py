@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -13,6 +14,8 @@ from art_snn import HART, LIF, STBP, DirectEncoder, PyTorchSNNClassifier, Spikin
 from art_snn.attacks import PGD, SAPGD, SAPGDSpec
 from art_snn.evaluation import attack_through
 from art_snn.evaluation.robustness import Robustness, SignNoise, Stage
+from art_snn.evaluation.robustness.budgets import budget_of
+from art_snn.evaluation.robustness.threats import Linf
 from tests.conftest import one_thread
 from tests.evaluation.robustness.networks import GradientKiller, Guard, like, poisson, small_digits, train_guarded
 from tests.evaluation.robustness.walks import Walk, small_budget
@@ -107,6 +110,20 @@ def test_a_sample_has_one_result_alone_and_in_any_batch(classifier, digits):
             expected = getattr(together, name)[i]
             np.testing.assert_array_equal(getattr(alone, name)[0], expected)
             np.testing.assert_array_equal(getattr(mixed, name)[47 - i], expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [16, 48])
+def test_no_result_depends_on_the_order(classifier, digits, size):
+    x, y = digits.x_test[:48], digits.y_test[:48]
+    order = np.random.default_rng(0).permutation(48)
+    few = {"check_samples": 1, "check_steps": 1, "unbounded_steps": 1, "longer_steps": 1, "queries": 0}
+    budget = replace(budget_of("standard", Linf(EPS)), **few)
+    one = robustness(classifier, x, y, eps=EPS, budget=budget, batch_size=size)
+    other = robustness(classifier, x[order], y[order], eps=EPS, budget=budget, batch_size=size)
+    assert len(set(one.stage)) > 2
+    for name in ("broken", "stage", "step", "margin", "forwards", "x_adv"):
+        np.testing.assert_array_equal(getattr(one, name)[order], getattr(other, name), err_msg=name)
 
 
 def test_one_sample_is_enough(classifier, digits):
