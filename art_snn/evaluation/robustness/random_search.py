@@ -9,15 +9,12 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
-from art.attacks import EvasionAttack
-from art.estimators import BaseEstimator
 
-from art_snn.attacks import Attack
 from art_snn.attacks.found import Found
 from art_snn.attacks.judging import draws_of, judge
 from art_snn.attacks.packets import Budget, Packets, move
 from art_snn.attacks.walks import ball
-from art_snn.checks import check_count, check_positive, check_seed
+from art_snn.evaluation.robustness.chance import ByChance, ChanceAttack, OfEntries, OfFlips, OfShifts
 from art_snn.labels import class_indices
 
 LEAST = 0.02  # of what is changed at once in the first query, what is in the last one
@@ -36,41 +33,72 @@ class Walker(Protocol):
         """Return the changed sample (*S), float32."""
 
 
+class _RandomSearch(ChanceAttack):
+    def search(
+        self,
+        x: np.ndarray,
+        y: Any,
+        *,
+        seeds: np.ndarray | None = None,
+        progress: Callable[[int], Any] | None = None,
+    ) -> Found:
+        """Return what the queries found; a sample's changes follow from its entry of ``seeds`` (N,)."""
+        x = np.asarray(x, dtype=np.float32)
+        labels = class_indices(y, len(x), self.estimator.nb_classes)
+        walkers = [
+            self.spec.walker(sample, self.estimator.clip_values, source)
+            for sample, source in zip(x, self.sources(len(x), seeds), strict=True)
+        ]
+        broken, margins = judge(self.estimator, x, labels, self.batch_size)
+        each = draws_of(self.estimator)
+        found = Found(x.copy(), broken, np.where(broken, 0, -1), margins, np.full(len(x), float(each)))
+        told = progress or (lambda _: None)
+        told(int(broken.sum()))
+        changes: list[Any] = [None] * len(x)
+        kept = np.full(len(x), np.inf, dtype=np.float32)  # the margin of the changes
+        for query in range(self.spec.steps):
+            rows = np.flatnonzero(~found.broken)
+            if not len(rows):
+                break
+            share = LEAST ** (query / self.spec.steps)
+            tried = [walkers[i].vary(changes[i], share) if query else walkers[i].begin() for i in rows]
+            made = np.stack([walkers[i].made(each) for i, each in zip(rows, tried, strict=True)])
+            wrong, margins = judge(self.estimator, made, labels[rows], self.batch_size)
+            found.forwards[rows] += each
+            for place in np.flatnonzero((margins <= kept[rows]) | wrong):
+                i = rows[place]
+                changes[i], kept[i] = tried[place], margins[place]
+                if wrong[place] or margins[place] < found.margin[i]:
+                    found.x_adv[i], found.margin[i] = made[place], margins[place]
+            found.broken[rows[wrong]], found.step[rows[wrong]] = True, query
+            told(int(wrong.sum()))
+        told(int((~found.broken).sum()))
+        return found
+
+
 @dataclass(frozen=True, kw_only=True)
-class RandomSearch(Attack):
+class RandomSearch(ByChance):
     """Change a part of what was changed by chance, and keep it where the margin does not grow; base of one a threat.
 
     As in Square (Andriushchenko et al., "Square Attack: a query-efficient black-box adversarial attack via random
     search", ECCV 2020), the part shrinks from query to query.
     """
 
+    attack: ClassVar[type[ChanceAttack]] = _RandomSearch
+    title: ClassVar[str] = "random search"
     steps: int = 300  #: Number of queries, >= 1.
-    seed: int = 0  #: Seed of the changes.
-
-    def __post_init__(self) -> None:
-        check_count("steps", self.steps)
-        check_seed(self.seed)
 
     @abstractmethod
     def walker(self, sample: np.ndarray, clip_values: Any, source: np.random.Generator) -> Walker:
         """Return what changes a sample (*S)."""
 
-    def make(self, classifier: BaseEstimator, *, batch_size: int = 128) -> EvasionAttack:
-        """Return the attack."""
-        return _RandomSearch(classifier, self, batch_size)
-
 
 @dataclass(frozen=True, kw_only=True)
-class SignSearch(RandomSearch):
+class SignSearch(RandomSearch, OfEntries):
     """Entries are eps larger or smaller, and a run of them changes to one of the two."""
 
     name: ClassVar[str] = "sign-search"
-    title: ClassVar[str] = "random search"
-    eps: float = 8 / 255
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive("eps", self.eps)
+    title: ClassVar[str] = RandomSearch.title
 
     def walker(self, sample: np.ndarray, clip_values: Any, source: np.random.Generator) -> Walker:
         """Return what changes a sample."""
@@ -79,17 +107,11 @@ class SignSearch(RandomSearch):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlipSearch(RandomSearch):
+class FlipSearch(RandomSearch, OfFlips):
     """Entries of binary event frames flip, and some of the flips are exchanged for others."""
 
     name: ClassVar[str] = "flip-search"
-    title: ClassVar[str] = "random search"
-    eps: ClassVar[float] = 0.0  # type: ignore[misc]
-    max_flips: int = 200  #: Number of flips, >= 1.
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_count("max_flips", self.max_flips)
+    title: ClassVar[str] = RandomSearch.title
 
     def walker(self, sample: np.ndarray, clip_values: Any, source: np.random.Generator) -> Walker:
         """Return what changes a sample."""
@@ -97,20 +119,11 @@ class FlipSearch(RandomSearch):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShiftSearch(RandomSearch):
+class ShiftSearch(RandomSearch, OfShifts):
     """Events move to other frames, and some of the moves are exchanged for others."""
 
     name: ClassVar[str] = "shift-search"
-    title: ClassVar[str] = "random search"
-    eps: ClassVar[float] = 0.0  # type: ignore[misc]
-    max_shift: int = 1  #: Most frames that an event moves, >= 1.
-    max_moved: int | None = None  #: Most events that move, >= 1; None for any number.
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_count("max_shift", self.max_shift)
-        if self.max_moved is not None:
-            check_count("max_moved", self.max_moved)
+    title: ClassVar[str] = RandomSearch.title
 
     def walker(self, sample: np.ndarray, clip_values: Any, source: np.random.Generator) -> Walker:
         """Return what changes a sample."""
@@ -196,61 +209,6 @@ class _Moves:
         low, high = np.maximum(-self._budget.shift, -frame), np.minimum(self._budget.shift, steps - 1 - frame)
         wanted = self._source.integers(low, np.maximum(high, low + 1))
         return np.minimum(np.where(wanted >= 0, wanted + 1, wanted), high)
-
-
-class _RandomSearch(EvasionAttack):
-    _estimator_requirements = (BaseEstimator,)
-
-    def __init__(self, classifier: BaseEstimator, spec: RandomSearch, batch_size: int) -> None:
-        super().__init__(estimator=classifier)
-        self._spec, self._batch_size = spec, batch_size
-
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
-        """Return the inputs with the changes that the network takes worst."""
-        labels = self.estimator.predict(x, batch_size=self._batch_size).argmax(1) if y is None else y
-        return self.search(x, labels).x_adv
-
-    def search(
-        self,
-        x: np.ndarray,
-        y: Any,
-        *,
-        seeds: np.ndarray | None = None,
-        progress: Callable[[int], Any] | None = None,
-    ) -> Found:
-        """Return what the queries found; a sample's changes follow from its entry of ``seeds`` (N,)."""
-        x = np.asarray(x, dtype=np.float32)
-        labels = class_indices(y, len(x), self.estimator.nb_classes)
-        seeds = np.arange(len(x)) if seeds is None else seeds
-        walkers = [
-            self._spec.walker(sample, self.estimator.clip_values, np.random.default_rng([self._spec.seed, int(seed)]))
-            for sample, seed in zip(x, seeds, strict=True)
-        ]
-        broken, margins = judge(self.estimator, x, labels, self._batch_size)
-        each = draws_of(self.estimator)
-        found = Found(x.copy(), broken, np.where(broken, 0, -1), margins, np.full(len(x), float(each)))
-        told = progress or (lambda _: None)
-        told(int(broken.sum()))
-        changes: list[Any] = [None] * len(x)
-        kept = np.full(len(x), np.inf, dtype=np.float32)  # the margin of the changes
-        for query in range(self._spec.steps):
-            rows = np.flatnonzero(~found.broken)
-            if not len(rows):
-                break
-            share = LEAST ** (query / self._spec.steps)
-            tried = [walkers[i].vary(changes[i], share) if query else walkers[i].begin() for i in rows]
-            made = np.stack([walkers[i].made(each) for i, each in zip(rows, tried, strict=True)])
-            wrong, margins = judge(self.estimator, made, labels[rows], self._batch_size)
-            found.forwards[rows] += each
-            for place in np.flatnonzero((margins <= kept[rows]) | wrong):
-                i = rows[place]
-                changes[i], kept[i] = tried[place], margins[place]
-                if wrong[place] or margins[place] < found.margin[i]:
-                    found.x_adv[i], found.margin[i] = made[place], margins[place]
-            found.broken[rows[wrong]], found.step[rows[wrong]] = True, query
-            told(int(wrong.sum()))
-        told(int((~found.broken).sum()))
-        return found
 
 
 def _part(share: float, size: int) -> int:
