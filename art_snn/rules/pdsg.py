@@ -34,8 +34,9 @@ class PDSG(TemporalRule):
         statistics: Over which potentials the deviation is taken, beside all steps so far: "sample" for those of the
             sample's channel, or of its layer where features have one axis; "batch", as the paper's code, for those of
             the channel in all samples, or of the feature. A sample's gradient depends on its batch then.
-        detach_reset: Keep the gradient from flowing through the reset. Attacks are as strong either way. A reset that
-            comes a step after the spike is always detached.
+        detach_reset: Keep the gradient from flowing through the reset. The paper lets it flow, so that its rule is
+            ``PDSG(statistics="batch", detach_reset=False)``; attacks are as strong either way. A reset that comes a
+            step after the spike is always detached.
     """
 
     name = "pdsg"
