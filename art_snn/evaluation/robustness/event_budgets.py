@@ -16,9 +16,9 @@ from art_snn.rules.base import TemporalRule
 # All tell frames apart. The events that a gradient finds differ from rule to rule.
 RULES: list[TemporalRule] = [ASSG(), STBP(gamma=0.5, detach_reset=True), PDSG(), ASSG(momentum=None)]
 CHECKS: dict[str, dict[str, Any]] = {
-    "quick": {"check_samples": 16, "check_steps": 10, "unbounded_steps": 100, "longer_steps": 120},
-    "standard": {"check_samples": 50, "check_steps": 20, "unbounded_steps": 200, "longer_steps": 400},
-    "plus": {"check_samples": 100, "check_steps": 40, "unbounded_steps": 500, "longer_steps": 1000},
+    "quick": {"check_samples": 16, "check_steps": 10, "unbounded_steps": 100},
+    "standard": {"check_samples": 50, "check_steps": 20, "unbounded_steps": 200},
+    "plus": {"check_samples": 100, "check_steps": 40, "unbounded_steps": 500},
 }
 QUERIES = {"quick": 100, "standard": 300, "plus": 1000}  # of random search
 ITERATIONS = {"quick": 60, "standard": 200, "plus": 500}  # of SDA
@@ -28,12 +28,12 @@ STEPS = {"quick": 20, "standard": 50, "plus": 100}  # of spike retiming
 def event_budget(name: str, threat: Threat) -> Budget:
     """Return the budget "quick", "standard" or "plus" for flips or moves of events."""
     if isinstance(threat, Flips):
-        stages = _flipping(name, threat)
+        stages, longer = _flipping(name, threat), 2 * ITERATIONS[name]
     elif isinstance(threat, Shifts):
-        stages = _moving(name, threat)
+        stages, longer = _moving(name, threat), 4 * STEPS[name]
     else:
         raise TypeError(f"threat must be Flips(...) or Shifts(...), got {threat!r}")
-    return Budget(name=name, stages=stages, threat=threat, queries=0, **CHECKS[name])
+    return Budget(name=name, stages=stages, threat=threat, longer_steps=longer, queries=0, **CHECKS[name])
 
 
 def _flipping(name: str, threat: Flips) -> list[Stage]:
