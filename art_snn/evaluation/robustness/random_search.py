@@ -50,8 +50,8 @@ class _RandomSearch(ChanceAttack):
             for sample, source in zip(x, self.sources(len(x), seeds), strict=True)
         ]
         broken, margins = judge(self.estimator, x, labels, self.batch_size)
-        each = draws_of(self.estimator)
-        found = Found(x.copy(), broken, np.where(broken, 0, -1), margins, np.full(len(x), float(each)))
+        cost = draws_of(self.estimator)
+        found = Found(x.copy(), broken, np.where(broken, 0, -1), margins, np.full(len(x), float(cost)))
         told = progress or (lambda _: None)
         told(int(broken.sum()))
         changes: list[Any] = [None] * len(x)
@@ -64,7 +64,7 @@ class _RandomSearch(ChanceAttack):
             tried = [walkers[i].vary(changes[i], share) if query else walkers[i].begin() for i in rows]
             made = np.stack([walkers[i].made(each) for i, each in zip(rows, tried, strict=True)])
             wrong, margins = judge(self.estimator, made, labels[rows], self.batch_size)
-            found.forwards[rows] += each
+            found.forwards[rows] += cost
             for place in np.flatnonzero((margins <= kept[rows]) | wrong):
                 i = rows[place]
                 changes[i], kept[i] = tried[place], margins[place]
