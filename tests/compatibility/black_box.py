@@ -109,14 +109,18 @@ LESS_RANK = "sequence argument must have length equal to input rank"
     "ZooAttack",
     FAMILY,
     events_fail=LESS_RANK,
-    note=f"{STEPS}; tried on 32x32 images, ART's smallest size",
+    note=f"{STEPS}; tried on 32x32 images, ART's smallest size; asserted is that the right class's margin falls",
     slow=True,
 )
 def zoo(case: Case) -> None:
     case = enlarged(case, 4)
     attack = evasion.ZooAttack(case.classifier, max_iter=6, nb_parallel=256, learning_rate=0.3, **ZOO)
     case = case.unsure()
-    case.attacked(attack.generate(case.x[:1], case.y[:1]), n=1, robust=0)
+    x, y = case.x[:4], case.y[:4]
+    examples = attack.generate(x, y)
+    case.attacked(examples, n=4)
+    # How many classes fall is chance. Over eight seeds, the mean margin fell by 0.67 to 1.19.
+    assert case.margin(x, y) - case.margin(examples, y) > 0.3
 
 
 @TABLE.row(
