@@ -147,6 +147,7 @@ def test_misclassified_samples_are_not_attacked_and_invalid(classifier, digits):
 
 
 def three_classes(tied: bool) -> tuple[PyTorchSNNClassifier, np.ndarray, np.ndarray]:
+    torch.manual_seed(2)  # with others, some weights give all inputs one class
     last = nn.Linear(12, 3)
     if tied:
         nn.init.zeros_(last.weight)
