@@ -12,13 +12,11 @@ from art_snn.errors import GradientWarning
 from art_snn.evaluation.outcomes import attack_through
 from art_snn.evaluation.robustness.flags import Flag, Verdict, flag, not_run
 from art_snn.evaluation.robustness.judging import Judge, seeded
-from art_snn.evaluation.robustness.leading import NO_RULE, NOBODY, left_by_leading, why_not
+from art_snn.evaluation.robustness.leading import EVENTS, left_by_leading, why_not
 from art_snn.evaluation.robustness.noise import Noise, SignNoise
 from art_snn.evaluation.robustness.probe import Probe, at_least
 from art_snn.evaluation.robustness.threats import Linf
 from art_snn.rules import GradientRule
-
-EVENTS = "events change, not entries by eps"
 
 
 def check_gradients(probe: Probe) -> Flag:
@@ -27,7 +25,7 @@ def check_gradients(probe: Probe) -> Flag:
     meaning = "no rule finds a gradient at more inputs than this: attacks stand still, which is no robustness"
     x, y = probe.some(probe.survey.correct)
     if not len(x) or not probe.rules:
-        return not_run(name, least, verdict, meaning, NOBODY if probe.rules else NO_RULE)
+        return not_run(name, least, verdict, meaning, why_not(probe))
     points = [x]
     if isinstance(threat := probe.judge.threat, Linf):
         noise = SignNoise(eps=threat.eps / 2, steps=1).make(probe.classifier, batch_size=probe.judge.batch_size)
@@ -78,7 +76,7 @@ def check_steps(probe: Probe) -> Flag:
     meaning = "FGSM breaks more than PGD through the same rule: the gradient does not point where the loss rises"
     x, y = probe.some(probe.survey.correct)
     if not len(x) or not probe.rules:
-        return not_run(name, least, verdict, meaning, NOBODY if probe.rules else NO_RULE)
+        return not_run(name, least, verdict, meaning, why_not(probe))
     if not isinstance(threat := probe.judge.threat, Linf):
         return not_run(name, least, verdict, meaning, EVENTS)
     attacks = FGSM(eps=threat.eps), PGD(eps=threat.eps, steps=probe.budget.check_steps)
@@ -125,8 +123,7 @@ def confirm(probe: Probe) -> np.ndarray:
     rows = np.flatnonzero(probe.survey.stage >= 0)[::-1]
     found = np.zeros(len(probe.x), bool)
     with seeded(probe.classifier, "confirm"):
-        found[rows] = judge.wrong(probe.survey.x_adv[rows], probe.y[rows])
-    found[rows] &= judge.allows(probe.x[rows], probe.survey.x_adv[rows])
+        found[rows] = judge.breaks(probe.x[rows], probe.survey.x_adv[rows], probe.y[rows])
     return found
 
 

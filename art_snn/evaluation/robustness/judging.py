@@ -58,6 +58,12 @@ class Judge:
         """Return whether each example (N,) is finite, inside the budget and inside the clip values."""
         return self.threat.allows(x, examples, self.classifier.clip_values)
 
+    def breaks(self, x: np.ndarray, examples: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return which examples (N,) of inputs are allowed and misclassified."""
+        broken = self.allows(x, examples)
+        broken[broken] = self.wrong(examples[broken], y[broken])
+        return broken
+
     def averaged(self) -> PyTorchSNNClassifier:
         """Return a view of the classifier that predicts the mean of all draws, for attacks that judge by one."""
         view = self.classifier.with_rule(self.classifier.gradient_rule, warn=False)

@@ -11,8 +11,9 @@ from art_snn.evaluation.robustness.probe import Probe
 from art_snn.evaluation.robustness.survey import search
 from art_snn.evaluation.robustness.threats import Threat
 
-NOBODY = "no sample is classified correctly"
-NO_RULE = "no stage has a rule"
+# Why a check has not run.
+NOBODY, NOTHING_LEFT = "no sample is classified correctly", "no sample is left"
+NO_RULE, EVENTS = "no stage has a rule", "events change, not entries by eps"
 
 
 def left_by_leading(
@@ -31,11 +32,11 @@ def left_by_leading(
     settings = {name: value for name, value in wanted.items() if name in known}
     judge = Judge(probe.classifier, threat, probe.judge.batch_size, probe.judge.draws)
     found = search(replace(stage, attack=replace(stage.attack, **settings)), judge, x, y)  # type: ignore[type-var]
-    broken = found.broken & judge.allows(x, found.x_adv)
-    broken[broken] = judge.wrong(found.x_adv[broken], y[broken])
+    broken = found.broken.copy()
+    broken[broken] = judge.breaks(x[broken], found.x_adv[broken], y[broken])
     return ~broken
 
 
-def why_not(probe: Probe) -> str:
-    """Return why the leading attack did not run."""
-    return NO_RULE if probe.budget.leading is None else NOBODY
+def why_not(probe: Probe, nobody: str = NOBODY) -> str:
+    """Return why no attack through a rule ran: there is no rule, or ``nobody`` to attack."""
+    return nobody if probe.rules else NO_RULE

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from art_snn.attacks.found import Found
+from art_snn.attacks.judging import predict_full
 from art_snn.attacks.packets import Budget, Packets, move
 from art_snn.attacks.walks import ball
 from art_snn.evaluation.robustness.chance import ByChance, ChanceAttack, OfEntries, OfFlips, OfShifts
@@ -31,7 +32,7 @@ class _Noise(ChanceAttack):
             if not len(rows):
                 break
             tried = np.stack([self._noisy(x[row], sources[row]) for row in rows])
-            logits = self._predict(tried)
+            logits = predict_full(self.estimator, tried, self.batch_size)
             found, finite = margins(logits, labels[rows]), np.isfinite(logits).all(1)
             better = finite & (found < margin[rows])
             best[rows[better]], margin[rows[better]] = tried[better], found[better]
@@ -39,10 +40,6 @@ class _Noise(ChanceAttack):
             wrong = finite & (logits.argmax(1) != labels[rows])
             best[rows[wrong]], broken[rows[wrong]], step[rows[wrong]] = tried[wrong], True, draw
         return Found(best, broken, step, margin, forwards)
-
-    def _predict(self, x: np.ndarray) -> np.ndarray:
-        filled = np.concatenate([x, np.repeat(x[:1], -len(x) % self.batch_size, axis=0)])
-        return self.estimator.predict(filled, batch_size=self.batch_size)[: len(x)]
 
     def _noisy(self, sample: np.ndarray, source: np.random.Generator) -> np.ndarray:
         low, high = ball(sample, self.spec.eps or np.inf, self.estimator.clip_values)

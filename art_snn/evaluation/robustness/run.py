@@ -19,11 +19,11 @@ from art_snn.evaluation.outcomes import check_samples
 from art_snn.evaluation.robustness import attack_checks, network_checks, strength_checks
 from art_snn.evaluation.robustness.budgets import BUDGETS, budget_of
 from art_snn.evaluation.robustness.card import model_card
-from art_snn.evaluation.robustness.flags import Flag, Verdict, flag, not_run
+from art_snn.evaluation.robustness.flags import Flag
 from art_snn.evaluation.robustness.identity import identity
 from art_snn.evaluation.robustness.judging import Judge, seeded
-from art_snn.evaluation.robustness.probe import Probe, at_least
-from art_snn.evaluation.robustness.result import Robustness, last_doubling
+from art_snn.evaluation.robustness.probe import Probe
+from art_snn.evaluation.robustness.result import Robustness
 from art_snn.evaluation.robustness.stages import Budget
 from art_snn.evaluation.robustness.store import PieceStore
 from art_snn.evaluation.robustness.survey import begin, check_stages, run_stage
@@ -125,7 +125,7 @@ def robustness(
         )
     judge = Judge(classifier, threat, batch_size, draws)
     check_stages(chosen.stages, judge, inputs)
-    known = identity(judge, chosen, inputs, labels)
+    known = {} if folder is None else identity(judge, chosen, inputs, labels)
     with PieceStore(None if folder is None else Path(folder), known) as store:
         survey = begin(judge, inputs, labels, store)
         costs = np.full((len(chosen.stages), len(inputs)), np.nan)
@@ -137,7 +137,11 @@ def robustness(
             costs[number, attacked] = (survey.forwards - before)[attacked]
         probe = Probe(judge, chosen, survey, inputs, labels)
         confirmed = store.arrays("confirmed", lambda: {"confirmed": attack_checks.confirm(probe)})["confirmed"]
-        flags = [*_checked(probe, store, verbose), attack_checks.check_confirmed(probe, confirmed), _converged(probe)]
+        flags = [
+            *_checked(probe, store, verbose),
+            attack_checks.check_confirmed(probe, confirmed),
+            strength_checks.check_converged(probe),
+        ]
         control = _clip_only(judge, inputs, labels) if frames else None
     return Robustness(
         budget=chosen,
@@ -163,7 +167,7 @@ def _threat(eps: float | None, flips: int | None, shift: int | None, moved: int 
     if moved is not None and shift is None:
         raise ValueError(f"moved={moved} bounds the events that move; give shift, too")
     if eps is not None:
-        return Linf(float(eps))
+        return Linf(eps)
     return Flips(flips) if flips is not None else Shifts(cast("int", shift), moved)
 
 
@@ -192,17 +196,6 @@ def _checked(probe: Probe, store: PieceStore, verbose: bool) -> list[Flag]:
             flags.append(Flag.from_json(store.values(f"check-{name}", work)))
             bar.update()
     return flags
-
-
-def _converged(probe: Probe) -> Flag:
-    """Has the number settled?"""
-    survey = probe.survey
-    value = last_doubling(survey.forwards, survey.stage >= 0)
-    meaning = "the second half of the budget still broke more samples than another seed would: more steps break more"
-    name, threshold = "fall in the last doubling", at_least(strength_checks.CONVERGED, 1.5, len(probe.x))
-    if not survey.left.any():
-        return not_run(name, threshold, Verdict.UPPER_BOUND, meaning, "no sample is left, and fewer cannot be")
-    return flag(name, value, threshold, Verdict.UPPER_BOUND, meaning)
 
 
 def _clip_only(judge: Judge, x: np.ndarray, y: np.ndarray) -> Proportion:

@@ -10,15 +10,14 @@ from art.attacks.evasion import SquareAttack
 from art_snn.attacks.walks import ball
 from art_snn.errors import GradientWarning
 from art_snn.evaluation.robustness.flags import Flag, Verdict, flag, not_run
-from art_snn.evaluation.robustness.leading import NO_RULE, NOBODY, left_by_leading
+from art_snn.evaluation.robustness.leading import EVENTS, NOTHING_LEFT, left_by_leading, why_not
 from art_snn.evaluation.robustness.noise import margins
 from art_snn.evaluation.robustness.probe import Probe, at_least
 from art_snn.evaluation.robustness.random_search import RandomSearch, SignSearch
+from art_snn.evaluation.robustness.result import last_doubling
 from art_snn.evaluation.robustness.threats import Linf
 from art_snn.rules import GradientRule
 
-NOTHING_LEFT = "no sample is left"
-EVENTS = "events change, not entries by eps"
 # A second seed of one attack moves the number by as much.
 CONVERGED = 0.02
 OTHER_SEED = 1000  # far from those of the stages
@@ -41,7 +40,7 @@ def check_direction(probe: Probe) -> Flag:
     if not isinstance(threat, Linf):
         return not_run(name, least, verdict, meaning, EVENTS)
     if not len(x) or not probe.rules:
-        return not_run(name, least, verdict, meaning, NOBODY if probe.rules else NO_RULE)
+        return not_run(name, least, verdict, meaning, why_not(probe))
     shares = {}
     for rule in probe.rules:
         signs = np.sign(_gradient(probe, rule, x, y))
@@ -59,9 +58,20 @@ def check_longer(probe: Probe) -> Flag:
     x, y = probe.some(probe.survey.left)
     left = left_by_leading(probe, x, y, probe.judge.threat, steps, later_seed=OTHER_SEED)
     if left is None:
-        return not_run(name, least, verdict, meaning, NO_RULE if probe.budget.leading is None else NOTHING_LEFT)
+        return not_run(name, least, verdict, meaning, why_not(probe, NOTHING_LEFT))
     gain = float((~left).mean() * probe.survey.left.mean())
     return flag(name, gain, least, verdict, meaning, f"{(~left).sum()} of {len(x)} survivors in {steps} steps")
+
+
+def check_converged(probe: Probe) -> Flag:
+    """Has the number settled?"""
+    survey = probe.survey
+    value = last_doubling(survey.forwards, survey.stage >= 0)
+    meaning = "the second half of the budget still broke more samples than another seed would: more steps break more"
+    name, threshold = "fall in the last doubling", at_least(CONVERGED, 1.5, len(probe.x))
+    if not survey.left.any():
+        return not_run(name, threshold, Verdict.UPPER_BOUND, meaning, f"{NOTHING_LEFT}, and fewer cannot be")
+    return flag(name, value, threshold, Verdict.UPPER_BOUND, meaning)
 
 
 def check_queries(probe: Probe) -> Flag:
@@ -80,8 +90,7 @@ def check_queries(probe: Probe) -> Flag:
     if reason:
         return not_run(name, least, verdict, meaning, reason)
     attack, made = _by_queries(probe, x, y)
-    broken = probe.judge.allows(x, made)
-    broken[broken] = probe.judge.wrong(made[broken], y[broken])
+    broken = probe.judge.breaks(x, made, y)
     gain = float(broken.mean() * probe.survey.left.mean())
     detail = f"{broken.sum()} of {len(x)} survivors in {probe.budget.queries} queries of {attack}"
     return flag(name, gain, least, verdict, meaning, detail)
