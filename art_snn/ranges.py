@@ -80,6 +80,32 @@ def check_range(name: str, x: np.ndarray, clip_values: Any, error: type[Exceptio
         )
 
 
+def spread(x: np.ndarray, clip_values: Any) -> float:
+    """Return the distance from the smallest to the largest value that inputs may have, or have where nothing says so.
+
+    Args:
+        x: Inputs, at least one.
+        clip_values: A pair as `outside` takes it, or None.
+
+    Example:
+        >>> spread(np.array([0.5, 2.0]), None), spread(np.array([0.5, 2.0]), (0, 255))
+        (1.5, 255.0)
+    """
+    low, high = (x.min(), x.max()) if clip_values is None else clip_values
+    return float(np.max(high) - np.min(low))
+
+
+def check_eps(eps: float, x: np.ndarray, clip_values: Any) -> None:
+    """Raise ValueError if eps, as a change of inputs ``x``, is more than the distance between any two values.
+
+    Inputs that are all the same have none where there are no clip values, a pair as `outside` takes it.
+    """
+    most = spread(x, clip_values)
+    if eps > most > 0:
+        of = "inputs have a range" if clip_values is None else f"the clip values {range_text(*clip_values)} a range"
+        raise ValueError(f"eps is {eps:g}, and {of} of {most:g}: nothing is beyond it. 8/255 is a number, 8 / 255")
+
+
 def range_text(low: Any, high: Any) -> str:
     """Return a range as messages have it: "[0, 1]", or for arrays from the smallest value to the largest."""
     least, most = np.asarray(low), np.asarray(high)

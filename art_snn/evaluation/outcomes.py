@@ -12,13 +12,14 @@ import numpy as np
 from scipy.special import logsumexp
 
 from art_snn.attacks import Attack
+from art_snn.attacks.judging import draws_of
 from art_snn.checks import check_count
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.classifier.inputs import Array, check_input, to_numpy
 from art_snn.errors import ExampleWarning
 from art_snn.evaluation.metrics import Proportion, share
 from art_snn.labels import Labels, class_indices, to_array
-from art_snn.ranges import rounding_slack
+from art_snn.ranges import check_eps, rounding_slack
 from art_snn.rules import GradientRule
 
 
@@ -27,12 +28,14 @@ class Outcome:
     """What an attack did to each of N samples; outcomes of several attacks on the same samples can be combined."""
 
     correct: np.ndarray  #: Whether the class was right before the attack, shape (N,).
-    robust: np.ndarray  #: Whether it is right after the attack, shape (N,).
+    robust: np.ndarray  #: Whether it is right after the attack, shape (N,); see `correct_samples`.
     zero_gradient: np.ndarray | None  #: Whether the gradient at the input is all zero, shape (N,), where it is known.
     zero_entry: np.ndarray | None = None  #: Share of the input's entries without a gradient, shape (N,), if known.
     changed: np.ndarray  #: Whether the attack changed the input at all, shape (N,).
     losses: np.ndarray  #: Cross-entropy after the attack of what `predict` returns, taken for logits, shape (N,).
     seconds: float  #: Time that the attack took.
+    wrong_share: np.ndarray | None = None  #: Share of a random network's draws that are wrong, shape (N,), if known.
+    x_adv: np.ndarray | None = None  #: What the attack made, shape (N, *S), where it was to be kept.
 
     @property
     def clean_accuracy(self) -> Proportion:
@@ -95,6 +98,7 @@ def attack_through(
     """
     check_attacks([attack])
     inputs, labels = check_samples(classifier, x, y, batch_size)
+    check_eps(attack.eps, inputs, classifier.clip_values)
     correct = _truths("correct", correct, len(inputs))
     zero_gradient = _truths("zero_gradient", zero_gradient, len(inputs))
     zero_entry = _shares("zero_entry", zero_entry, len(inputs))
@@ -120,8 +124,12 @@ def run_attack(
     correct: np.ndarray,
     batch_size: int,
     on_gradient: Callable[[int], None] | None = None,
+    keep: bool = False,
 ) -> Outcome:
-    """Attack as `attack_through` does, without checks, and without looking for zero gradients."""
+    """Attack as `attack_through` does, without checks, and without looking for zero gradients.
+
+    With ``keep``, the outcome has the examples.
+    """
     # They are counted by zero_gradients, not warned of.
     source = classifier.with_rule(classifier.gradient_rule if rule is None else rule, warn=False)
     source._on_gradient = on_gradient
@@ -138,16 +146,31 @@ def run_attack(
             stacklevel=3,
         )
     examples = np.where(allowed.reshape(-1, *[1] * (x.ndim - 1)), made, x)
-    logits = victim.predict(examples, batch_size=batch_size)
+    wrong_share, losses = _judged(victim, examples, labels, batch_size)
     seconds = time.perf_counter() - start
     return Outcome(
         correct=correct,
-        robust=logits.argmax(1) == labels,
+        robust=wrong_share <= 1 / 2,
         zero_gradient=None,
         changed=(examples != x.astype(np.float32, copy=False)).reshape(len(x), -1).any(1),
-        losses=logsumexp(logits, axis=1) - logits[np.arange(len(x)), labels],
+        losses=losses,
         seconds=seconds,
+        wrong_share=wrong_share,
+        x_adv=examples if keep else None,
     )
+
+
+def _judged(
+    classifier: PyTorchSNNClassifier, x: np.ndarray, labels: np.ndarray, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which share of a classifier's draws is wrong (N,), and the mean of their cross-entropies (N,)."""
+    wrong, losses = np.zeros(len(x)), np.zeros(len(x))
+    draws = draws_of(classifier)
+    for _ in range(draws):
+        logits = classifier.predict(x, batch_size=batch_size)
+        wrong += logits.argmax(1) != labels
+        losses += logsumexp(logits, axis=1) - logits[np.arange(len(x)), labels]
+    return wrong / draws, losses / draws
 
 
 def allowed_examples(x: np.ndarray, examples: np.ndarray, eps: float, clip_values: Any) -> np.ndarray:
@@ -167,7 +190,10 @@ def allowed_examples(x: np.ndarray, examples: np.ndarray, eps: float, clip_value
 
 
 def worst_case(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return what attacks on the same samples did together: a sample is robust if it withstood all."""
+    """Return what attacks on the same samples did together: a sample is robust if it withstood all.
+
+    Of a random network that counts the luck of each attack; see `strongest`.
+    """
     known = [outcome.zero_gradient for outcome in outcomes if outcome.zero_gradient is not None]
     return Outcome(
         correct=outcomes[0].correct,
@@ -177,6 +203,14 @@ def worst_case(outcomes: Sequence[Outcome]) -> Outcome:
         losses=np.maximum.reduce([outcome.losses for outcome in outcomes]),
         seconds=sum(outcome.seconds for outcome in outcomes),
     )
+
+
+def strongest(outcomes: Sequence[Outcome]) -> np.ndarray:
+    """Return of attacks on the same samples, whose examples were kept, each sample's with the most wrong draws."""
+    shares = np.stack([outcome.wrong_share for outcome in outcomes])  # type: ignore[misc]
+    examples = np.stack([outcome.x_adv for outcome in outcomes])  # type: ignore[misc]
+    chosen: np.ndarray = examples[shares.argmax(0), np.arange(shares.shape[1])]
+    return chosen
 
 
 def check_attacks(attacks: Iterable[object]) -> None:
@@ -219,9 +253,9 @@ def _shares(name: str, values: Any, nb_samples: int) -> np.ndarray | None:
 
 
 def correct_samples(classifier: PyTorchSNNClassifier, x: np.ndarray, y: Labels, batch_size: int) -> np.ndarray:
-    """Return whether a classifier gives each sample its label (N,)."""
-    labels = class_indices(y, len(x), classifier.nb_classes)
-    return classifier.predict(x, batch_size=batch_size).argmax(1) == labels
+    """Return whether a classifier gives each sample its label (N,): a random one in at least half of 20 draws."""
+    share: np.ndarray = _judged(classifier, x, class_indices(y, len(x), classifier.nb_classes), batch_size)[0]
+    return share <= 1 / 2
 
 
 def zero_gradients(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
@@ -12,7 +13,8 @@ from hypothesis import given
 from art_snn import HART
 from art_snn.attacks import FGSM, PGD, RetimingSpec
 from art_snn.errors import UnsupportedInputError
-from art_snn.evaluation import accuracy, attack_success_rate, evaluate_rules
+from art_snn.evaluation import accuracy, attack_success_rate, attack_through, evaluate_rules
+from tests.evaluation.robustness.networks import poisson
 from tests.labels import any_form, for_each_form, labels_as
 
 
@@ -83,6 +85,35 @@ def test_labels_of_every_form_have_the_rows_of_indices(classifier, digits):
         assert replace(row, seconds=0) == replace(expected, seconds=0)
 
     check()
+
+
+def test_a_random_network_is_judged_by_most_draws_not_by_the_luck_of_each_rule(classifier, digits):
+    network, x, y = poisson(classifier, time_steps=1), digits.x_test[:96], digits.y_test[:96]
+    rules = ["hart", "cba", "bptr", "stbp"]
+    *rows, worst = evaluate_rules(network, x, y, rules=rules, attacks=[FGSM(eps=1e-6)], worst=True)
+    assert worst.rule == "worst case"
+    one_each = np.logical_and.reduce([network.predict(x).argmax(1) == y for _ in rules])
+    assert worst.robust_accuracy.value > one_each.mean() + 0.1
+    for row in [*rows, worst]:
+        assert abs(row.robust_accuracy.value - row.clean_accuracy.value) < 0.15  # 20 draws of a share near a half
+        assert row.zero_gradients is not None
+
+
+def test_the_worst_case_of_a_random_network_is_its_worst_example(classifier, digits):
+    network, x, y = poisson(classifier), digits.x_test[:48], digits.y_test[:48]
+    options = {"rules": ["cba", "hart"], "attacks": [PGD(eps=0.2)], "worst": True}
+    *rows, worst = evaluate_rules(network, x, y, **options)
+    assert worst.robust_accuracy.value < min(row.robust_accuracy.value for row in rows) + 0.1
+    assert worst.robust_accuracy.value < worst.clean_accuracy.value - 0.2
+
+
+def test_an_eps_beyond_the_clip_values_is_refused_before_any_work(classifier, digits, monkeypatch):
+    monkeypatch.setattr(type(classifier), "predict", None)
+    x, y = digits.x_test[:8], digits.y_test[:8]
+    with pytest.raises(ValueError, match=r"eps is 8, and the clip values \[0, 1\] a range of 1"):
+        evaluate_rules(classifier, x, y, rules=["hart"], attacks=[FGSM(eps=0.1), PGD(eps=8)])
+    with pytest.raises(ValueError, match="eps is 8"):
+        attack_through(classifier, "hart", PGD(eps=8), x, y)
 
 
 def test_bad_arguments_are_refused_before_any_work(classifier, digits):

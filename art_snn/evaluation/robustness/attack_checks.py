@@ -18,6 +18,9 @@ from art_snn.evaluation.robustness.probe import Probe, at_least
 from art_snn.evaluation.robustness.threats import Linf
 from art_snn.rules import GradientRule
 
+# Times the draws that judge a sample of a random encoder in the end.
+CONFIRMING = 5
+
 
 def check_gradients(probe: Probe) -> Flag:
     """Have inputs a gradient, by rule?"""
@@ -118,9 +121,15 @@ def check_confirmed(probe: Probe, confirmed: np.ndarray) -> Flag:
 
 
 def confirm(probe: Probe) -> np.ndarray:
-    """Judge all examples again, in batches of another size and order; return which samples are broken (N,)."""
-    judge = Judge(probe.classifier, probe.judge.threat, probe.judge.batch_size // 2 + 1, probe.judge.draws)
-    rows = np.flatnonzero(probe.survey.stage >= 0)[::-1]
+    """Judge all examples again, in batches of another size and order; return which samples are broken (N,).
+
+    Where the encoder is random, `CONFIRMING` times as many draws judge the nearest points of samples that are left,
+    too: stages ask for more than half of the draws, so that luck breaks nobody.
+    """
+    random = probe.judge.random
+    draws = probe.judge.draws * (CONFIRMING if random else 1)
+    judge = Judge(probe.classifier, probe.judge.threat, probe.judge.batch_size // 2 + 1, draws)
+    rows = np.flatnonzero(probe.survey.correct & (random | (probe.survey.stage >= 0)))[::-1]
     found = np.zeros(len(probe.x), bool)
     with seeded(probe.classifier, "confirm"):
         found[rows] = judge.breaks(probe.x[rows], probe.survey.x_adv[rows], probe.y[rows])

@@ -8,12 +8,16 @@ import torch
 from art_snn.classifier.output_checks import tied_largest
 from art_snn.evaluation.robustness.flags import Flag, Verdict, flag, not_run
 from art_snn.evaluation.robustness.judging import seeded
+from art_snn.evaluation.robustness.leading import EVENTS
 from art_snn.evaluation.robustness.probe import Probe
-from art_snn.ranges import outside
+from art_snn.evaluation.robustness.threats import Linf
+from art_snn.ranges import outside, spread
 
 # Relative change of logits that rounding does not make.
 DIFFERENT = 1e-4
 _FEW = 0.01
+# Images fill a range; one of another unit is 255 times as wide, or as narrow.
+UNUSED, FINE = 20, 1000
 
 
 def check_clean(probe: Probe) -> Flag:
@@ -40,6 +44,26 @@ def check_clip_values(probe: Probe) -> Flag:
         return not_run(name, 0, verdict, meaning, "the classifier has no clip values")
     found = outside(probe.x, *probe.classifier.clip_values, rounding=True)
     return flag(name, 0 if found is None else found.share, 0, verdict, meaning, "" if found is None else str(found))
+
+
+def check_unused_range(probe: Probe) -> Flag:
+    """Do inputs fill the clip values?"""
+    name, verdict = "clip values' range, in the inputs'", Verdict.INVALID
+    meaning = "attacks leave the range that the data have: are the clip values of another unit, as 0 to 255 is?"
+    clip_values, own = probe.classifier.clip_values, spread(probe.x, None)
+    why = "the classifier has no clip values" if clip_values is None else "all inputs are the same" if not own else ""
+    if why or not np.isfinite(probe.range):
+        return not_run(name, UNUSED, verdict, meaning, why or "the clip values have no end")
+    return flag(name, probe.range / own, UNUSED, verdict, meaning)
+
+
+def check_unit(probe: Probe) -> Flag:
+    """Is eps of the inputs' unit?"""
+    name, verdict = "inputs' range, in eps", Verdict.UPPER_BOUND
+    meaning = "eps is next to nothing beside the inputs: is it of another unit? 8/255 of values from 0 to 255 is 8"
+    if not isinstance(threat := probe.judge.threat, Linf):
+        return not_run(name, FINE, verdict, meaning, EVENTS)
+    return flag(name, spread(probe.x, None) / threat.eps, FINE, verdict, meaning)
 
 
 def check_repeatable(probe: Probe) -> Flag:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from art_snn.evaluation.robustness.judging import Judge
 from art_snn.evaluation.robustness.stages import Budget
 from art_snn.evaluation.robustness.survey import Survey
 from art_snn.evaluation.robustness.threats import Flips
+from art_snn.ranges import spread
 from art_snn.rules import GradientRule, get_rule
 
 ALL = 0.99  # below the share of all samples, of any number that checks look at
@@ -35,9 +35,7 @@ class Probe:
     @property
     def range(self) -> float:
         """Distance from the smallest to the largest value that an input may have, or has where nothing says so."""
-        clip_values: Any = self.classifier.clip_values
-        low, high = (self.x.min(), self.x.max()) if clip_values is None else clip_values
-        return float(np.max(high) - np.min(low))
+        return spread(self.x, self.classifier.clip_values)
 
     @property
     def most(self) -> float:

@@ -16,6 +16,7 @@ from art_snn.evaluation.robustness.threats import Linf, Threat
 from art_snn.evaluation.rows import package_versions
 
 FORMAT = 2
+LATE = "nearest points judged again"
 
 
 class StageRow(NamedTuple):
@@ -51,7 +52,9 @@ class Robustness:
     budget: Budget  #: The stages, and what the checks could do.
     correct: np.ndarray  #: Whether a sample is classified correctly as it is, (N,).
     broken: np.ndarray  #: Whether ``x_adv`` is misclassified though the sample was not, (N,).
-    stage: np.ndarray  #: Number of the stage that broke it, (N,), int64; -1 for none.
+    #: Number of the stage that broke it, (N,), int64; -1 for none, and the number of stages where no stage was sure,
+    #: and most of the draws that judge a random encoder's samples in the end are wrong.
+    stage: np.ndarray
     step: np.ndarray  #: First misclassified iterate of that stage, (N,), int64; -1 for none; 0 is the start.
     #: Smallest ``z_y - max_{k != y} z_k`` that a stage saw, (N,); NaN for samples never attacked. At least 0 for
     #: a sample that counts as robust, whatever a stage saw at a point that does not count.
@@ -94,7 +97,7 @@ class Robustness:
 
     @property
     def stages(self) -> list[StageRow]:
-        """What each stage did: the curve over stages."""
+        """What each stage did: the curve over stages. With a random encoder the last row is of what came after all."""
         rows = []
         for number, stage in enumerate(self.budget.stages):
             attacked = ~np.isnan(self.stage_forwards[number])
@@ -104,7 +107,15 @@ class Robustness:
             rule = "" if stage.rule is None else repr(stage.rule)
             counts = int(attacked.sum()), int(here.sum())
             rows.append(StageRow(stage.name, repr(stage.attack), rule, *counts, share(left), cost))
+        if self.draws > 1:
+            late = self.broken & ~self._by_stages
+            counts = int((self.robust | late).sum()), int(late.sum())
+            rows.append(StageRow(LATE, "", "", *counts, self.robust_accuracy, float("nan")))
         return rows
+
+    @property
+    def _by_stages(self) -> np.ndarray:
+        return self.broken & (self.stage < len(self.budget.stages))
 
     def after_steps(self, number: int) -> np.ndarray:
         """Return the robust accuracy after 0, 1, ... steps of a stage, up to the last that broke a sample."""
@@ -128,7 +139,7 @@ class Robustness:
     @property
     def last_doubling(self) -> float:
         """By how much the robust accuracy fell in the second half of what a sample may cost, in [0, 1]."""
-        return last_doubling(self.forwards, self.broken)
+        return last_doubling(self.forwards, self._by_stages)
 
     def to_json(self) -> dict[str, Any]:
         """Return all but the examples as plain values: those of JSON, which has None for what is not finite."""

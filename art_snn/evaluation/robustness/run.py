@@ -29,6 +29,7 @@ from art_snn.evaluation.robustness.store import PieceStore
 from art_snn.evaluation.robustness.survey import begin, check_stages, run_stage
 from art_snn.evaluation.robustness.threats import Flips, Linf, Shifts, Threat
 from art_snn.labels import Labels
+from art_snn.ranges import check_eps
 from art_snn.snn.encoders import takes_frames
 
 # Names to checks, in the order of reports. Each is a piece of work that is kept.
@@ -36,6 +37,8 @@ CHECKS: dict[str, Callable[[Probe], Flag]] = {
     "clean": network_checks.check_clean,
     "samples": network_checks.check_samples_count,
     "clip-values": network_checks.check_clip_values,
+    "unused-range": network_checks.check_unused_range,
+    "unit": network_checks.check_unit,
     "repeatable": network_checks.check_repeatable,
     "batch": network_checks.check_batch,
     "replay": network_checks.check_replay,
@@ -92,8 +95,8 @@ def robustness(
         budget: "quick", "standard", "plus", or a `Budget` with stages of your own.
         batch_size: Samples to attack at the same time, >= 1. With a multiple of 16, a sample's result is the same to
             the last bit in any order of samples; in other batches rounding depends on the row.
-        draws: Where the encoder is random, the number of fresh draws, >= 1, by whose majority a sample is judged.
-            Gradients are averaged over the classifier's ``eot_samples``.
+        draws: Where the encoder is random, the number of fresh draws, >= 1, by whose majority a sample is judged, and
+            five times as many in the end. Gradients are averaged over the classifier's ``eot_samples``.
         linf_on_counts: Attack event frames with an ``eps`` all the same. Changes of eps in counts are no changes that a
             camera makes.
         folder: Where finished work is kept, so that the same call goes on after it was stopped; None for nowhere.
@@ -104,7 +107,8 @@ def robustness(
         UnsupportedInputError: The network takes event frames, there is an ``eps`` and ``linf_on_counts`` is False; or
             events are to change, and it takes none, or frames of a kind that has no flips or moves. Nothing has run
             then.
-        ValueError: There are no samples, or a name or number is out of its range. Nothing has run then.
+        ValueError: There are no samples, a name or number is out of its range, or eps is more than that of the clip
+            values, or of inputs without. Nothing has run then.
         TypeError: The classifier or the budget is none. Nothing has run then.
         ResultsError: The folder holds another evaluation. Nothing has run then.
         BusyError: Another process works in the folder.
@@ -123,6 +127,8 @@ def robustness(
             "the network takes event frames, whose counts no camera changes by eps: give flips=N, for events that are "
             "added or dropped, or shift=D, for events that move in time; or linf_on_counts=True"
         )
+    if isinstance(threat, Linf):
+        check_eps(threat.eps, inputs, classifier.clip_values)
     judge = Judge(classifier, threat, batch_size, draws)
     check_stages(chosen.stages, judge, inputs)
     known = {} if folder is None else identity(judge, chosen, inputs, labels)
@@ -142,6 +148,7 @@ def robustness(
             attack_checks.check_confirmed(probe, confirmed),
             strength_checks.check_converged(probe),
         ]
+        survey.note_late(confirmed, len(chosen.stages))
         control = _clip_only(judge, inputs, labels) if frames else None
     return Robustness(
         budget=chosen,

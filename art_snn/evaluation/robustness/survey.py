@@ -38,6 +38,10 @@ class Survey:
         """Which samples withstand, (N,)."""
         return self.correct & (self.stage < 0)
 
+    def note_late(self, broken: np.ndarray, stage: int) -> None:
+        """Let samples that are ``broken`` (N,), though no stage broke them, have the number of what came after all."""
+        self.stage[broken & (self.stage < 0)] = stage
+
 
 def check_stages(stages: Sequence[Stage], judge: Judge, x: np.ndarray) -> None:
     """Raise TypeError unless all attacks have a ``search`` that fits, UnsupportedInputError unless inputs fit them."""

@@ -77,6 +77,38 @@ def test_inputs_outside_the_clip_values_are_found(fine):
     assert "values from 0 to 1.5" in found.detail
 
 
+@pytest.mark.parametrize(("clip_values", "fires"), [((0, 255), True), ((0, 19), False), ((-1, 1), False)])
+def test_clip_values_of_another_unit_are_found(fine, clip_values, fires):
+    assert (fine.x.min(), fine.x.max()) == (0, 1)
+    view = fine.classifier.with_rule("hart")
+    view.set_params(clip_values=clip_values)
+    probe = replace(fine, judge=Judge(view, fine.judge.threat, 8, 1))
+    found = network_checks.check_unused_range(probe)
+    assert found.fired == fires
+    assert found.value == clip_values[1] - clip_values[0]
+    assert found.verdict is Verdict.INVALID
+
+
+@pytest.mark.parametrize(
+    ("clip_values", "scale", "why"),
+    [(None, 1, "no clip values"), ((0, 1), 0, "all inputs are the same"), ((0, np.inf), 1, "have no end")],
+)
+def test_clip_values_that_say_nothing_are_not_compared(fine, clip_values, scale, why):
+    view = fine.classifier.with_rule("hart")
+    view._clip_values = clip_values  # ART wants ends
+    found = network_checks.check_unused_range(replace(fine, judge=Judge(view, Linf(EPS), 8, 1), x=fine.x * scale))
+    assert (found.value, found.fired) == (None, False)
+    assert why in found.detail
+
+
+@pytest.mark.parametrize(("scale", "fires"), [(1, False), (99, False), (255, True)])
+def test_eps_of_another_unit_is_found(fine, scale, fires):
+    found = network_checks.check_unit(replace(fine, x=fine.x * scale))
+    assert found.fired == fires
+    assert found.value == pytest.approx(scale / EPS)
+    assert found.verdict is Verdict.UPPER_BOUND
+
+
 def test_logits_that_drift_are_found(fine):
     calls = iter(range(100))
     found = network_checks.check_repeatable(with_predict(fine, lambda x, z: z + 0.1 * next(calls)))

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from art.attacks import EvasionAttack
+from art.estimators import BaseEstimator
 from torch import nn
 
 from art_snn import HART, LIF, STBP, DirectEncoder, PyTorchSNNClassifier, SpikingNetwork, robustness
 from art_snn.attacks import PGD, SAPGD, SAPGDSpec
+from art_snn.attacks.found import Found
 from art_snn.evaluation import attack_through
 from art_snn.evaluation.robustness import Robustness, SignNoise, Stage
 from art_snn.evaluation.robustness.budgets import budget_of
 from art_snn.evaluation.robustness.threats import Linf
 from tests.conftest import one_thread
 from tests.evaluation.robustness.networks import GradientKiller, Guard, like, poisson, small_digits, train_guarded
-from tests.evaluation.robustness.walks import Walk, small_budget
+from tests.evaluation.robustness.walks import SmallWalk, Walk, small_budget
 
 EPS = 0.1
 
@@ -87,6 +91,54 @@ def test_a_random_network_is_judged_by_most_draws(classifier, digits):
     assert judged.robust_accuracy.value > lucky.robust_accuracy.value + 0.05
     assert "logits that change between calls" not in fired(judged)
     assert judged.verdict != "reliable"  # nothing but noise was tried
+
+
+class Shy(SmallWalk):
+    """An attack that is never sure."""
+
+    def search(self, *args: Any, **kwargs: Any) -> Found:
+        found = super().search(*args, **kwargs)
+        return found._replace(broken=np.zeros_like(found.broken))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShyWalk(Walk):
+    def make(self, classifier: BaseEstimator, *, batch_size: int = 128) -> EvasionAttack:
+        return Shy(classifier, self, batch_size)
+
+
+def test_what_no_stage_was_sure_of_is_judged_by_many_draws_in_the_end(classifier, digits):
+    network = poisson(classifier, time_steps=2, eot_samples=2)
+    few = {"queries": 0, "check_samples": 2, "check_steps": 1, "unbounded_steps": 1, "longer_steps": 1}
+    stages = [Stage(name="shy walk", attack=ShyWalk(eps=0.3), rule="hart")]
+    result = evaluate(network, digits, 24, eps=0.3, draws=5, small={"eps": 0.3, "stages": stages, **few})
+    assert result.broken.any()
+    assert set(result.stage[result.broken]) == {1}
+    assert [(row.name, row.attacked, row.broken) for row in result.stages] == [
+        ("shy walk", int(result.correct.sum()), 0),
+        ("nearest points judged again", int(result.correct.sum()), int(result.broken.sum())),
+    ]
+    assert result.last_doubling == 0
+    draws = np.stack([network.predict(result.x_adv).argmax(1) != digits.y_test[:24] for _ in range(200)]).mean(0)
+    assert (draws[result.broken] > 0.3).all()  # 25 draws of which most are wrong
+    assert (draws[result.robust] < 0.7).all()
+    steady = evaluate(classifier, digits, 24, eps=0.3, small={"eps": 0.3, "stages": stages, **few})
+    assert not steady.broken.any()  # what an attack says of a network that is not random stands
+
+
+@pytest.mark.parametrize(
+    ("clip_values", "eps", "said"),
+    [((0, 1), 8, r"eps is 8, and the clip values \[0, 1\] a range of 1"), (None, 1.5, "inputs have a range of 1")],
+)
+def test_an_eps_beyond_the_range_is_refused(classifier, digits, clip_values, eps, said):
+    network = like(classifier, clip_values=clip_values)
+    with pytest.raises(ValueError, match=said):
+        robustness(network, digits.x_test[:8], digits.y_test[:8], eps=eps, budget="quick")
+
+
+def test_an_eps_of_the_whole_range_is_none_too_many(classifier, digits):
+    few = {"queries": 0, "check_samples": 2, "check_steps": 1, "unbounded_steps": 1, "longer_steps": 1}
+    assert evaluate(classifier, digits, 2, eps=1.0, small={"eps": 1.0, **few}).broken.any()
 
 
 def test_gradients_of_one_draw_make_an_upper_bound(classifier, digits):

@@ -29,10 +29,10 @@ class Walk(Attack):
     most_eps: float = 1e9  # above which it goes nowhere
 
     def make(self, classifier: BaseEstimator, *, batch_size: int = 128) -> EvasionAttack:
-        return _Walk(classifier, self, batch_size)
+        return SmallWalk(classifier, self, batch_size)
 
 
-class _Walk(EvasionAttack):
+class SmallWalk(EvasionAttack):
     _estimator_requirements = (BaseEstimator,)
 
     def __init__(self, classifier: BaseEstimator, spec: Walk, size: int) -> None:
