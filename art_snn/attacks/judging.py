@@ -23,6 +23,11 @@ def predict_full(classifier: PyTorchSNNClassifier, x: np.ndarray, size: int) -> 
     return classifier.predict(filled, batch_size=size)[: len(x)]
 
 
+def share_wrong(predictions: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return which share of predictions (D, N, K) is wrong for each class (N,); NaN where one is not finite."""
+    return np.where(np.isfinite(predictions).all((0, 2)), (predictions.argmax(2) != y).mean(0), np.nan)
+
+
 def judge(classifier: PyTorchSNNClassifier, x: np.ndarray, y: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return where predictions are wrong (N,), and their margins (N,), float32, as `wrong_shares` does.
 
@@ -50,11 +55,10 @@ def wrong_shares(
     if not number:
         return np.zeros(0), np.zeros(0, dtype=np.float32)
     draws = np.stack([predict_full(classifier, x, size) for _ in range(draws_of(classifier))])
-    finite = np.isfinite(draws).all((0, 2))
-    shares = (draws.argmax(2) != y).mean(0)
+    shares = share_wrong(draws, y)
     margins = np.full(number, np.inf, dtype=np.float32)
     if not classifier.postprocessing_defences:
         logits = torch.from_numpy(draws.mean(0, dtype=np.float64))
         margins = margin(logits, torch.from_numpy(y)).numpy().astype(np.float32)
-        margins[~finite] = np.inf
-    return np.where(finite, shares, 0.0), margins
+        margins[np.isnan(shares)] = np.inf
+    return np.nan_to_num(shares), margins

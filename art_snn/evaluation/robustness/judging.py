@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from art_snn.attacks.judging import predict_full
+from art_snn.attacks.judging import predict_full, share_wrong
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.evaluation.robustness.threats import Threat
 from art_snn.snn.encoders import is_random
@@ -40,8 +40,7 @@ class Judge:
         """Return for each input (N,) the share of draws in which it is misclassified, in [0, 1]; NaN for no numbers."""
         if not len(x):
             return np.zeros(0)
-        draws = np.stack([self.predict(x) for _ in range(self.draws)])
-        return np.where(np.isfinite(draws).all((0, 2)), (draws.argmax(2) != y).mean(0), np.nan)
+        return share_wrong(np.stack([self.predict(x) for _ in range(self.draws)]), y)
 
     def wrong(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return whether inputs are misclassified (N,): by more than half of the draws.
