@@ -6,6 +6,8 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from platformdirs import user_cache_path
@@ -13,6 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 _WRAPPERS = ("module.", "_orig_mod.")
+# Entries of a dict that hold a network's state, beside those of the optimizer and others.
+_ENTRIES = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights")
+_SAVE = "save the state alone, torch.save(model.state_dict(), file)"
 
 
 def cache_folder() -> Path:
@@ -66,6 +71,8 @@ def save_weights(network: nn.Module, path: Path) -> None:
 def load_weights(network: nn.Module, path: Path) -> None:
     """Load a network's state from safetensors, or from a file that ``torch.save`` wrote.
 
+    It may be an entry of a dict, by a usual name such as "state_dict".
+
     Raises FileNotFoundError, or as `set_weights` does if the file is damaged or belongs to another network.
     """
     if not path.is_file():
@@ -73,12 +80,31 @@ def load_weights(network: nn.Module, path: Path) -> None:
     try:
         is_safe = path.suffix == ".safetensors"
         state = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError:  # torch's own error is an essay on how to run the file's code
+        raise ValueError(f"{path} holds more than tensors, and is not run; {_SAVE}") from None
     except Exception as error:  # the errors of pickle, zip and safetensors have no common base
         raise ValueError(f"{path} is not a readable file of weights: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        kind = type(state).__name__
-        raise ValueError(f"{path} is not a readable file of weights: it holds a {kind}, not named tensors")
-    set_weights(network, state, path)
+    set_weights(network, _state(state, path), path)
+
+
+def _state(content: Any, path: Path) -> Mapping[str, Tensor]:
+    """Return the named tensors that a file holds, in a dict or not; raise ValueError unless there is one such state."""
+    if _are_tensors(content):
+        return content
+    kind, names = type(content).__name__, []
+    if isinstance(content, dict):
+        if {"recipe", "weights"} <= content.keys():
+            raise ValueError(f"{path} is a checkpoint of art-snn train; give it, or its folder, as --checkpoint")
+        names = [name for name in _ENTRIES if content.get(name) and _are_tensors(content[name])]
+        kind = f"dict of {', '.join(map(repr, list(content)[:5]))}"
+    if len(names) != 1:
+        several = f" with several states, {' and '.join(names)}" if names else ", not named tensors"
+        raise ValueError(f"{path} is not a readable file of weights: it holds a {kind}{several}; {_SAVE}")
+    return content[names[0]]
+
+
+def _are_tensors(content: Any) -> bool:
+    return isinstance(content, dict) and all(isinstance(tensor, Tensor) for tensor in content.values())
 
 
 def set_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

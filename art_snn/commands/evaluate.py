@@ -10,7 +10,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from art_snn.attacks import FGSM, PAPER_STEPS, PGD, Attack, attack_names, make_attack
-from art_snn.checks import check_count
+from art_snn.checks import check_count, check_positive
 from art_snn.commands.options import (
     HIDDEN,
     add_command,
@@ -29,7 +29,7 @@ from art_snn.data import stratified_part
 from art_snn.errors import DataError, UsageError
 from art_snn.evaluation import evaluate_rules
 from art_snn.evaluation.evaluate import WORST
-from art_snn.evaluation.report import plot, steps_text, text_table, write_csv, write_json
+from art_snn.evaluation.report import plot, sizes_text, steps_text, text_table, write_csv, write_json
 from art_snn.evaluation.rows import package_versions
 from art_snn.ranges import check_range
 from art_snn.rules import HART, PAPER_RULES, GradientRule, get_rule, rule_names
@@ -73,7 +73,7 @@ def add_parser(commands: Any) -> None:
     add(
         "--time-steps",
         type=whole,
-        help=f"number of time-steps T (default: {recipe.time_steps}, or what the network of --model does)",
+        help=f"number of time-steps T (default: {recipe.time_steps}, or what the network of --model does to images)",
         **HIDDEN,
     )
     add("--reset", choices=RESETS, help=f"what a spike does to the membrane (default: {recipe.reset})", **HIDDEN)
@@ -104,8 +104,8 @@ def run(options: argparse.Namespace) -> int:
         part = stratified_part(y, samples)
         x, y = x[part], y[part]
     check_range(f"the test data of {recipe.title}", x, classifier.clip_values, DataError)
-    eps, steps = ", ".join(f"{size:g}" for size in _values(attacks, "eps")), steps_text(attacks)
-    how = f"{len(x)} test images, eps={eps}" + (f", {steps}" if steps else "")
+    sizes = sizes_text(attacks)
+    how = ", ".join(filter(None, (f"{len(x)} test images", sizes, steps_text(attacks))))
     print(f"{target.title}; {how}", flush=True)
     seen, total = 0, len(rules) * len(attacks)
     with tqdm(desc="Attacking", total=total, unit="attack", disable=not verbose, leave=False) as bar:
@@ -131,7 +131,7 @@ def run(options: argparse.Namespace) -> int:
     if options.csv:
         write_csv(rows, options.csv)
     if options.plot:
-        plot(rows, f"{target.name}, ε={eps}", options.plot)
+        plot(rows, ", ".join(filter(None, (target.name, sizes.replace("eps=", "ε=")))), options.plot)
     return 0
 
 
@@ -194,6 +194,9 @@ def _values(attacks: list[Attack], name: str) -> list[Any]:
 def _check(options: argparse.Namespace) -> None:
     """Raise UsageError where options contradict one another, or a file cannot be written."""
     check_target(options)
+    with usage():
+        for size in given(options, ("eps",)).get("eps", []):
+            check_positive("--eps", size)
     if options.plot and options.plot.suffix not in PLOT_FORMATS:
         raise UsageError(f"--plot must end in {', '.join(PLOT_FORMATS)}, got {str(options.plot)!r}")
     taken: dict[Path, str] = {}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from art_snn.checks import check_count
+from art_snn.checks import check_count, check_positive
 from art_snn.commands.options import HIDDEN, add_command, add_device, check_folder, flag, given, number, usage, whole
 from art_snn.commands.targets import Target, add_target, check_target, load_target
 from art_snn.data import stratified_part
@@ -37,7 +37,8 @@ def add_parser(commands: Any) -> None:
     )
     add = parser.add_argument
     add_target(parser)
-    steps = f"number of time-steps T (default: {DIGITS_RECIPE.time_steps}, or what the network of --model does)"
+    own = "what the network of --model does to images"
+    steps = f"number of time-steps T (default: {DIGITS_RECIPE.time_steps}, or {own}; frames of recordings need it)"
     add("--time-steps", type=whole, help=steps, **HIDDEN)
     eps = f"(default: the checkpoint's, or {DIGITS_RECIPE.eps})"
     add("--eps", type=number, help=f"largest change of a pixel (L-infinity); 8/255 is a number {eps}", **HIDDEN)
@@ -69,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
                 check_count(name, getattr(options, name))
         recipe = replace(DIGITS_RECIPE, **given(options, ("time_steps",)))
     target = load_target(options, recipe, not options.quiet)
+    check_events(options, target)
     x, y = target.data.x_test, target.data.y_test
     if hasattr(options, "samples"):
         part = stratified_part(y, options.samples)
@@ -78,20 +80,24 @@ def run(options: argparse.Namespace) -> int:
     if hasattr(options, "eot_samples") or is_random(target.classifier.model.network):
         target.classifier.eot_samples = getattr(options, "eot_samples", ENCODINGS)
     print(f"{target.title}; {len(x)} test samples, {said(threat)}, budget {options.budget}", flush=True)
-    with usage():
-        result = robustness(
-            target.classifier,
-            x,
-            y,
-            **threat,
-            budget=options.budget,
-            batch_size=options.batch_size,
-            draws=options.draws,
-            linf_on_counts=options.linf_on_counts,
-            folder=options.out / "pieces",
-            card=_training(target),
-            verbose=not options.quiet,
-        )
+    try:
+        with usage():
+            result = robustness(
+                target.classifier,
+                x,
+                y,
+                **threat,
+                budget=options.budget,
+                batch_size=options.batch_size,
+                draws=options.draws,
+                linf_on_counts=options.linf_on_counts,
+                folder=options.out / "pieces",
+                card=_training(target),
+                verbose=not options.quiet,
+            )
+    except KeyboardInterrupt:
+        print(f"\nstopped; the same command goes on with what is done in {options.out}")
+        raise
     print(text_summary(result))
     page, *_ = write_report(result, x, options.out, target.name)
     print(f"report: {page}")
@@ -108,6 +114,17 @@ def check_threat(options: argparse.Namespace) -> None:
     with usage():
         for name, value in given(options, ("flips", "shift", "moved")).items():
             check_count(flag(name), value)
+        for name, value in given(options, ("eps",)).items():
+            check_positive(flag(name), value)
+
+
+def check_events(options: argparse.Namespace, target: Target) -> None:
+    """Raise UsageError where counts of event recordings are to change by eps, whatever a network says of its inputs."""
+    if target.recipe.events and not (hasattr(options, "flips") or hasattr(options, "shift") or options.linf_on_counts):
+        raise UsageError(
+            f"{target.recipe.title} is event frames, whose counts no camera changes by eps: give --flips N, for events "
+            "that are added or dropped, or --shift D, for events that move in time; or --linf-on-counts"
+        )
 
 
 def said(threat: dict[str, Any]) -> str:

@@ -42,6 +42,8 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     data = "digits, cifar10, cifar100, a folder of images, or event recordings"
     add("--data", help=f"data for --model: {data} (default: digits)", **HIDDEN)
     add("--image-size", type=whole, help="height and width of images or event frames for --model", **HIDDEN)
+    binary = "frames of recordings for --model are 1 where there are events, not counts"
+    add("--binary", action="store_true", help=binary, **HIDDEN)
 
 
 def check_target(options: argparse.Namespace) -> None:
@@ -52,7 +54,7 @@ def check_target(options: argparse.Namespace) -> None:
     elif options.model:
         for name in given(options, ("decay", "reset", "seed")):
             raise UsageError(f"{flag(name)} contradicts --model, which has its own; leave it out")
-    for name in ("data", "image_size", "weights"):
+    for name in ("data", "image_size", "binary", "weights"):
         check_used(options, name, bool(options.model), "is for --model")
         check_used(options, name, not options.checkpoint, "contradicts --checkpoint, which has its own")
     options.weights = getattr(options, "weights", None)
@@ -85,21 +87,28 @@ def load_target(options: argparse.Namespace, recipe: Recipe, verbose: bool) -> T
 
 
 def _users_target(options: argparse.Namespace, recipe: Recipe, verbose: bool) -> Target:
-    settings = given(options, ("data", "time_steps", "image_size"))
+    settings = given(options, ("data", "time_steps", "image_size", "binary"))
     with usage():
         recipe = Recipe(model=options.model, **settings, eps=recipe.eps, gamma=recipe.gamma)
+    missing = [flag(name) for name in ("time_steps", "image_size") if name not in settings]
+    if recipe.events and missing:
+        raise UsageError(
+            f"--data {recipe.data} holds event recordings, which become frames (T, 2, H, W); give "
+            f"{' and '.join(missing)}, as the network of --model was trained on them"
+        )
     make_network = network_maker(options.model, options.weights)
     data = load_data(recipe, verbose=verbose)
     shape, nb_classes, clip_values = inputs_of(recipe, data)
     check_sizes(options, clip_values[1] - clip_values[0])
     try:
         classifier = make_classifier(recipe, shape, nb_classes, options.device, clip_values, make_network)
-    except UnsupportedModelError as error:
-        raise UsageError(f"--model {options.model}: {one_line('; '.join(error.reasons))}") from None
     except UsageError:
         raise
     except (TypeError, ValueError) as error:
-        raise UsageError(f"--model {options.model}: {one_line(str(error))}") from None
+        said = "; ".join(error.reasons) if isinstance(error, UnsupportedModelError) else str(error)
+        if "time_steps" in settings and not recipe.events:
+            said += "; with --time-steps the network sees one step at a time: leave it out if it makes its own steps"
+        raise UsageError(f"--model {options.model}: {one_line(said)}") from None
     name = f"{options.model} on {recipe.title}"
     return Target(recipe, classifier, data, name, name, None)
 

@@ -57,6 +57,8 @@ def add_parser(commands: Any) -> None:
     add("--data", default=recipe.data, metavar="DATA", help=f"{data}, or event recordings: {RECORDINGS}")
     cut = f"how event recordings are cut into frames (default: {recipe.split_by})"
     add("--split-by", choices=SPLIT_BY, help=cut, **HIDDEN)
+    binary = "frames of event recordings are 1 where there are events, not counts: what --flips changes"
+    add("--binary", action="store_true", help=binary, **HIDDEN)
     add("--test-share", type=number, help="share of event recordings to test on; their own split if left out", **HIDDEN)
     own = "train the network that this function, called without arguments, returns; or FILE.py:FUNCTION"
     add("--model", metavar="MODULE:FUNCTION", help=own)
@@ -74,7 +76,7 @@ def add_parser(commands: Any) -> None:
     add("--gamma", type=number, help=f"gamma of the rule, if it has one (default: {recipe.gamma})", **HIDDEN)
     decay = f"membrane retention lambda, in (0, 1]; 1 is IF (default: {recipe.decay})"
     add("--decay", type=number, help=decay, **HIDDEN)
-    steps = f"number of time-steps T (default: {recipe.time_steps}, or what the network of --model does)"
+    steps = f"number of time-steps T (default: {recipe.time_steps}, or what the network of --model does to images)"
     add("--time-steps", type=whole, help=steps, **HIDDEN)
     add("--reset", choices=RESETS, help=f"reset of the neurons that fire (default: {recipe.reset})", **HIDDEN)
     slope = f"slope of the neurons in training (default: {recipe.surrogate})"
@@ -132,6 +134,7 @@ def _check_used(options: argparse.Namespace) -> None:
         ("max_iter", stepped, by_defence),
         ("gamma", hasattr(rule, "gamma"), f"does nothing with --rule {rule.name}, which has no gamma"),
         ("split_by", data.events, by_data),
+        ("binary", data.events, by_data),
         ("test_share", data.events, by_data),
         ("image_size", data.fixed_shape is None, f"{by_data}, whose images are {data.fixed_shape}"),
     ):

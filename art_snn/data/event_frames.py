@@ -13,7 +13,7 @@ from art_snn.checks import check_share
 from art_snn.data import atis, cifar10_dvs, dvs_gesture, spikingjelly
 from art_snn.data.archives import read_npz
 from art_snn.data.frame_cache import kept
-from art_snn.data.frames import Framing, count_events, resized
+from art_snn.data.frames import Framing, count_events, finished
 from art_snn.data.recordings import Recordings, SensorSize
 from art_snn.data.spikingjelly import StoredFrames, find_frames, read_spikingjelly
 from art_snn.data.split import Split, stratified
@@ -130,7 +130,7 @@ def _raw_reader(path: Path) -> _Reader | None:
 def _from_recordings(recordings: Recordings, framing: Framing, verbose: bool) -> _Frames:
     shape = framing.shape(recordings.sensor_size)
     settings = (_VERSION, framing.time_steps, framing.split_by, framing.image_size, recordings.sensor_size)
-    made_of = (" ".join(map(str, settings)), *recordings[:5])
+    made_of = (" ".join(map(str, settings)), *recordings[:5], *_marks(framing))
 
     def make(order: np.ndarray) -> Iterator[np.ndarray]:
         return count_events(recordings, order, framing, verbose)
@@ -144,12 +144,18 @@ def _from_stored(stored: StoredFrames, path: Path, framing: Framing | None, verb
         _check_cut(stored, path, framing)
         size = size if framing.image_size is None else (framing.image_size, framing.image_size)
     shape = (*stored.shape[:2], *size)
-    made_of = (_VERSION, "stored", shape, *stored.files)
+    made_of = (_VERSION, "stored", shape, *stored.files, *_marks(framing))
+    binary = framing is not None and framing.binary
 
     def make(order: np.ndarray) -> Iterator[np.ndarray]:
-        return (resized(frames, size) for frames in stored.read(order, verbose=verbose))
+        return (finished(frames, size, binary) for frames in stored.read(order, verbose=verbose))
 
     return _Frames(stored.labels, stored.is_test, shape, made_of, make)
+
+
+def _marks(framing: Framing | None) -> tuple[str, ...]:
+    """Return what frames depend on beside what they depended on when all were counts, and were kept."""
+    return ("binary",) if framing is not None and framing.binary else ()
 
 
 def _check_cut(stored: StoredFrames, path: Path, framing: Framing) -> None:

@@ -30,6 +30,7 @@ class Framing:
     time_steps: int = 10  #: T, >= 1.
     split_by: str = "number"  #: "number" or "time".
     image_size: int | None = 48  #: Height and width of the frames, >= 1; the papers' is 48. None for the sensor's.
+    binary: bool = False  #: 1 where there are events, and 0 elsewhere, in the place of counts.
 
     def __post_init__(self) -> None:
         check_count("time_steps", self.time_steps)
@@ -49,7 +50,7 @@ def to_frames(recordings: Recordings, framing: Framing, *, verbose: bool = False
     """Count events in T frames per recording.
 
     Frames of another size than the sensor's are interpolated linearly (with antialiasing where they shrink), so counts
-    become fractions.
+    become fractions. Binary ones are 1 where these are not 0.
 
     Args:
         recordings: N recordings.
@@ -57,7 +58,7 @@ def to_frames(recordings: Recordings, framing: Framing, *, verbose: bool = False
         verbose: Show progress.
 
     Returns:
-        Counts (N, T, polarities, H, W), float32 >= 0.
+        Counts (N, T, polarities, H, W), float32 >= 0; 0 and 1 of binary frames.
 
     Raises:
         DataError: The recordings, put together by hand, are not as `Recordings` says.
@@ -82,7 +83,13 @@ def count_events(recordings: Recordings, order: np.ndarray, framing: Framing, ve
             step = (t - t[0]) * framing.time_steps // max(int(t[-1] - t[0]), 1)
         index = ((np.minimum(step, last) * polarities + p) * height + y) * width + x
         counts = np.bincount(index, minlength=math.prod(shape)).reshape(shape).astype(np.float32)
-        yield resized(counts, size)
+        yield finished(counts, size, framing.binary)
+
+
+def finished(frames: np.ndarray, size: tuple[int, int], binary: bool) -> np.ndarray:
+    """Return frames (T, polarities, H, W) of a height and width; with ``binary``, 1 where they are above 0."""
+    frames = resized(frames, size)
+    return (frames > 0).astype(np.float32) if binary else frames
 
 
 def resized(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:

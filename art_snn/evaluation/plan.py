@@ -113,7 +113,8 @@ def _samples(checkpoint: Checkpoint, plan: GridPlan, folder: Path, verbose: bool
     recipe = checkpoint.recipe
     steps = recipe.time_steps if recipe.events else None
     sizes = (plan.samples, plan.tuning_samples)
-    parts = (recipe.data, recipe.image_size, recipe.split_by, recipe.test_share, *sizes, steps)
+    marks = ("binary",) if recipe.binary else ()
+    parts = (recipe.data, recipe.image_size, recipe.split_by, recipe.test_share, *sizes, steps, *marks)
     file = folder / f"samples-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}.npz"
     if not file.is_file():
         arrays = choose_samples(load_data(recipe, verbose=verbose), *sizes)

@@ -17,6 +17,9 @@ from art_snn.evaluation.rows import Row
 from art_snn.files import write_atomic, write_text
 from art_snn.plots.style import band, bare, distinct_labels, legend_beside, line_style, picture
 
+# What bounds attacks on events, in their own words.
+EVENT_SIZES = ("max_flips", "max_shift", "max_delay", "max_moved")
+
 
 def text_table(rows: Sequence[Row]) -> str:
     """Format rows as a Markdown table, with 95 % confidence intervals in brackets."""
@@ -47,6 +50,22 @@ def steps_text(attacks: Iterable[Attack]) -> str:
             if hasattr(attack, "eps_step"):
                 sizes[f"{attack.eps_step:g}"] = None
     return "; ".join(f"{steps} of {', '.join(sizes)}" if sizes else steps for steps, sizes in sized.items())
+
+
+def sizes_text(attacks: Iterable[Attack]) -> str:
+    """Say how much attacks may change, such as "eps=0.1, 0.2" or "max_shift=1"; "" where nothing bounds them.
+
+    Example:
+        >>> from art_snn.attacks import FGSM, PGD, RetimingSpec
+        >>> sizes_text([FGSM(eps=0.1), PGD(eps=0.1), RetimingSpec(max_shift=2)])
+        'eps=0.1, max_shift=2'
+    """
+    sizes: dict[str, dict[str, None]] = {}
+    for attack in attacks:
+        for name in ("eps", *EVENT_SIZES):
+            if value := getattr(attack, name, None):
+                sizes.setdefault(name, {})[f"{value:g}"] = None
+    return ", ".join(f"{name}={', '.join(values)}" for name, values in sizes.items())
 
 
 def write_json(rows: Sequence[Row], settings: Mapping[str, Any], path: Path) -> None:

@@ -48,6 +48,7 @@ class Recipe:
         data: What `art_snn.data.source` takes: "digits", "cifar10", "cifar100", a folder or file.
         events: Whether the data are event recordings; None to look, once.
         split_by: "number" or "time": how event recordings are cut into frames.
+        binary: Whether frames of event recordings are 1 where there are events, in the place of counts.
         test_share: Share of event recordings to test on, in (0, 1); None for the source's own split.
         model: A user's own network, by the words that name its function, such as "nets.py:make"; None for a registered
             architecture. It has neurons of its own: ``decay``, ``reset`` and ``surrogate`` do nothing.
@@ -80,6 +81,7 @@ class Recipe:
     data: str = "digits"
     events: bool | None = None
     split_by: str = "number"
+    binary: bool = False
     test_share: float | None = None
     model: str | None = None
     architecture: str | None = None
@@ -131,6 +133,8 @@ class Recipe:
             if self.model is not None or "width" not in self.network.options:
                 raise ValueError(f"{self.network_name} has no width to choose, got width={self.width!r}")
             check_count("width", self.width)
+        if self.binary and not self.events:
+            raise ValueError(f"binary frames are of event recordings, and {self.data!r} are images; leave binary False")
         if self.test_share is not None:
             check_share("test_share", self.test_share)
         check_count("epochs", self.epochs)
@@ -152,6 +156,8 @@ class Recipe:
         settings = asdict(self) | {"version": _VERSION}
         if self.model is None:  # as it was before there were models
             del settings["model"]
+        if not self.binary:  # nor binary frames
+            del settings["binary"]
         text = json.dumps(settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -159,7 +165,8 @@ class Recipe:
     def framing(self) -> Framing:
         """Size of the inputs, and how event recordings are cut."""
         time_steps = TIME_STEPS if self.time_steps is None else self.time_steps  # images have none
-        return Framing(time_steps=time_steps, split_by=self.split_by, image_size=self.image_size)
+        size = self.image_size
+        return Framing(time_steps=time_steps, split_by=self.split_by, image_size=size, binary=self.binary)
 
     @property
     def network_name(self) -> str:
