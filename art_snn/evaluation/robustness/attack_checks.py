@@ -11,15 +11,12 @@ from art_snn.attacks import FGSM, PGD, Attack
 from art_snn.errors import GradientWarning
 from art_snn.evaluation.outcomes import attack_through
 from art_snn.evaluation.robustness.flags import Flag, Verdict, flag, not_run
-from art_snn.evaluation.robustness.judging import Judge, seeded
+from art_snn.evaluation.robustness.judging import seeded
 from art_snn.evaluation.robustness.leading import EVENTS, left_by_leading, why_not
 from art_snn.evaluation.robustness.noise import Noise, SignNoise
 from art_snn.evaluation.robustness.probe import Probe, at_least
 from art_snn.evaluation.robustness.threats import Linf
 from art_snn.rules import GradientRule
-
-# Times the draws that judge a sample of a random encoder in the end.
-CONFIRMING = 5
 
 
 def check_gradients(probe: Probe) -> Flag:
@@ -123,13 +120,11 @@ def check_confirmed(probe: Probe, confirmed: np.ndarray) -> Flag:
 def confirm(probe: Probe) -> np.ndarray:
     """Judge all examples again, in batches of another size and order; return which samples are broken (N,).
 
-    Where the encoder is random, `CONFIRMING` times as many draws judge the nearest points of samples that are left,
-    too: stages ask for more than half of the draws, so that luck breaks nobody.
+    Where the encoder is random, the nearest points of samples that are left are judged, too: stages ask for more than
+    half of the draws, so that luck breaks nobody.
     """
-    random = probe.judge.random
-    draws = probe.judge.draws * (CONFIRMING if random else 1)
-    judge = Judge(probe.classifier, probe.judge.threat, probe.judge.batch_size // 2 + 1, draws)
-    rows = np.flatnonzero(probe.survey.correct & (random | (probe.survey.stage >= 0)))[::-1]
+    judge = probe.judge.of_many(probe.judge.batch_size // 2 + 1)
+    rows = np.flatnonzero(probe.survey.correct & (judge.random | (probe.survey.stage >= 0)))[::-1]
     found = np.zeros(len(probe.x), bool)
     with seeded(probe.classifier, "confirm"):
         found[rows] = judge.breaks(probe.x[rows], probe.survey.x_adv[rows], probe.y[rows])

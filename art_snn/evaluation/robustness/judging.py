@@ -16,6 +16,9 @@ from art_snn.evaluation.robustness.threats import Threat
 from art_snn.snn.encoders import is_random
 from art_snn.snn.modes import noise_states
 
+# Times the draws that judge a sample of a random encoder at the end of a stage, and of all.
+MANY = 5
+
 
 class Judge:
     """Judge inputs by the plain network; where its encoder is random, by the majority of fresh draws.
@@ -31,6 +34,11 @@ class Judge:
         self.classifier, self.threat, self.batch_size = classifier, threat, batch_size
         self.random = is_random(classifier.model.network)
         self.draws = draws if self.random else 1
+
+    def of_many(self, batch_size: int | None = None) -> Judge:
+        """Return a judge by `MANY` times as many draws, where they are random, with batches of another size."""
+        size = self.batch_size if batch_size is None else batch_size
+        return Judge(self.classifier, self.threat, size, self.draws * MANY)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Return logits (N, K) of one draw."""

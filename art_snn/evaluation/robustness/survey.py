@@ -19,6 +19,8 @@ from art_snn.evaluation.robustness.store import Arrays, PieceStore
 
 # Batches of a portion: a kill loses at most one portion's work, and the last batch of a portion is not full.
 BATCHES = 4
+# Of many draws of a random encoder, as many have to be wrong before a sample is attacked no more: luck rarely has it.
+SURELY = 0.6
 
 
 @dataclass(eq=False)
@@ -30,8 +32,11 @@ class Survey:
     step: np.ndarray  #: First misclassified iterate of that stage, (N,), int64; -1 for none.
     margin: np.ndarray  #: Smallest margin that any stage saw, (N,), float32; NaN before the first stage.
     forwards: np.ndarray  #: What the sample cost until then, (N,), in forward passes of all time-steps.
-    x_adv: np.ndarray  #: The adversarial example, or the point of the smallest margin (N, *S), float32.
+    #: The adversarial example, or the point of the smallest margin (N, *S), float32; of a random encoder, that with the
+    #: most wrong draws.
+    x_adv: np.ndarray
     refused: np.ndarray  #: Whether a stage made an example that it may not make, (N,).
+    share: np.ndarray  #: Share of a random encoder's draws that ``x_adv`` makes wrong, (N,); 0 where there is one draw.
 
     @property
     def left(self) -> np.ndarray:
@@ -65,7 +70,7 @@ def begin(judge: Judge, x: np.ndarray, y: np.ndarray, store: PieceStore) -> Surv
     count, correct = len(x), store.arrays("clean", clean)["correct"]
     nobody, unseen = np.full(count, -1), np.full(count, np.nan, np.float32)
     forwards = np.full(count, float(judge.draws))
-    return Survey(correct, nobody, nobody.copy(), unseen, forwards, x.copy(), np.zeros(count, bool))
+    return Survey(correct, nobody, nobody.copy(), unseen, forwards, x.copy(), np.zeros(count, bool), np.zeros(count))
 
 
 def run_stage(
@@ -86,16 +91,30 @@ def run_stage(
             with seeded(judge.classifier, "stage", number, part):
                 found = search(stage, judge, x[rows], y[rows], start=start, progress=progress)
                 allowed = judge.allows(x[rows], found.x_adv)
-                broken = found.broken & allowed
-                broken[broken] = judge.wrong(found.x_adv[broken], y[rows][broken])
-            return {"rows": rows, "refused": ~allowed, **found._replace(broken=broken)._asdict()}
+                share = _share(judge, found, allowed, y[rows])
+                broken = share >= SURELY if judge.random else share > 1 / 2
+            step = np.where(broken & (found.step < 0), stage.steps or 0, found.step)  # what the attack was not sure of
+            found = found._replace(broken=broken, step=step)
+            return {"rows": rows, "refused": ~allowed, "share": share, **found._asdict()}
 
         key = f"stage-{number:02d}-{part:04d}"
         piece = store.arrays(key, attack)
         if not np.array_equal(piece["rows"], rows):
             raise ResultsError(f"{key} is of other samples; delete the folder's pieces, and they are made again")
         survey.refused[rows] |= piece["refused"]
-        _note(survey, rows, number, Found(*(piece[name] for name in Found._fields)), piece["refused"])
+        found = Found(*(piece[name] for name in Found._fields))
+        _note(survey, rows, number, found, piece["refused"], piece["share"] if judge.random else np.zeros(len(rows)))
+
+
+def _share(judge: Judge, found: Found, allowed: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return which share of the draws of what was found is wrong (N,); 0 where it is not allowed, or no number.
+
+    Where nothing is random, what the attack says was not broken is not looked at.
+    """
+    rows = np.flatnonzero(allowed & (judge.random | found.broken))
+    share = np.zeros(len(y))
+    share[rows] = np.nan_to_num(judge.of_many().wrong_share(found.x_adv[rows], y[rows]))
+    return share
 
 
 def search(
@@ -129,10 +148,13 @@ def portions(rows: np.ndarray, size: int) -> Sequence[np.ndarray]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def _note(survey: Survey, rows: np.ndarray, number: int, found: Found, refused: np.ndarray) -> None:
+def _note(survey: Survey, rows: np.ndarray, number: int, found: Found, refused: np.ndarray, share: np.ndarray) -> None:
     survey.forwards[rows] += found.forwards
     broken = rows[found.broken]
     survey.stage[broken], survey.step[broken] = number, found.step[found.broken]
-    nearer = ~refused & (found.broken | ~(found.margin >= survey.margin[rows]))  # NaN: nothing was seen before
+    nearer = ~(found.margin >= survey.margin[rows])  # NaN: nothing was seen before
+    more, same = share > survey.share[rows], share == survey.share[rows]
+    nearer = ~refused & (found.broken | more | (same & nearer))
+    survey.share[rows] = np.maximum(survey.share[rows], share)
     survey.margin[rows] = np.fmin(survey.margin[rows], np.where(refused, np.nan, found.margin))
     survey.x_adv[rows[nearer]] = found.x_adv[nearer]

@@ -17,7 +17,7 @@ from art_snn import HART, LIF, STBP, DirectEncoder, PyTorchSNNClassifier, Spikin
 from art_snn.attacks import PGD, SAPGD, SAPGDSpec
 from art_snn.attacks.found import Found
 from art_snn.evaluation import attack_through
-from art_snn.evaluation.robustness import Robustness, SignNoise, Stage
+from art_snn.evaluation.robustness import Robustness, SignNoise, Stage, survey
 from art_snn.evaluation.robustness.budgets import budget_of
 from art_snn.evaluation.robustness.threats import Linf
 from tests.conftest import one_thread
@@ -98,7 +98,7 @@ class Shy(SmallWalk):
 
     def search(self, *args: Any, **kwargs: Any) -> Found:
         found = super().search(*args, **kwargs)
-        return found._replace(broken=np.zeros_like(found.broken))
+        return found._replace(broken=np.zeros_like(found.broken), step=np.full_like(found.step, -1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,22 @@ class ShyWalk(Walk):
         return Shy(classifier, self, batch_size)
 
 
-def test_what_no_stage_was_sure_of_is_judged_by_many_draws_in_the_end(classifier, digits):
+def test_a_stage_ends_where_many_draws_are_sure(classifier, digits):
+    network = poisson(classifier, time_steps=2, eot_samples=2)
+    few = {"queries": 0, "check_samples": 2, "check_steps": 1, "unbounded_steps": 1, "longer_steps": 1}
+    stages = [Stage(name="shy walk", attack=ShyWalk(eps=0.3), rule="hart")]
+    stages.append(replace(stages[0], name="again", attack=ShyWalk(eps=0.3, steps=1)))
+    result = evaluate(network, digits, 24, eps=0.3, draws=5, small={"eps": 0.3, "stages": stages, **few})
+    first = result.stage == 0
+    assert first.any()
+    assert (result.step[first] == 4).all()  # the walk did not say where
+    share = np.stack([network.predict(result.x_adv).argmax(1) != digits.y_test[:24] for _ in range(200)]).mean(0)
+    assert (share[first] > 0.35).all()  # 25 draws of which 15 are wrong
+    assert result.after_steps(0)[-1] == result.stages[0].robust_accuracy.value
+
+
+def test_what_no_stage_was_sure_of_is_judged_by_many_draws_in_the_end(classifier, digits, monkeypatch):
+    monkeypatch.setattr(survey, "SURELY", 2)
     network = poisson(classifier, time_steps=2, eot_samples=2)
     few = {"queries": 0, "check_samples": 2, "check_steps": 1, "unbounded_steps": 1, "longer_steps": 1}
     stages = [Stage(name="shy walk", attack=ShyWalk(eps=0.3), rule="hart")]
