@@ -236,7 +236,7 @@ class PyTorchSNNClassifier(SampleLosses, Trainable, Persistence):
 
     def predict(self, x: np.ndarray, batch_size: int = 128, training_mode: bool = False, **kwargs: Any) -> np.ndarray:
         """Return logits (N, nb_classes), float32, after the postprocessing defences; N may be 0."""
-        check_count("batch_size", batch_size)
+        batch_size = check_count("batch_size", batch_size)
         raw = to_numpy(self._check_input(x))
         outputs = [np.zeros((0, self.nb_classes), dtype=np.float32)]
         if len(raw):
@@ -330,7 +330,7 @@ class PyTorchSNNClassifier(SampleLosses, Trainable, Persistence):
             inputs, _ = self._framework_inputs(self._as_tensor(checked), None)
             with mode(self.model):
                 return layer_output(self.model, name, inputs)
-        check_count("batch_size", batch_size)
+        batch_size = check_count("batch_size", batch_size)
         batches = self._preprocessed(to_numpy(checked)).split(batch_size)
         with mode(self.model), torch.no_grad():
             return np.concatenate([layer_output(self.model, name, b.to(self._device)).cpu().numpy() for b in batches])

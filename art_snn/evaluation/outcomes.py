@@ -21,6 +21,7 @@ from art_snn.evaluation.metrics import Proportion, share
 from art_snn.labels import Labels, class_indices, to_array
 from art_snn.ranges import check_eps, rounding_slack
 from art_snn.rules import GradientRule
+from art_snn.snn.encoders import takes_frames
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,7 +68,7 @@ def attack_through(
     classifier: PyTorchSNNClassifier,
     rule: str | GradientRule | None,
     attack: Attack,
-    x: Array,
+    x: Array | Sequence[Any],
     y: Labels,
     *,
     target: PyTorchSNNClassifier | None = None,
@@ -83,7 +84,7 @@ def attack_through(
         classifier: Where the gradient comes from. Neither it nor its rule is changed.
         rule: Name of a rule, or a rule; None for the classifier's own.
         attack: The attack.
-        x: Inputs (N, *input_shape), N >= 1.
+        x: Inputs (N, *input_shape), N >= 1: an array, a tensor or a list.
         y: Labels, class indices (N,) or rows (N, K), in any form of `art_snn.labels`; the class of a row counts.
         target: The classifier that is attacked, where it is another one (black box).
         correct: `Outcome.correct`, if it is known; computed otherwise.
@@ -108,8 +109,8 @@ def attack_through(
         zero_entry = zero_entries(classifier, rule, inputs, labels, batch_size=batch_size)
     if zero_gradient is None and zero_entry is not None:
         zero_gradient = zero_entry == 1
-    known: dict[str, Any] = {"target": target, "correct": correct, "batch_size": batch_size, "on_gradient": on_gradient}
-    outcome = run_attack(classifier, rule, attack, inputs, labels, **known)
+    known: dict[str, Any] = {"target": target, "correct": correct, "on_gradient": on_gradient}
+    outcome = run_attack(classifier, rule, attack, inputs, labels, **known, batch_size=int(batch_size))
     return replace(outcome, zero_gradient=zero_gradient, zero_entry=zero_entry)
 
 
@@ -221,13 +222,18 @@ def check_attacks(attacks: Iterable[object]) -> None:
 
 
 def check_samples(
-    classifier: PyTorchSNNClassifier, x: Array, y: Labels, batch_size: int
+    classifier: PyTorchSNNClassifier, x: Array | Sequence[Any], y: Labels, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return inputs in float32 and class indices; raise unless there are some, as many, and a batch size >= 1."""
-    inputs = to_numpy(check_input(x, None))
+    if not isinstance(classifier, PyTorchSNNClassifier):
+        raise TypeError(
+            f"classifier must be a PyTorchSNNClassifier around the network, got {type(classifier).__name__}"
+        )
+    given: Any = to_array("x", x) if isinstance(x, (list, tuple)) else x
+    shape = None if classifier.preprocessing_defences else classifier.input_shape
+    inputs = to_numpy(check_input(given, shape, frames=takes_frames(classifier.model.network)))
     if len(inputs) == 0:
         raise ValueError("x is empty: there is nothing to attack")
-    check_input(inputs, None if classifier.preprocessing_defences else classifier.input_shape)
     check_count("batch_size", batch_size)
     return inputs, class_indices(y, len(inputs), classifier.nb_classes)
 

@@ -17,6 +17,7 @@ def test_predict_does_not_depend_on_the_batch_size(x):
     whole = classifier.predict(x)
     assert whole.dtype == np.float32
     np.testing.assert_allclose(classifier.predict(x, batch_size=1), whole, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(classifier.predict(x, batch_size=np.int64(128)), whole)
     network = classifier.model.network
     with torch.no_grad():
         np.testing.assert_allclose(whole, network(torch.from_numpy(x)).numpy(), rtol=1e-5, atol=1e-6)

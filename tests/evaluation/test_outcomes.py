@@ -14,7 +14,15 @@ from torch import nn
 
 from art_snn import HART, ExampleWarning
 from art_snn.attacks import FGSM, PGD, Attack, ClipOnly
-from art_snn.evaluation import accuracy, attack_success_rate, attack_through, tune, zero_entries, zero_gradients
+from art_snn.evaluation import (
+    accuracy,
+    attack_success_rate,
+    attack_through,
+    evaluate_rules,
+    tune,
+    zero_entries,
+    zero_gradients,
+)
 from art_snn.evaluation.outcomes import correct_samples
 from tests.labels import any_form, for_each_form, labels_as
 
@@ -64,6 +72,30 @@ def test_labels_of_every_form_have_the_outcome_of_indices(classifier, digits):
         np.testing.assert_array_equal(correct_samples(classifier, x, labels, 7), expected.correct)
 
     check()
+
+
+def test_samples_may_be_a_list_as_for_predict(classifier, digits):
+    x, y = digits.x_test[:6], digits.y_test[:6]
+    expected = attack_through(classifier, "hart", FGSM(eps=0.15), x, y)
+    for form in (x.tolist(), list(x), tuple(torch.from_numpy(x)), x.astype(np.float64).tolist()):
+        outcome = attack_through(classifier, "hart", FGSM(eps=0.15), form, y.tolist())
+        for name in ("correct", "robust", "changed", "losses", "zero_entry"):
+            np.testing.assert_array_equal(getattr(outcome, name), getattr(expected, name))
+    with pytest.raises(ValueError, match="x must hold rows of one length"):
+        attack_through(classifier, "hart", FGSM(eps=0.15), [x[0], x[1, :, :3]], y[:2])
+    options = {"rules": ["hart"], "attacks": [FGSM(eps=0.15)], "batch_size": np.int64(128)}
+    (row,) = evaluate_rules(classifier, x.tolist(), y, **options)
+    assert row.robust_accuracy == expected.robust_accuracy
+
+
+def test_what_is_no_classifier_of_ours_is_refused(classifier, digits):
+    x, y, network = digits.x_test[:2], digits.y_test[:2], classifier.model.network
+    for call in (
+        lambda: attack_through(network, "hart", FGSM(eps=0.1), x, y),
+        lambda: evaluate_rules(network, x, y, rules=["hart"], attacks=[FGSM(eps=0.1)]),
+    ):
+        with pytest.raises(TypeError, match="must be a PyTorchSNNClassifier around the network, got SpikingNetwork"):
+            call()
 
 
 def test_what_is_known_of_samples_is_a_truth_value_each(classifier, digits):
@@ -119,6 +151,7 @@ def test_bad_arguments_are_refused_before_any_work(classifier, digits):
         (x, np.full((4, 10), 0.1), "hart", 8, "row 0 of y has several largest entries"),
         (np.where(x == x.max(), np.nan, x), y, "hart", 8, "x holds NaN or inf"),
         (x, y, "hart", 0, "batch_size must be a whole number >= 1, got 0"),
+        (np.array(0.5), y, "hart", 8, r"x has shape \(\), expected \(N, 1, 8, 8\)"),
         (x, y, "hrat", 8, "unknown gradient rule 'hrat'"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -60,7 +60,7 @@ CHECKS: dict[str, Callable[[Probe], Flag]] = {
 
 def robustness(
     classifier: PyTorchSNNClassifier,
-    x: Array,
+    x: Array | Sequence[Any],
     y: Labels,
     *,
     eps: float | None = None,
@@ -86,7 +86,7 @@ def robustness(
 
     Args:
         classifier: A trained classifier. Neither it nor its rule is changed.
-        x: Inputs (N, *input_shape), N >= 1.
+        x: Inputs (N, *input_shape), N >= 1: an array, a tensor or a list.
         y: Labels, class indices (N,) or rows (N, K), in any form of `art_snn.labels`; the class of a row counts.
         eps: Largest change of an entry, > 0, in units of the input.
         flips: Most entries of binary event frames that may flip, >= 1.
@@ -109,17 +109,15 @@ def robustness(
             then.
         ValueError: There are no samples, a name or number is out of its range, or eps is more than that of the clip
             values, or of inputs without. Nothing has run then.
-        TypeError: The classifier or the budget is none. Nothing has run then.
+        TypeError: The classifier, the budget or the card is none. Nothing has run then.
         ResultsError: The folder holds another evaluation. Nothing has run then.
         BusyError: Another process works in the folder.
     """
     threat = _threat(eps, flips, shift, moved)
     chosen = _budget(budget, threat)
     check_count("draws", draws)
-    if not isinstance(classifier, PyTorchSNNClassifier):
-        raise TypeError(
-            f"classifier must be a PyTorchSNNClassifier around the network, got {type(classifier).__name__}"
-        )
+    if card is not None and not isinstance(card, Mapping):
+        raise TypeError(f'card must map names to texts, such as {{"training": "PGD"}}, got {card!r}')
     inputs, labels = check_samples(classifier, x, y, batch_size)
     frames = takes_frames(classifier.model.network)
     if frames and not (threat.of_events or linf_on_counts):
@@ -129,7 +127,7 @@ def robustness(
         )
     if isinstance(threat, Linf):
         check_eps(threat.eps, inputs, classifier.clip_values)
-    judge = Judge(classifier, threat, batch_size, draws)
+    judge = Judge(classifier, threat, int(batch_size), draws)
     check_stages(chosen.stages, judge, inputs)
     known = {} if folder is None else identity(judge, chosen, inputs, labels)
     with PieceStore(None if folder is None else Path(folder), known) as store:

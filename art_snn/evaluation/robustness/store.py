@@ -33,8 +33,8 @@ class PieceStore:
             may differ by rounding.
 
     Raises:
-        ResultsError: The folder holds another evaluation, or pieces of nobody knows which, or is a file. Nothing is
-            changed then.
+        ResultsError: The folder holds another evaluation, or pieces of nobody knows which, or is, or lies in, a file.
+            Nothing is changed then.
         BusyError: Another process works in the folder.
     """
 
@@ -45,9 +45,11 @@ class PieceStore:
     def __enter__(self) -> PieceStore:
         if self._folder is None:
             return self
-        if self._folder.is_file():
-            raise ResultsError(f"{self._folder} is a file; name a folder")
-        made = [each for each in (self._folder, *self._folder.parents) if not each.exists()]
+        path = (self._folder, *self._folder.parents)
+        for each in path:
+            if each.is_file():
+                raise ResultsError(f"{each} is a file; name a folder")
+        made = [each for each in path if not each.exists()]
         self._folder.mkdir(parents=True, exist_ok=True)
         fresh = not (self._folder / _LOCK).exists()
         lock = FileLock(self._folder / _LOCK, thread_local=False)

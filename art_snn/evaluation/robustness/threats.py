@@ -94,7 +94,7 @@ class Flips(Threat):
         check_count("flips", self.count)
 
     def __str__(self) -> str:
-        return f"{self.count} flips"
+        return "1 flip" if self.count == 1 else f"{self.count} flips"
 
     @property
     def settings(self) -> Mapping[str, Any]:

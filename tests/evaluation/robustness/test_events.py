@@ -140,6 +140,17 @@ def test_what_is_found_is_inside_the_budget_and_confirmed(events, threat):
     assert document["threat"]["name"] == type(threat).__name__
 
 
+def test_frames_may_be_more_than_those_of_the_input_shape(events):
+    classifier, x, y = events
+    longer = np.concatenate([x[:6], np.zeros_like(x[:6, :2])], axis=1)
+    y = classifier.predict(longer).argmax(1)
+    budget = replace(short(Flips(1)), check_samples=1, check_steps=1, unbounded_steps=1)
+    result = robustness(classifier, longer, y, flips=1, budget=budget, batch_size=8)
+    assert result.clean.value == 1
+    assert Flips(1).allows(longer, result.x_adv, classifier.clip_values).all()
+    assert "at 1 flip, " in str(result)
+
+
 @pytest.mark.parametrize("threat", [Flips(6), Shifts(1)], ids=str)
 def test_a_sample_has_one_result_alone_and_in_any_batch(events, threat):
     classifier, x, y = events

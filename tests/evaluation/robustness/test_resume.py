@@ -180,8 +180,9 @@ def test_damaged_pieces_are_named(tmp_path):
     (tmp_path / "evaluation.json").write_text("[]")
     with pytest.raises(ResultsError, match="is damaged"), PieceStore(tmp_path, {"a": "1"}):
         pass
-    with pytest.raises(ResultsError, match="is a file"), PieceStore(tmp_path / "evaluation.json", {}):
-        pass
+    for place in ("evaluation.json", "evaluation.json/below"):
+        with pytest.raises(ResultsError, match=r"evaluation.json is a file; name"), PieceStore(tmp_path / place, {}):
+            pass
 
 
 class Scale(nn.Module):

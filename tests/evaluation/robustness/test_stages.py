@@ -75,6 +75,7 @@ def test_stages_of_several_eps_are_refused():
         ({"budget": 3}, TypeError, "budget must be a name or a Budget"),
         ({"draws": 0}, ValueError, "draws must be"),
         ({"batch_size": 0}, ValueError, "batch_size must be"),
+        ({"card": ["PGD"]}, TypeError, r"card must map names to texts, .* got \['PGD'\]"),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_runs(classifier, digits, tmp_path, options, error, message):
@@ -84,6 +85,15 @@ def test_wrong_arguments_are_refused_before_anything_runs(classifier, digits, tm
     with pytest.raises(ValueError, match="x is empty"):
         robustness(classifier, digits.x_test[:0], digits.y_test[:0], eps=0.1, budget=small_budget(0.1))
     assert not (tmp_path / "pieces").exists()
+
+
+def test_samples_may_have_every_form_that_predict_takes(classifier, digits):
+    x, y = digits.x_test[:3], digits.y_test[:3]
+    budget = small_budget(check_samples=1, queries=0)
+    expected = robustness(classifier, x, y, eps=0.1, budget=budget, batch_size=4).x_adv
+    for given, labels in ((x.tolist(), y.tolist()), (x.astype(np.float64), np.eye(10)[y]), (torch.from_numpy(x), y)):
+        result = robustness(classifier, given, labels, eps=0.1, budget=budget, batch_size=np.int64(4))
+        np.testing.assert_array_equal(result.x_adv, expected)
 
 
 def frames() -> tuple[PyTorchSNNClassifier, np.ndarray, np.ndarray]:
