@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from art_snn.attacks import FGSM, PGD, Attack
 from art_snn.errors import GradientWarning
@@ -13,10 +14,13 @@ from art_snn.evaluation.outcomes import attack_through
 from art_snn.evaluation.robustness.flags import Flag, Verdict, flag, not_run
 from art_snn.evaluation.robustness.judging import seeded
 from art_snn.evaluation.robustness.leading import EVENTS, left_by_leading, why_not
-from art_snn.evaluation.robustness.noise import Noise, SignNoise
+from art_snn.evaluation.robustness.noise import Noise, SignNoise, margins
 from art_snn.evaluation.robustness.probe import Probe, at_least
 from art_snn.evaluation.robustness.threats import Linf
 from art_snn.rules import GradientRule
+
+# By so much the label's logit leads where float32 has no probability of the others; and where it has enough of them.
+SATURATED, MODERATE = 87, 10
 
 
 def check_gradients(probe: Probe) -> Flag:
@@ -32,6 +36,8 @@ def check_gradients(probe: Probe) -> Flag:
         points.append(noise.search(x, y).x_adv)
     shares = {rule: max(_without(probe, rule, inputs, y) for inputs in points) for rule in probe.rules}
     detail = ", ".join(f"{rule!r} {share:.1%}" for rule, share in shares.items())
+    if min(shares.values()):
+        detail += _saturation(probe, x, y)
     return flag(name, min(shares.values()), at_least(least, 1.5, len(x)), verdict, meaning, detail)
 
 
@@ -129,6 +135,19 @@ def confirm(probe: Probe) -> np.ndarray:
     with seeded(probe.classifier, "confirm"):
         found[rows] = judge.breaks(probe.x[rows], probe.survey.x_adv[rows], probe.y[rows])
     return found
+
+
+def _saturation(probe: Probe, x: np.ndarray, y: np.ndarray) -> str:
+    """Say at how many inputs the cross-entropy has no gradient in float32, and what to do; "" where at none."""
+    leads = margins(probe.judge.predict(x), y)
+    leads = leads[np.isfinite(leads)]
+    if not (leads > SATURATED).any() or not isinstance(probe.classifier._loss, nn.CrossEntropyLoss):
+        return ""
+    share, most = (leads > SATURATED).mean(), leads.max()
+    return (
+        f"; the cross-entropy saturates at {share:.1%}, where the label's logit leads by more than {SATURATED}, up to "
+        f"{most:.0f}: divide the logits by {np.ceil(most / MODERATE):.0f}"
+    )
 
 
 def _without(probe: Probe, rule: GradientRule, x: np.ndarray, y: np.ndarray) -> float:
