@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from art_snn.plots.style import Picture, band, bare, distinct_labels, legend_where_it_fits, line_style, picture
@@ -23,6 +23,7 @@ def robust_accuracy(
         curves: What the legend calls each curve, to its points ``(eps, share)``, in any order; a share has ``value``,
             ``low`` and ``high`` in [0, 1], as `art_snn.evaluation.Proportion` has. Or rows of
             `art_snn.evaluation.evaluate_rules`: a curve for each rule and attack, which begins with the clean accuracy.
+            What `art_snn.robustness` returned is a point: ``(result.threat.size, result.robust_accuracy)``.
         title: Title of the picture.
         xlabel: What eps is.
         ylabel: What the shares are, in per cent.
@@ -31,7 +32,9 @@ def robust_accuracy(
         TypeError: A point is no pair, a share no share, or a row no row.
         ValueError: There is nothing to draw, or a curve has two points at the same eps.
     """
-    given = curves if isinstance(curves, Mapping) else _of_rows(list(curves))
+    given = (
+        curves if isinstance(curves, Mapping) else _of_rows(list(curves) if isinstance(curves, Iterable) else [curves])
+    )
     if not given:
         raise ValueError("curves is empty: there is nothing to draw")
     lines = {label: _points(label, points) for label, points in given.items()}
@@ -78,7 +81,11 @@ def _of_rows(rows: Sequence[Any]) -> dict[str, list[tuple[float, Any]]]:
     """Return the curves of rows: of each rule and attack, with the clean accuracy at 0."""
     for row in rows:
         if not all(hasattr(row, field) for field in ("rule_repr", "attack", "eps", "robust_accuracy")):
-            raise TypeError(f"curves must be rows of evaluate_rules, or map labels to points, got {type(row).__name__}")
+            cure = ""
+            if hasattr(row, "threat"):  # what `art_snn.robustness` returns
+                cure = '; give {"network": [(result.threat.size, result.robust_accuracy) for result in results]}'
+            kind = type(row).__name__
+            raise TypeError(f"curves must be rows of evaluate_rules, or map labels to points, got {kind}{cure}")
     rules = distinct_labels((row.rule_title, row.rule_repr) for row in rows)
     several = len({row.attack for row in rows}) > 1
     curves: dict[str, list[tuple[float, Any]]] = {}

@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from art_snn import robustness
 from art_snn.attacks import FGSM, PGD
 from art_snn.attacks.losses import LOSSES
 from art_snn.evaluation import Proportion, evaluate_rules, wilson_interval
+from art_snn.evaluation.robustness import Budget, SignNoise, Stage
 from art_snn.plots import attack_losses, loss_curves, robust_accuracy
 from art_snn.rules import HART
 from tests.attacks.searches import ATTACKS, clipped, correct, watched_iterates
@@ -75,6 +77,24 @@ def test_points_that_are_none_are_named():
         robust_accuracy({"a": []})
     with pytest.raises(TypeError, match="curves must be rows of evaluate_rules, or map labels to points, got float"):
         robust_accuracy([0.5])
+    with pytest.raises(TypeError, match=r"or map labels to points, got float"):
+        robust_accuracy(0.5)
+
+
+def test_results_of_robustness_are_drawn_as_the_error_says(small):
+    classifier, x = small
+    y = correct(classifier, x)
+    results = []
+    for eps in (0.2, 0.1):
+        stages = [Stage(name="noise", attack=SignNoise(eps=eps))]
+        budget = Budget(name="noise", stages=stages, check_samples=1, unbounded_steps=1, queries=0)
+        results.append(robustness(classifier, x, y, eps=eps, budget=budget))
+    for given in (results, results[0]):
+        with pytest.raises(TypeError, match="got Robustness; give") as refused:
+            robust_accuracy(given)
+    curves = eval(str(refused.value).partition("; give ")[2], {"results": results})
+    left = [100 * result.robust_accuracy.value for result in reversed(results)]
+    assert drawn(robust_accuracy(curves)) == {"network": [[0.1, 0.2], left]}
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
