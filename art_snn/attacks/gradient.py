@@ -68,7 +68,8 @@ class PGD(Attack):
     def make(self, classifier: BaseEstimator, *, batch_size: int = 128) -> EvasionAttack:
         """Return ART's ProjectedGradientDescent."""
         sizes = {"eps": self.eps, "eps_step": self.eps_step, "max_iter": self.steps, "num_random_init": self.restarts}
-        return ProjectedGradientDescent(classifier, **sizes, batch_size=batch_size, verbose=False)
+        whole = int(batch_size)  # a DataLoader takes no whole number of NumPy
+        return ProjectedGradientDescent(classifier, **sizes, batch_size=whole, verbose=False)
 
 
 @register_attack

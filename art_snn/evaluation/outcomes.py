@@ -109,8 +109,8 @@ def attack_through(
         zero_entry = zero_entries(classifier, rule, inputs, labels, batch_size=batch_size)
     if zero_gradient is None and zero_entry is not None:
         zero_gradient = zero_entry == 1
-    known: dict[str, Any] = {"target": target, "correct": correct, "on_gradient": on_gradient}
-    outcome = run_attack(classifier, rule, attack, inputs, labels, **known, batch_size=int(batch_size))
+    known: dict[str, Any] = {"target": target, "correct": correct, "batch_size": batch_size, "on_gradient": on_gradient}
+    outcome = run_attack(classifier, rule, attack, inputs, labels, **known)
     return replace(outcome, zero_gradient=zero_gradient, zero_entry=zero_entry)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -60,7 +60,7 @@ def tune(
     field: str,
     classifier: PyTorchSNNClassifier,
     attack: Attack,
-    x: Array,
+    x: Array | Sequence[Any],
     y: Labels,
     *,
     target: PyTorchSNNClassifier | None = None,
@@ -80,7 +80,7 @@ def tune(
         field: The field to tune, such as "gamma"; it is a float.
         classifier: Where the gradient comes from. Neither it nor its rule is changed.
         attack: The attack.
-        x: Samples to tune on (N, *input_shape), N >= 1.
+        x: Samples to tune on (N, *input_shape), N >= 1: an array, a tensor or a list.
         y: Their labels, class indices (N,) or rows (N, K), in any form of `art_snn.labels`; the class of a row counts.
         target: The classifier that is attacked, where it is another one (black box).
         bounds: Smallest and largest value.

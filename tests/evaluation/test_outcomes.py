@@ -81,10 +81,12 @@ def test_samples_may_be_a_list_as_for_predict(classifier, digits):
         outcome = attack_through(classifier, "hart", FGSM(eps=0.15), form, y.tolist())
         for name in ("correct", "robust", "changed", "losses", "zero_entry"):
             np.testing.assert_array_equal(getattr(outcome, name), getattr(expected, name))
+    curve = tune("hart", "gamma", classifier, FGSM(eps=0.15), x.tolist(), y, bounds=(1.0, 1.05), sweep=True)
+    assert curve.success[0] == expected.attack_success_rate
     with pytest.raises(ValueError, match="x must hold rows of one length"):
         attack_through(classifier, "hart", FGSM(eps=0.15), [x[0], x[1, :, :3]], y[:2])
-    options = {"rules": ["hart"], "attacks": [FGSM(eps=0.15)], "batch_size": np.int64(128)}
-    (row,) = evaluate_rules(classifier, x.tolist(), y, **options)
+    options = {"rules": ["hart"], "attacks": [FGSM(eps=0.15), PGD(eps=0.1, steps=1)], "batch_size": np.int64(128)}
+    row, _ = evaluate_rules(classifier, x.tolist(), y, **options)
     assert row.robust_accuracy == expected.robust_accuracy
 
 

@@ -127,7 +127,7 @@ def robustness(
         )
     if isinstance(threat, Linf):
         check_eps(threat.eps, inputs, classifier.clip_values)
-    judge = Judge(classifier, threat, int(batch_size), draws)
+    judge = Judge(classifier, threat, batch_size, draws)
     check_stages(chosen.stages, judge, inputs)
     known = {} if folder is None else identity(judge, chosen, inputs, labels)
     with PieceStore(None if folder is None else Path(folder), known) as store:
