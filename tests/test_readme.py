@@ -19,6 +19,14 @@ def test_example_runs_and_reports_a_success_rate(capsys):
     assert 0 < float(share[1]) <= 100
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/explanation/pitfalls.md"])
+def test_what_robustness_leaves_is_in_the_results(page):
+    text = " ".join((README.parent / page).read_text(encoding="utf-8").split())
+    usual, ours = re.search(r"PGD with 7 steps.*? ([\d.]+) %.*?art_snn\.robustness`.*?([\d.]+) %", text).groups()
+    results = (README.parent / "docs" / "results" / "robustness.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\| none \| [^|]+\| {usual}% [^|]+\|[^|]+\| {ours}% ", results, flags=re.MULTILINE)
+
+
 def test_files_that_are_linked_exist():
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README.read_text(encoding="utf-8"))
     assert len(links) >= 3

@@ -30,7 +30,7 @@ WORST = "worst case"
 
 def evaluate_rules(
     classifier: PyTorchSNNClassifier,
-    x: Array,
+    x: Array | Sequence[Any],
     y: Labels,
     *,
     rules: Sequence[str | GradientRule],
