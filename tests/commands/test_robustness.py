@@ -139,6 +139,15 @@ def test_a_network_that_gives_no_numbers_is_invalid_and_has_its_report(tmp_path,
         assert "Verdict: invalid" in (out / "report.html").read_text()
 
 
+def test_who_stops_it_is_told_how_it_goes_on(tmp_path, run, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(surveys, "search", stop)
+    assert main(words(tmp_path / "out", "--checkpoint", str(run), "--samples", "20")) == 130
+    assert f"the same command goes on with what is done in {tmp_path / 'out'}" in capsys.readouterr().out
+
+
 def test_an_error_nobody_expects_is_no_invalid_number(tmp_path, run, capsys, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("nobody expects it")
@@ -170,7 +179,9 @@ def test_gradients_of_a_random_encoder_are_averaged(tmp_path, few, more, encodin
     ("more", "message"),
     [
         ("--eps 8", "fractions such as 8/255 are numbers"),
-        ("--eps 0", "eps must be a finite number > 0"),
+        ("--eps 0", "--eps must be a finite number > 0"),
+        ("--eps -0.1", "--eps must be a finite number > 0, got -0.1"),
+        ("--binary", "--binary is for --model"),
         ("--samples 0", "samples must be a whole number >= 1"),
         ("--batch-size 0", "batch_size must be a whole number >= 1"),
         ("--draws 0", "draws must be a whole number >= 1"),

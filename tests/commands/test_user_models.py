@@ -61,6 +61,19 @@ MODEL = textwrap.dedent("""
     made = parts()
 
 
+    class Loops(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(*layers)
+
+        def forward(self, x):
+            return self.layers(x.repeat(4, 1, 1, 1, 1)).mean(0)
+
+
+    def loops():
+        return Loops()
+
+
     def number():
         return 3
 
@@ -127,9 +140,26 @@ def test_weights_are_loaded(model, tmp_path, capsys):
     assert outputs[0].splitlines()[1:4] != outputs[1].splitlines()[1:4]
 
 
+def test_weights_may_be_an_entry_of_a_dict(model, tmp_path, capsys):
+    network = nn.Sequential(nn.Flatten(2), nn.Linear(64, 32), LIF(decay=0.9), nn.Linear(32, 10))
+    command = evaluate("--model", "of_a_user.py:sequence", "--time-steps", "4", "--weights")
+    torch.save({"epoch": 3, "state_dict": network.state_dict(), "optimizer": {"state": {}}}, tmp_path / "one.pt")
+    assert main([*command, "one.pt"]) == 0
+    torch.save({"state_dict": network.state_dict(), "model": network.state_dict()}, tmp_path / "two.pt")
+    torch.save(network, tmp_path / "whole.pt")
+    torch.save({"recipe": {}, "weights": network.state_dict()}, tmp_path / "epoch-0001.pt")
+    for file, text in (
+        ("two.pt", "with several states, state_dict and model; save the state alone, torch.save(model.state_dict()"),
+        ("whole.pt", "whole.pt holds more than tensors, and is not run; save the state alone"),
+        ("epoch-0001.pt", "is a checkpoint of art-snn train; give it, or its folder, as --checkpoint"),
+    ):
+        assert text in one_line_error([*command, file], capsys)
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
+        (["--model", "of_a_user.py:loops", "--time-steps", "4"], "leave it out if it makes its own steps"),
         (["--model", "nowhere:make"], "importing nowhere fails: ModuleNotFoundError"),
         (["--model", "nowhere.py:make"], "there is no file 'nowhere.py'"),
         (["--model", "of_a_user"], "is no package.module:function"),

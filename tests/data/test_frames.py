@@ -192,3 +192,17 @@ def test_shares_are_refused_before_anything_is_read(tmp_path):
 def test_bad_framings_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Framing(**options)
+
+
+def test_binary_frames_are_one_where_events_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("ART_SNN_CACHE", str(tmp_path / "cache"))
+    file = make_npz(tmp_path / "events.npz")
+    for size in (None, 16):
+        counted, binary = (Framing(time_steps=3, image_size=size, binary=kind) for kind in (False, True))
+        counts = load_event_frames(file, counted)
+        frames = load_event_frames(file, binary)
+        assert counts.x_train.max() > 1 or size
+        for one, other in ((counts.x_train, frames.x_train), (counts.x_test, frames.x_test)):
+            np.testing.assert_array_equal(other, (one > 0).astype(np.float32))
+            assert 0 < other.mean() < 1
+        np.testing.assert_array_equal(to_frames(read_npz(file), binary), to_frames(read_npz(file), counted) > 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -82,11 +84,21 @@ def test_papers_networks_take_other_numbers_of_channels(architecture):
         ({"decay": 0.0}, "decay"),
         ({"reset": "no"}, "reset"),
         ({"schedule": "steps"}, "schedule"),
+        ({"binary": True}, "binary frames are of event recordings, and 'digits' are images"),
     ],
 )
 def test_bad_recipes_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Recipe(**options)
+
+
+def test_binary_frames_are_another_training_and_counts_the_one_they_were():
+    counts = Recipe(model="nets.py:make", events=True)
+    assert replace(counts, binary=True).digest != counts.digest
+    assert replace(counts, binary=True).framing == replace(counts.framing, binary=True)
+    before = {name: value for name, value in asdict(Recipe()).items() if name not in ("model", "binary")}
+    text = json.dumps(before | {"version": 2}, sort_keys=True)
+    assert Recipe().digest == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def test_paths_and_numbers_of_numpy_are_kept_as_plain_ones(tmp_path):

@@ -9,7 +9,7 @@ from torch import Tensor
 from art_snn.adapters import AdaptedNetwork
 from art_snn.classifier import PyTorchSNNClassifier
 from art_snn.snn.dynamics import NeuronParams
-from art_snn.snn.encoders import is_random
+from art_snn.snn.encoders import is_random, takes_frames
 from art_snn.snn.network import SpikingNetwork
 from art_snn.snn.readers import spiking_layers
 
@@ -32,7 +32,7 @@ def model_card(classifier: PyTorchSNNClassifier) -> dict[str, Any]:
         "neurons": "; ".join(kinds),
         "encoder": "the network's own" if encoder is None else repr(encoder),
         "encoder is random": "yes" if is_random(network) else "no",
-        "time-steps": getattr(encoder, "time_steps", None) or "the network's own",
+        "time-steps": _time_steps(classifier) or "the network's own",
         "readout": "mean of the logits over time" if own else "the network's own",
         "classes": classifier.nb_classes,
         "input shape": str(tuple(classifier.input_shape)),
@@ -41,6 +41,14 @@ def model_card(classifier: PyTorchSNNClassifier) -> dict[str, Any]:
         "defences": ", ".join(type(defence).__name__ for defence in defences) or "none",
         "encodings averaged for a gradient": module.eot_samples,
     }
+
+
+def _time_steps(classifier: PyTorchSNNClassifier) -> int | None:
+    """Return T of a classifier's encoder, or of the frames that it takes; None where only the network knows."""
+    network = classifier.model.network
+    if takes_frames(network):
+        return int(classifier.input_shape[0])
+    return getattr(network.encoder, "time_steps", None) if isinstance(network, SpikingNetwork) else None
 
 
 def _settings(params: NeuronParams) -> str:
