@@ -51,7 +51,7 @@ class Trainable:
         """
         check_count("batch_size", batch_size)
         _check_can_train(self, nb_epochs)
-        x = self._check_input(x if isinstance(x, (np.ndarray, Tensor)) else np.asarray(x), fit=True)
+        x = self._check_input(x if isinstance(x, (np.ndarray, Tensor)) else np.asarray(x))
         if len(x) < (batch_size if drop_last else 1):
             raise ValueError(f"{len(x)} samples make no batch of {batch_size}; lower it or leave drop_last False")
         inputs, labels = _prepared(self, x, y)
@@ -91,7 +91,7 @@ def _check_can_train(classifier: PyTorchClassifier, nb_epochs: int) -> None:
 
 def _prepared(classifier: PyTorchClassifier, x: Array, y: Labels) -> tuple[Tensor, Tensor]:
     """Return what the preprocessing defences make of inputs, and labels as the loss wants them, on the CPU."""
-    checked = to_numpy(classifier._check_input(x, fit=True))
+    checked = to_numpy(classifier._check_input(x))
     inputs, rows = classifier._apply_preprocessing(checked, y, fit=True)
     return torch.tensor(inputs, dtype=torch.float32), torch.from_numpy(np.asarray(classifier.reduce_labels(rows)))
 

@@ -34,16 +34,12 @@ class Preprocessed(PyTorchClassifier):
     _range_watch: RangeWatch  # one for all views of a classifier, as the next
     _entries_told: Once
 
-    def _check_input(self, x: Array, *, fit: bool = False) -> Array:
-        """Return ``x`` in float32, a tensor on the classifier's device; raise unless it is a batch of inputs.
-
-        Nothing is clipped in training, so that inputs outside the clip values are warned of elsewhere.
-        """
+    def _check_input(self, x: Array) -> Array:
+        """Return ``x`` in float32, a tensor on the classifier's device; raise unless it is a batch of inputs."""
         check_dtype(self.model.network)
         shape = None if self.preprocessing_defences else self.input_shape
         checked = check_input(x, shape, frames=takes_frames(self.model.network))
-        if not fit:
-            watch_clip_values(self._range_watch, checked, self.clip_values)
+        watch_clip_values(self._range_watch, checked, self.clip_values)
         return checked.to(self._device) if isinstance(checked, Tensor) else checked
 
     def _as_tensor(self, checked: Array) -> Tensor:

@@ -19,6 +19,7 @@ from art_snn.classifier.fit import Trainable
 from art_snn.classifier.inputs import Array, to_numpy
 from art_snn.classifier.layers import Outputs, find_layer, layer_output
 from art_snn.classifier.model_checks import check_model
+from art_snn.classifier.options import check_loss, check_options
 from art_snn.classifier.output_checks import warn_of_ties
 from art_snn.classifier.persistence import Persistence
 from art_snn.classifier.sample_losses import SampleLosses
@@ -50,7 +51,7 @@ class PyTorchSNNClassifier(SampleLosses, Trainable, Persistence):
         model: A `SpikingNetwork` that gives logits, float32; a network with neurons of another library, or what
             `art_snn.adapt` makes of one; or a `GradientRuleModule` around these. It is moved to the device and left in
             evaluation mode.
-        loss: Loss on logits and labels, for attacks and training.
+        loss: Loss on logits and labels, for attacks and training: an instance, or another function.
         input_shape: Shape of one input, (C, H, W) or, for event frames, (T, C, H, W).
         nb_classes: Number of classes K.
         optimizer: Optimizer of the model's parameters, for `fit`.
@@ -74,7 +75,8 @@ class PyTorchSNNClassifier(SampleLosses, Trainable, Persistence):
     Raises:
         UnsupportedModelError: With every reason why the model cannot be attacked.
         UnsupportedInputError: A preprocessor cannot take event frames.
-        TypeError, ValueError: The model is no `SpikingNetwork`, the rule no rule, or a value out of its range.
+        TypeError, ValueError: The model is no `SpikingNetwork`, the loss no loss, the rule no rule, or a value out of
+            its range.
 
     Example:
         >>> from art_snn.snn.models import digits_net
@@ -109,13 +111,7 @@ class PyTorchSNNClassifier(SampleLosses, Trainable, Persistence):
         time_chunk: int | None = None,
         gradient_rule: str | GradientRule | None = None,
     ) -> None:
-        check_count("nb_classes", nb_classes)
-        if use_amp:
-            raise ValueError("use_amp=True needs NVIDIA apex and is not supported; leave it False")
-        if not channels_first:
-            raise ValueError("channels_first=False is not supported; transpose inputs to (N, C, H, W)")
-        if device_type not in ("cpu", "gpu") and not str(device_type).startswith("cuda"):
-            raise ValueError(f"device_type must be 'gpu' or 'cpu', got {device_type!r}")
+        check_options(nb_classes, loss, use_amp, channels_first, device_type)
         module = GradientRuleModule(model, gradient_rule, eot_samples=eot_samples, time_chunk=time_chunk)
         check_model(module.network, nb_classes, probe=None)
         input_shape = tuple(input_shape)
@@ -216,8 +212,10 @@ class PyTorchSNNClassifier(SampleLosses, Trainable, Persistence):
         """Set parameters by their names; preprocessing that would misread event frames is refused first.
 
         Raises:
+            TypeError: The loss is none.
             ValueError: A value is out of its range, or ``nb_classes`` is not the number that the model has.
         """
+        check_loss(kwargs.get("loss", self.loss))
         if "model" not in kwargs and kwargs.get("nb_classes", self.nb_classes) != self.nb_classes:
             raise ValueError(
                 f"nb_classes={kwargs['nb_classes']!r}, but the model has {self.nb_classes}; give another model"

@@ -116,6 +116,37 @@ def test_bad_options_are_refused(options, message):
         small_classifier(**options)
 
 
+LOSSES = {
+    "class": (
+        nn.CrossEntropyLoss,
+        r"loss is the class CrossEntropyLoss; give an instance, such as CrossEntropyLoss\(\)",
+    ),
+    "text": ("ce", r"got 'ce'; give nn.CrossEntropyLoss\(\)"),
+    "none": (None, r"got None; give nn.CrossEntropyLoss\(\)"),
+}
+
+
+@pytest.mark.parametrize(("loss", "message"), LOSSES.values(), ids=LOSSES)
+def test_what_is_no_loss_is_refused_before_anything_is_built(loss, message):
+    with pytest.raises(TypeError, match=message):
+        PyTorchSNNClassifier(nn.Linear(4, 3), loss, (1, 2, 2), 3, device_type="cpu")
+    classifier = small_classifier()
+    kept = classifier.loss
+    with pytest.raises(TypeError, match=message):
+        classifier.set_params(loss=loss, clip_values=(0, 9))
+    assert classifier.loss is kept
+    assert classifier.clip_values is None
+
+
+def test_a_function_is_a_loss(x):
+    def loss(logits, labels):
+        return nn.functional.cross_entropy(logits, labels)
+
+    network, _ = make_network("plain")
+    classifier = PyTorchSNNClassifier(network, loss, (2, 8, 8), 5, device_type="cpu")
+    np.testing.assert_allclose(classifier.loss_gradient(x, Y), small_classifier(network).loss_gradient(x, Y))
+
+
 def test_missing_gpu_is_logged(caplog):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")

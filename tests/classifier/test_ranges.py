@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from art.attacks.evasion import FastGradientMethod, NewtonFool, UniversalPerturbation
+from art.data_generators import NumpyDataGenerator, PyTorchDataGenerator
 from art.estimators.certification.randomized_smoothing import NumpyRandomizedSmoothing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from art_snn import LIF, DirectEncoder, GradientWarning, Normalize, PoissonEncoder, PyTorchSNNClassifier, SpikingNetwork
 from art_snn.classifier import inputs
@@ -107,12 +109,38 @@ def test_clip_values_of_pixels():
         make(clip_values=(low, high)).predict(np.full((4, 1, 4, 4), 0.5, np.float32))
 
 
-def test_copies_warn_anew_and_training_does_not():
+def trainable() -> PyTorchSNNClassifier:
     classifier = make()
     classifier._optimizer = torch.optim.Adam(classifier.model.parameters())
+    return classifier
+
+
+TRAINED = {
+    "array": lambda classifier, x: classifier.fit(x, Y, nb_epochs=2),
+    "tensor": lambda classifier, x: classifier.fit(torch.from_numpy(x), torch.from_numpy(Y), nb_epochs=2),
+    "generator": lambda classifier, x: classifier.fit_generator(NumpyDataGenerator(x, Y, 2, 6), nb_epochs=2),
+    "loader": lambda classifier, x: classifier.fit_generator(
+        PyTorchDataGenerator(DataLoader(TensorDataset(torch.from_numpy(x), torch.from_numpy(Y)), 2), 6, 2), nb_epochs=2
+    ),
+}
+
+
+@pytest.mark.parametrize("door", TRAINED)
+def test_training_warns_once_of_values_outside_the_clip_values(door):
+    classifier = trainable()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        classifier.fit(255 * X, Y, nb_epochs=1)
+        TRAINED[door](classifier, X)
+    with pytest.warns(InputRangeWarning, match=r"of them outside clip_values \[0, 1\]") as caught:
+        TRAINED[door](classifier, 255 * X)
+    assert sum(warning.category is InputRangeWarning for warning in caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier.predict(255 * X)
+
+
+def test_copies_warn_anew():
+    classifier = make()
     with pytest.warns(InputRangeWarning):
         classifier.predict(255 * X)
     with pytest.warns(InputRangeWarning):
