@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, get_args
 
@@ -32,7 +33,8 @@ def register_neuron(
 ) -> None:
     """Make a class of neurons known that is no library's, so that `art_snn.adapt` takes networks with it.
 
-    What is said of it is compared with the class's own forward at once, spike for spike, on random currents.
+    What is said of it is compared with the class's own forward at once, spike for spike, on random currents. A neuron
+    takes currents alone, and gives spikes of 0 and 1; one for single steps keeps its potential in an attribute.
 
     Args:
         cls: The class. Classes derived from it are known, too, unless they have a forward of their own.
@@ -46,8 +48,9 @@ def register_neuron(
 
     Raises:
         TypeError: ``cls`` is no class of modules, or ``cls()`` cannot be made and no example is given.
-        ValueError: A field or attribute is unknown, a threshold not above 0, the neuron does not run in this layout, or
-            spikes differ; with the share that does, and what would differ less.
+        ValueError: A field or attribute is unknown, a threshold not above 0, the neuron takes its state as an argument,
+            does not run in this layout, gives something else than spikes, or spikes differ; with the share that does,
+            and what would differ less.
 
     Example:
         >>> class Spike(nn.Module):
@@ -64,6 +67,8 @@ def register_neuron(
     """
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise TypeError(f"a neuron's class must derive from torch.nn.Module, got {cls!r}")
+    if states := _beside(cls, (inspect.Parameter.empty,)):
+        raise ValueError(f"{cls.__name__}.forward takes {states} beside its currents; {_KEEP_STATE}")
     made = layout if isinstance(layout, Layout) else _layout(layout, time_steps)
 
     def read(module: nn.Module) -> Reading | None:
@@ -77,6 +82,19 @@ def register_neuron(
     _compare(module, _params(module, params), made, steps)
     unregister_neuron(cls)
     _REGISTERED[cls] = register_reader(read)
+
+
+_KEEP_STATE = (
+    "a neuron that is registered takes currents alone, as forward(x), and keeps its potential in an attribute, such as "
+    "self.mem, which your network sets back at the start of its forward"
+)
+
+
+def _beside(cls: type[nn.Module], defaults: tuple[object, ...]) -> str:
+    """Return the names of what a class's forward takes after its currents with one of these defaults; "" for none."""
+    rest = list(inspect.signature(cls.forward).parameters.values())[2:]
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return ", ".join(each.name for each in rest if each.kind in kinds and each.default in defaults)
 
 
 def unregister_neuron(cls: type[nn.Module]) -> None:
@@ -170,6 +188,7 @@ def _compare(module: nn.Module, params: NeuronParams, layout: Layout, steps: int
     on_grid = torch.randint(-2, 5, shape, generator=generator) / 4  # at the threshold, too
     for currents in (random * params.threshold, on_grid * params.threshold):
         own = _own(module, currents, layout)
+        _refuse_no_spikes(module, own, params)
         share = _differing(own, module, currents, params, layout)
         if share:
             others = {
@@ -180,6 +199,8 @@ def _compare(module: nn.Module, params: NeuronParams, layout: Layout, steps: int
             shares = {name: _differing(own, module, currents, other, layout) for name, other in others.items()}
             nearest = min(shares, key=lambda name: shares[name])
             hint = f"; with {nearest}, {shares[nearest]:.1%} would" if shares[nearest] < share else ""
+            if layout.axes == "N" and (states := _beside(type(module), (None,))):
+                hint = f"; its forward takes {states} beside its currents, but {_KEEP_STATE}"
             raise ValueError(
                 f"{type(module).__name__} fires otherwise than its parameters say in {share:.1%} of all steps{hint}. "
                 f"What was compared: {params}"
@@ -195,6 +216,19 @@ def _own(module: nn.Module, currents: Tensor, layout: Layout) -> Tensor:
             f"{layout.axes!r} ({type(error).__name__}: {error}); give the layout that it has, or example=, a neuron "
             "with its number of steps set, and which has not run yet"
         ) from error
+
+
+def _refuse_no_spikes(module: nn.Module, own: Tensor, params: NeuronParams) -> None:
+    """Raise ValueError unless a module's outputs are spikes: 0 and 1, or whole numbers where a step gives several."""
+    spikes = own.floor().clamp(min=0) if params.several else (own != 0).to(own.dtype)
+    if torch.equal(own, spikes):
+        return
+    values = own.unique().tolist()
+    seen = ", ".join(f"{value:.4g}" for value in values[:4]) + (", ..." if len(values) > 4 else "")
+    raise ValueError(
+        f"{type(module).__name__} is no neuron that gives spikes: its outputs are not 0 and 1, but {seen}; return the "
+        "spikes themselves, and scale them in a layer behind it"
+    )
 
 
 def _features(params: NeuronParams) -> tuple[int, ...]:
