@@ -26,7 +26,7 @@ _READOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def checked_options(forward: object, time_steps: int | None, frames: bool, readout: Any, output: int) -> None:
+def checked_options(forward: object, time_steps: int | None, frames: bool, readout: Any, output: int | None) -> None:
     """Raise TypeError or ValueError unless these options of `adapt` go together."""
     if time_steps is not None:
         check_count("time_steps", time_steps)
@@ -34,9 +34,9 @@ def checked_options(forward: object, time_steps: int | None, frames: bool, reado
             raise ValueError("event frames have time-steps of their own; give time_steps or frames=True, not both")
     if not (callable(readout) or readout in get_args(ReadoutName)):
         raise ValueError(f"readout must be 'mean', 'sum', 'last', 'max' or a function, got {readout!r}")
-    if not isinstance(output, int) or isinstance(output, bool):
+    if output is not None and (not isinstance(output, int) or isinstance(output, bool)):
         raise TypeError(f"output must be the index of an output, a whole number, got {output!r}")
-    if forward is not None and (time_steps not in (None, 1) or readout != "mean" or output != 0):
+    if forward is not None and (time_steps not in (None, 1) or readout != "mean" or output is not None):
         raise ValueError(
             "a forward of your own does all that time_steps, readout and output would; leave them out, but for "
             "time_steps=1 where one step is meant"
@@ -51,28 +51,30 @@ class StandardForward:
         axes: How the model takes time: as its neurons do; None calls it once, and leaves time to it.
         time_steps: T; None where inputs are event frames.
         readout: What makes logits (N, K) of outputs (T, N, K).
-        output: Which of several outputs is meant.
+        output: Which of several outputs is meant; None where there may be one alone.
         has_state: Whether the model takes and returns its state, after the outputs, in each step.
     """
 
     axes: Axes | None
     time_steps: int | None
     readout: Readout
-    output: int
+    output: int | None
     has_state: bool = False
 
     @classmethod
     def of(
-        cls, model: nn.Module, *, time_steps: int | None, frames: bool, readout: Readout, output: int
+        cls, model: nn.Module, *, time_steps: int | None, frames: bool, readout: Readout, output: int | None
     ) -> StandardForward:
-        """Read off a model's neurons how it takes time.
+        """Read off a model's neurons how it takes time, and which of its outputs come before states.
 
         Raises:
             UnsupportedModelError: Some of its neurons take time in another way than others.
         """
+        has_state = norse.takes_state(model)
         if time_steps is None and not frames:
-            return cls(None, None, readout, output)
+            return cls(None, None, readout, 0 if output is None and has_state else output)
         found: dict[Axes, str] = {}
+        libraries: set[str | None] = set()
         lifted: list[str] = []  # beginnings of the names of layers that norse runs step by step over a sequence
         for name, module in model.named_modules():
             if norse.lifts(module):
@@ -80,10 +82,13 @@ class StandardForward:
             if (reading := read(module)) is not None:
                 axes: Axes = "T N" if name.startswith(tuple(lifted)) else reading.layout.axes
                 found.setdefault(axes, name or type(module).__name__)
+                libraries.add(reading.library)
         if len(found) > 1:
             kinds = ", ".join(f"{name} takes {_WORDS[axes]}" for axes, name in found.items())
             raise UnsupportedModelError([f"its neurons take time in different ways ({kinds}); {_OWN_FORWARD}"])
-        return cls(next(iter(found)), time_steps, readout, output, has_state=norse.takes_state(model))
+        if output is None and (has_state or libraries & _STATES_AFTER):
+            output = 0
+        return cls(next(iter(found)), time_steps, readout, output, has_state=has_state)
 
     def __call__(self, model: nn.Module, x: Tensor) -> Any:
         """Return logits (N, K) for inputs ``x``, (N, ...) or event frames (N, T, ...)."""
@@ -134,9 +139,11 @@ class StandardForward:
         return picked if isinstance(picked, Tensor) and picked.ndim == 2 else returned
 
     def _picked(self, returned: Any) -> Any:
-        if isinstance(returned, (tuple, list)) and -len(returned) <= self.output < len(returned):
-            return returned[self.output]
-        return returned
+        """Return the output that is meant, and several as they are where nothing says which."""
+        if not isinstance(returned, (tuple, list)):
+            return returned
+        index = 0 if self.output is None and len(returned) == 1 else self.output
+        return returned[index] if index is not None and -len(returned) <= index < len(returned) else returned
 
     @staticmethod
     def in_steps(network: nn.Module) -> StandardForward | None:
@@ -144,12 +151,18 @@ class StandardForward:
         forward = getattr(network, "call", None)
         return forward if isinstance(forward, StandardForward) and forward.axes is not None else None
 
+    @property
+    def shows(self) -> str:
+        """How the model is shown its inputs, such as "single steps (N, ...)"; "model(x)" where it is called once."""
+        return "model(x)" if self.axes is None else _WORDS[self.axes]
+
     def __repr__(self) -> str:
         if self.axes is None:
-            return "model(x)"
+            return self.shows
         time = "event frames" if self.time_steps is None else f"T={self.time_steps}"
         readout = self.readout if isinstance(self.readout, str) else "your own"
-        return f"{_WORDS[self.axes]}, {time}, output {self.output}, readout {readout}"
+        output = "" if self.output is None else f"output {self.output}, "
+        return f"{self.shows}, {time}, {output}readout {readout}"
 
 
 def _stacked(outputs: list[Any]) -> Any:
@@ -163,4 +176,6 @@ _WORDS = {
     "T*N": "merged sequences (T*N, ...)",
     "N*T": "merged sequences (N*T, ...)",
 }
+# Libraries in whose steps a model returns its outputs first, and states after them, as each of their neurons does.
+_STATES_AFTER = {"snnTorch", "norse"}
 _OWN_FORWARD = "say how it is run: adapt(model, forward), with the lines that compute its logits"

@@ -15,7 +15,7 @@ from art_snn.adapters.libraries import fresh_states, state_keys, unreadable
 from art_snn.errors import UnsupportedModelError
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import is_spiking, read
-from art_snn.snn.strangers import PORTING, wrapper
+from art_snn.snn.strangers import INLINE, PORTING, wrapper
 
 Forward = Callable[[Any, Tensor], Any]
 
@@ -130,7 +130,7 @@ def adapt(
     time_steps: int | None = None,
     frames: bool = False,
     readout: Readout = "mean",
-    output: int = 0,
+    output: int | None = None,
 ) -> AdaptedNetwork:
     """Make a network of SpikingJelly, snnTorch, norse or sinabs, or of your own code, one that rules differentiate.
 
@@ -149,7 +149,8 @@ def adapt(
         frames: Whether inputs are event frames (N, T, ...).
         readout: What makes logits (N, K) of the outputs of T steps: "mean", "sum", "last" or "max", or a function of
             outputs (T, N, K).
-        output: Which of its outputs is meant, where the model returns several.
+        output: Which of its outputs is meant, where the model returns several. None is the first of those of each step
+            with neurons of snnTorch or norse, which return states after it; several are refused elsewhere.
 
     Raises:
         UnsupportedModelError: With every reason why the engine cannot run its neurons.
@@ -173,7 +174,7 @@ def adapt(
     if reasons := unreadable(model):
         raise UnsupportedModelError(reasons)
     if not is_spiking(model):
-        raise UnsupportedModelError([f"it has no spiking layer that art_snn knows; {PORTING}"])
+        raise UnsupportedModelError([f"it has no spiking layer that art_snn knows; {PORTING}; {INLINE}"])
     checked_options(forward, time_steps, frames, readout, output)
     one_step = time_steps == 1
     if forward is None:

@@ -21,6 +21,7 @@ from art_snn.ranges import range_text
 from art_snn.rules import STBP, get_rule
 from art_snn.rules.base import GradientRule, TemporalRule
 from art_snn.snn.encoders import takes_frames
+from art_snn.snn.network import is_native
 
 logger = logging.getLogger(__name__)
 
@@ -136,9 +137,19 @@ def temporal_rule(name: str, classifier: PyTorchSNNClassifier, rule: str | Gradi
 def check_event_network(name: str, classifier: PyTorchSNNClassifier) -> None:
     """Raise UnsupportedInputError unless a classifier takes event frames."""
     network = classifier.model.network
-    if not takes_frames(network):
-        encoder = type(getattr(network, "encoder", network)).__name__
-        raise UnsupportedInputError(
-            f"{name} changes event frames (N, T, ...), and {encoder} takes inputs without a time axis; attack "
-            "a network with EventFrameEncoder, or one of adapt(..., frames=True), or take an attack in L-infinity"
+    if takes_frames(network):
+        return
+    if is_native(network):
+        found = (
+            "the network is adapted for inputs without a time axis; if it takes frames, say so: "
+            "art_snn.adapt(model, lambda model, x: model(x), frames=True)"
         )
+    else:
+        encoder = type(getattr(network, "encoder", network)).__name__
+        found = (
+            f"{encoder} takes inputs without a time axis; attack a network with EventFrameEncoder, or one of "
+            "adapt(..., frames=True)"
+        )
+    raise UnsupportedInputError(
+        f"{name} changes event frames (N, T, ...), and {found}, or take an attack in L-infinity"
+    )

@@ -18,7 +18,7 @@ from art_snn.errors import UnsupportedModelError
 from art_snn.snn.modes import evaluating
 from art_snn.snn.network import SequenceModel, is_native, one_step_hint, sequence_hint
 from art_snn.snn.readers import is_spiking, neuron_params
-from art_snn.snn.strangers import PORTING
+from art_snn.snn.strangers import INLINE, PORTING
 
 
 def check_model(network: SequenceModel, nb_classes: int, probe: Tensor | None) -> None:
@@ -30,19 +30,18 @@ def check_model(network: SequenceModel, nb_classes: int, probe: Tensor | None) -
     if not is_spiking(network):
         cure = (
             "put art_snn.LIF or art_snn.IF between its layers. If it has neurons of another kind, "
-            f"{PORTING}; a network without any is one for ART's PyTorchClassifier"
+            f"{PORTING}; {INLINE}; a network without any is one for ART's PyTorchClassifier"
         )
         reasons.append(f"it has no spiking layer that art_snn knows; {cure}")
     reasons += _dtype_reasons(network)
-    if not reasons and probe is not None and is_native(network):
-        reasons = whole_reasons(network, probe, nb_classes)
-    elif not reasons and probe is not None:
-        reasons = _parts_reasons(network, nb_classes, probe)
+    if not reasons and probe is not None:
+        with torch.autocast(probe.device.type, enabled=False):  # as it predicts, whoever builds the classifier
+            reasons = (whole_reasons if is_native(network) else _parts_reasons)(network, probe, nb_classes)
     if reasons:
         raise UnsupportedModelError(reasons)
 
 
-def _parts_reasons(network: SequenceModel, nb_classes: int, probe: Tensor) -> list[str]:
+def _parts_reasons(network: SequenceModel, probe: Tensor, nb_classes: int) -> list[str]:
     """Say why a network in parts cannot be attacked, seen on a small batch (N, ...)."""
     reasons = _output_reasons(network, nb_classes, probe)
     if reasons:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from art_snn.engine.probing import seeded
 from art_snn.engine.stand_ins import StandIn
 from art_snn.snn.dynamics import NeuronParams
+from art_snn.snn.encoders import PoissonEncoder
 from art_snn.snn.network import SequenceModel
 from art_snn.snn.readers import Forward, tapped
 
@@ -101,8 +105,23 @@ def _run(network: SequenceModel, x: Tensor, draw: int, moves: list[Tensor] | Non
 
         return StandIn(answer, params, states)
 
-    with torch.random.fork_rng([x.device] if x.is_cuda else []), tapped(network, make_tap):
-        torch.manual_seed(0)
+    with seeded(network, x), tapped(network, make_tap), _expected_spikes(network):
         logits: Any = network.readout(network.body(network.encode(leaf(x.detach().clone()))))
         add("the logits", logits)
     return _Run(leaves, ends)
+
+
+@contextmanager
+def _expected_spikes(network: SequenceModel) -> Iterator[None]:
+    """Let each `PoissonEncoder` return its expected spikes: it is these that its gradient is of, not those drawn."""
+    encoders = [module for module in network.modules() if isinstance(module, PoissonEncoder)]
+    handles = [encoder.register_forward_hook(_expected) for encoder in encoders]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _expected(_: nn.Module, args: tuple[Tensor, ...], spikes_seq: Tensor) -> Tensor:
+    return args[0].clamp(0, 1).expand_as(spikes_seq)

@@ -29,7 +29,7 @@ from art_snn.snn.encoders import is_random, is_steady, with_own_memory
 from art_snn.snn.modes import noise_states
 from art_snn.snn.network import SequenceModel, is_native
 from art_snn.snn.readers import is_spiking, refuse_strays
-from art_snn.snn.strangers import foreign_reason, out_of_reach, wrapper
+from art_snn.snn.strangers import INLINE, foreign_reason, out_of_reach, wrapper
 
 
 class GradientRuleModule(nn.Module):
@@ -98,7 +98,7 @@ class GradientRuleModule(nn.Module):
             foreign = foreign_reason(network) if isinstance(network, nn.Module) else None
             cure = (
                 "wrap the layers: SpikingNetwork(DirectEncoder(time_steps=8), layers); or, if it has spiking neurons "
-                "of a class of its own, make that known with art_snn.adapters.register_neuron"
+                f"of a class of its own, make that known with art_snn.adapters.register_neuron; {INLINE}"
             )
             if foreign:
                 cure = f"{foreign}; then {cure}"
@@ -200,11 +200,11 @@ class GradientRuleModule(nn.Module):
 
     def _attacked(self, run: Callable[..., Tensor], x: Tensor, parameters: bool) -> Tensor:
         inputs, finite = _finite(x)
-        refuse_own_forward(self.network, inputs)
-        if is_native(self.network):
-            refuse_wrong_whole(self.network, inputs)
-            self._warn_of_same_draws(stacklevel=5)
         with torch.autocast(inputs.device.type, enabled=False):
+            refuse_own_forward(self.network, inputs)
+            if is_native(self.network):
+                refuse_wrong_whole(self.network, inputs)
+                self._warn_of_same_draws(stacklevel=5)
             logits = run(self.network, self._rule, inputs, parameters=parameters, time_chunk=self._time_chunk)
         refuse_strays(logits, inputs)
         return _marked(logits, finite)
@@ -236,7 +236,8 @@ class GradientRuleModule(nn.Module):
         self.restart_noise()
         restarts = noise_states(self.network)
         if not restarts and is_random(self.network):
-            encoder = getattr(self.network, "encoder", self.network)
+            network = self.network
+            encoder = network if is_native(network) else getattr(network, "encoder", network)
             warnings.warn(
                 f"{type(encoder).__name__} holds no generator: noise that it draws from torch's global one is not "
                 "common to the runs in this block. Let it draw from a torch.Generator in its attribute generator, as "

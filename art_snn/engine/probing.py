@@ -202,6 +202,21 @@ def kept_noise(x: Tensor) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def seeded(network: nn.Module, x: Tensor, seed: int = 0) -> Iterator[None]:
+    """Draw the same numbers from torch's global generators and a network's own, and leave these as they are."""
+    states = noise_states(network)
+    with kept_noise(x):
+        torch.manual_seed(seed)
+        try:
+            for generator, _ in states:
+                generator.manual_seed(seed)
+            yield
+        finally:
+            for generator, state in states:
+                generator.set_state(state)
+
+
 def has_own_forward(network: nn.Module) -> bool:
     """Say whether calling a network may do more than run its parts: a forward of its own, or hooks on the network."""
     kind = type(network)

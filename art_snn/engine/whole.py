@@ -6,8 +6,6 @@ Nothing is known of what its forward does, so that every way in which a gradient
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,7 +17,8 @@ from art_snn.adapters.forwards import StandardForward
 from art_snn.engine.differences import misleading
 from art_snn.engine.graphs import InputsOnly
 from art_snn.engine.linearity import tolerance
-from art_snn.engine.probing import NOT_FINITE, PROBABILITIES, kept_noise, sum_to_one
+from art_snn.engine.outputs import failure_reason, output_reasons
+from art_snn.engine.probing import seeded
 from art_snn.engine.seen import Seen
 from art_snn.engine.taps import Layers
 from art_snn.errors import GradientWarning, UnsupportedModelError
@@ -40,7 +39,7 @@ _SINGLE = (
 )
 _CUT = (
     "no differentiable way leads from the input to its neurons: an encoder that draws spikes cuts it; use "
-    "art_snn.PoissonEncoder, or encode outside the model"
+    "art_snn.PoissonEncoder(time_steps=T), which gives all T steps (T, N, ...), or encode outside the model"
 )
 _MIXED = (
     "a sample's logits depend on the other samples of the batch: a time axis is read as the batch, or the batch as "
@@ -57,7 +56,7 @@ _DETACHED = (
 )
 _DRAWN = (
     "spikes are drawn from its input (torch.bernoulli, spikegen.rate), whose gradient is 0; use "
-    "art_snn.PoissonEncoder, or encode outside the model"
+    "art_snn.PoissonEncoder(time_steps=T), which gives all T steps (T, N, ...), or encode outside the model"
 )
 _PAST_GRAPH = (
     "it changes the state that a layer returned through .data, past every graph; write mem = 0.5 * mem in the place of "
@@ -107,57 +106,26 @@ def _looked_at(network: SequenceModel, x: Tensor, nb_classes: int | None) -> tup
     """Return `whole_reasons`, and whether every layer of neurons that ran has fired."""
     with evaluating(network):
         try:
-            with torch.no_grad(), _seeded(x):
+            with torch.no_grad(), seeded(network, x):
                 logits = network(x)
         except UnsupportedModelError as error:
             return list(error.reasons), False
         except Exception as error:  # whatever a user's forward raises is a reason
-            cure = "if it is called in another way, say how: art_snn.adapt(model, lambda model, x: model(x.flatten(1)))"
-            if "tuple" in str(error) and "snnTorch" in _libraries(network):
-                cure = "in an nn.Sequential, snnTorch's neurons need init_hidden=True, so that they return spikes alone"
-            return [f"it fails on inputs of shape {tuple(x.shape)}: {type(error).__name__}: {error}; {cure}"], False
-        if reasons := output_reasons(logits, len(x), nb_classes):
+            return [failure_reason(network, x, error, _libraries(network))], False
+        if reasons := output_reasons(network, logits, len(x), nb_classes):
             return reasons, False
         seen: list[Seen] = []
         reasons = [*_native_reasons(network, x, logits), *_tapped_reasons(network, x, logits, seen)]
         return list(dict.fromkeys(reasons)), all(neurons.fired for neurons in seen if neurons.steps)
 
 
-def output_reasons(logits: Any, samples: int, nb_classes: int | None) -> list[str]:
-    """Say what is wrong with what a network returns, which should be logits (N, nb_classes), and the line to write."""
-    line = "say how you read them: art_snn.adapt(model, lambda model, x: {})"
-    if isinstance(logits, (tuple, list)):
-        shapes = [tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__ for value in logits]
-        first = next((value for value in logits if isinstance(value, Tensor)), None)
-        read = "model(x)[0]" if first is None or first.ndim == 2 else "model(x)[0].sum(0)"
-        return [f"it returns {len(logits)} outputs, {shapes}; {line.format(read)}"]
-    if not isinstance(logits, Tensor):
-        return [f"it returns a {type(logits).__name__}, not logits (N, K); {line.format('...')}"]
-    shape = tuple(logits.shape)
-    if logits.ndim != 2 or logits.shape[0] != samples or nb_classes not in (None, logits.shape[1]):
-        reason = f"it gives outputs of shape {shape} for {samples} inputs, expected logits (N, {nb_classes or 'K'})"
-        if logits.ndim == 2 and shape[0] == samples and nb_classes and shape[1] % nb_classes == 0:
-            several = shape[1] // nb_classes
-            code = f"model(x).unflatten(1, ({nb_classes}, {several})).sum(2)"
-            return [f"{reason}; {shape[1]} outputs are {several} a class: {line.format(code)}"]
-        if logits.ndim == 3 and samples in shape[:2]:
-            axis = int(shape[0] == samples)
-            time = "give time_steps=T or frames=True if it takes time-steps, or "
-            return [f"{reason}; {time}{line.format(f'model(x).mean({axis})')}"]
-        return [f"{reason}; give time_steps=T or frames=True if it takes time-steps, or {line.format('...')}"]
-    if not torch.isfinite(logits).all():
-        return [NOT_FINITE]
-    # Firing rates may sum to 1, too, but those of some neurons are 0.
-    return [PROBABILITIES] if (logits > 0).all() and sum_to_one(logits) else []
-
-
 def _native_reasons(network: SequenceModel, x: Tensor, logits: Tensor) -> list[str]:
     with torch.no_grad():
-        with _seeded(x):
+        with seeded(network, x):
             again = network(x)
         if _share_off(logits, again) > 0:
             return [_UNSTEADY]
-        with _seeded(x, 1):
+        with seeded(network, x, 1):
             random = _share_off(logits, network(x)) > 0
         encoder: Any = network.encoder
         encoder.random = random
@@ -203,7 +171,7 @@ def _tapped_reasons(network: SequenceModel, x: Tensor, logits: Tensor, seen: lis
     leaf = graph.keep(x.detach().clone().requires_grad_())
     try:
         layers = Layers(network, make)
-        with _seeded(x), torch.enable_grad(), graph, tapped(network, layers.make_tap):
+        with seeded(network, x), torch.enable_grad(), graph, tapped(network, layers.make_tap):
             stepped = network.readout(network.body(network.encode(leaf)))
     except UnsupportedModelError as error:
         return list(error.reasons)
@@ -257,11 +225,3 @@ def _share_off(expected: Tensor, value: Tensor) -> float:
     scale = expected.detach().abs().amax().clamp(min=1e-6)
     off = (expected.detach() - value.detach()).abs().amax(1) > 10 * tolerance(expected) * scale
     return float(off.float().mean())
-
-
-@contextmanager
-def _seeded(x: Tensor, seed: int = 0) -> Iterator[None]:
-    """Draw the same numbers from torch's global generators, and leave these as they are."""
-    with kept_noise(x):
-        torch.manual_seed(seed)
-        yield

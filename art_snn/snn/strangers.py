@@ -29,6 +29,7 @@ PORTING = (
     "make their class known with art_snn.adapters.register_neuron, or rebuild them as LIF or IF with the same "
     "equation; the page 'Attack your own model' has the parameters"
 )
+INLINE = "a neuron that is written into a forward's loop over time first moves into an nn.Module of its own"
 
 WHOLE = "give the model that they are of as it is, without a SpikingNetwork around: art_snn.adapt(model, time_steps=T)"
 

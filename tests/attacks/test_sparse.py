@@ -10,8 +10,9 @@ import torch
 from art.defences.postprocessor import ClassLabels
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from art_snn import CBA, HART, STBP, PyTorchSNNClassifier
+from art_snn import CBA, HART, LIF, STBP, PyTorchSNNClassifier, adapt
 from art_snn.attacks import SDASpec, SparseDynamicAttack, flips, make_attack
 from art_snn.attacks.sparse import saliency
 from art_snn.errors import UnsupportedInputError, UnsupportedRuleError
@@ -315,6 +316,27 @@ def test_bad_inputs_are_refused():
         SparseDynamicAttack(random_classifier(), batch_size=1)
     with pytest.raises(UnsupportedInputError, match="DirectEncoder takes inputs without a time axis"):
         SparseDynamicAttack(small_classifier())
+
+
+class TakesFrames(nn.Module):
+    """Take event frames (N, T, ...) as they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(2), nn.Linear(50, 16), LIF(), nn.Linear(16, 3))
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return self.layers(frames.transpose(0, 1)).mean(0)
+
+
+def test_an_adapted_network_that_takes_frames_says_so():
+    for network in (adapt(TakesFrames()), adapt(TakesFrames(), lambda model, x: model(x))):
+        with pytest.raises(
+            UnsupportedInputError, match=r"art_snn.adapt\(model, lambda .*, frames=True\), or take"
+        ) as error:
+            SparseDynamicAttack(classifier_of(network, SHAPE, 3))
+        assert "_Whole" not in str(error.value)
+    SparseDynamicAttack(classifier_of(adapt(TakesFrames(), lambda model, x: model(x), frames=True), SHAPE, 3))
 
 
 def test_settings_are_a_value():

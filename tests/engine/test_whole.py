@@ -2,13 +2,23 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from art_snn import LIF, GradientRuleModule, PyTorchSNNClassifier, UnsupportedModelError, adapt
+from art_snn import (
+    LIF,
+    GradientRuleModule,
+    PoissonEncoder,
+    PyTorchSNNClassifier,
+    UnsupportedModelError,
+    adapt,
+    rule_names,
+)
 from art_snn.adapters import Reading, Steps, register_reader
-from art_snn.engine.whole import output_reasons, whole_reasons
+from art_snn.engine.outputs import output_reasons
+from art_snn.engine.whole import whole_reasons
 from art_snn.snn import readers
 from art_snn.snn.dynamics import NeuronParams
 from tests.adapters import nodes
@@ -101,6 +111,69 @@ def test_random_networks_are_known_as_such():
     assert not steady.encoder.random
 
 
+class Encoded(Loop):
+    """A loop over what an encoder makes of the input."""
+
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x):
+        states, outputs = [x.new_zeros(len(x), 16)] * 2, []
+        for step in self.encoder(x):
+            first, states[0] = self.nodes[0](self.layers[0](3 * step.flatten(1)), states[0])
+            second, states[1] = self.nodes[1](self.layers[1](first), states[1])
+            outputs.append(self.layers[2](second))
+        return torch.stack(outputs).mean(0)
+
+
+class Noisy(nn.Module):
+    """Add noise from a generator of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(3)
+
+    def forward(self, x):
+        return (x + 0.1 * torch.randn(x.shape, generator=self.generator)).expand(6, *x.shape)
+
+
+ENCODERS = {"poisson": lambda: PoissonEncoder(time_steps=6), "noise": Noisy}
+
+
+@pytest.mark.parametrize("rule", rule_names())
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_a_network_that_draws_from_its_own_generator_is_random_and_has_gradients(encoder, rule):
+    made = ENCODERS[encoder]()
+    before = made.generator.get_state()
+    classifier = PyTorchSNNClassifier(
+        Encoded(made), nn.CrossEntropyLoss(), (1, 2, 2), 3, device_type="cpu", gradient_rule=rule
+    )
+    assert classifier.model.network.encoder.random
+    assert torch.equal(made.generator.get_state(), before)
+    assert classifier.loss_gradient(X.numpy(), np.array([0, 1, 2, 0])).any()
+    assert not torch.equal(made.generator.get_state(), before)
+    with classifier.common_random_numbers():
+        first, second = (classifier.predict(X.numpy()) for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+class Watched(Loop):
+    """Note whether autocast is on."""
+
+    def forward(self, x):
+        self.autocast = getattr(self, "autocast", False) or torch.is_autocast_enabled(x.device.type)
+        return super().forward(x)
+
+
+def test_autocast_where_a_classifier_is_built_changes_nothing():
+    model = Watched()
+    with torch.autocast("cpu"):
+        PyTorchSNNClassifier(model, nn.CrossEntropyLoss(), (1, 2, 2), 3, device_type="cpu")
+        GradientRuleModule(model).eval()(X.clone().requires_grad_())
+    assert not model.autocast
+
+
 class Keeps(Loop):
     """Node that the reader knows and whose state nobody resets."""
 
@@ -162,12 +235,66 @@ def test_neurons_out_of_the_forward():
     ],
 )
 def test_outputs_that_are_no_logits_come_with_the_line_to_write(outputs, text):
-    (reason,) = output_reasons(outputs, 4, 3)
+    (reason,) = output_reasons(adapt(Loop()), outputs, 4, 3)
     assert re.search(text, reason)
 
 
+class Clip(nn.Module):
+    """Take event frames (N, T, ...), with the loop over their steps inside."""
+
+    def __init__(self, *, over_steps=False):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(2), nn.Linear(8, 16), LIF(decay=0.9), nn.Linear(16, 3))
+        self.over_steps = over_steps
+
+    def forward(self, frames):
+        if frames.ndim != 5:
+            raise ValueError(f"frames must be (N, T, C, H, W), got {tuple(frames.shape)}")
+        out_seq = self.layers(4 * frames.transpose(0, 1))
+        return out_seq if self.over_steps else out_seq.mean(0)
+
+
+FRAMES = torch.rand(4, 5, 2, 2, 2, generator=torch.Generator().manual_seed(2))
+
+
+def test_a_network_that_takes_frames_itself_comes_with_the_line_that_works():
+    line = "art_snn.adapt(model, lambda model, x: model(x), frames=True)"
+    for model in (Clip().eval(), Clip(over_steps=True).eval()):
+        (reason,) = whole_reasons(adapt(model, frames=True), FRAMES, 3)
+        assert "shown sequences (T, N, ...)" in reason
+        assert "give time_steps" not in reason
+        assert reason.endswith(line)
+    network = adapt(Clip().eval(), lambda model, x: model(x), frames=True)
+    assert not whole_reasons(network, FRAMES, 3)
+    assert network.encoder.frames
+    (reason,) = whole_reasons(adapt(model, lambda model, x: model(x), frames=True), FRAMES, 3)
+    assert reason.endswith("art_snn.adapt(model, lambda model, x: model(x).mean(0), frames=True)")
+    assert "give time_steps" not in reason
+    assert not whole_reasons(adapt(model, lambda model, x: model(x).mean(0), frames=True), FRAMES, 3)
+
+
+def test_a_network_that_fails_on_its_steps_comes_with_the_line_that_works():
+    loop = Loop()
+    loop.register_forward_pre_hook(lambda module, args: args[0].reshape(-1, 5, 1, 2, 2).mean(1))
+    frames = FRAMES[:, :, :1]
+    (reason,) = whole_reasons(adapt(loop.eval(), frames=True), frames, 3)
+    assert "it fails on inputs" in reason
+    assert reason.endswith("art_snn.adapt(model, lambda model, x: model(x), frames=True)")
+    assert not whole_reasons(adapt(loop, lambda model, x: model(x), frames=True), frames, 3)
+    (reason,) = whole_reasons(adapt(Loop().eval(), time_steps=6, readout=lambda out_seq: out_seq), X, 3)
+    assert reason.endswith("if it takes inputs (N, ...) itself, leave time_steps out")
+
+
+def test_several_outputs_a_class_in_steps_come_with_the_readout_that_works():
+    layers = nn.Sequential(nn.Flatten(2), nn.Linear(4, 16), LIF(), nn.Linear(16, 6)).eval()
+    (reason,) = whole_reasons(adapt(layers, time_steps=6), X, 3)
+    assert reason.endswith("readout=lambda out_seq: out_seq.mean(0).unflatten(1, (3, 2)).sum(2)")
+    readout = adapt(layers, time_steps=6, readout=lambda out_seq: out_seq.mean(0).unflatten(1, (3, 2)).sum(2))
+    assert not whole_reasons(readout, X, 3)
+
+
 def test_rates_are_logits():
-    assert not output_reasons(torch.tensor([[1.0, 0.0, 0.0]] * 4), 4, 3)
+    assert not output_reasons(adapt(Loop()), torch.tensor([[1.0, 0.0, 0.0]] * 4), 4, 3)
 
 
 def test_what_fails_is_said_at_the_door():
