@@ -106,8 +106,6 @@ def _users_target(options: argparse.Namespace, recipe: Recipe, verbose: bool) ->
         raise
     except (TypeError, ValueError) as error:
         said = "; ".join(error.reasons) if isinstance(error, UnsupportedModelError) else str(error)
-        if "time_steps" in settings and not recipe.events:
-            said += "; with --time-steps the network sees one step at a time: leave it out if it makes its own steps"
         raise UsageError(f"--model {options.model}: {one_line(said)}") from None
     name = f"{options.model} on {recipe.title}"
     return Target(recipe, classifier, data, name, name, None)

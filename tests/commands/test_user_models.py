@@ -159,7 +159,7 @@ def test_weights_may_be_an_entry_of_a_dict(model, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--model", "of_a_user.py:loops", "--time-steps", "4"], "leave it out if it makes its own steps"),
+        (["--model", "of_a_user.py:loops", "--time-steps", "4"], "itself, leave time_steps out"),
         (["--model", "nowhere:make"], "importing nowhere fails: ModuleNotFoundError"),
         (["--model", "nowhere.py:make"], "there is no file 'nowhere.py'"),
         (["--model", "of_a_user"], "is no package.module:function"),
