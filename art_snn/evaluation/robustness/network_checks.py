@@ -71,7 +71,7 @@ def check_repeatable(probe: Probe) -> Flag:
     name, verdict = "logits that change between calls", Verdict.INVALID
     meaning = "a state is kept from call to call, or noise is drawn that nothing says: success is a matter of luck"
     if probe.judge.random:
-        why = f"the encoder is random; samples are judged by the majority of {probe.judge.draws} draws"
+        why = "the encoder is random; samples are judged by the majority of many draws"
         return not_run(name, _FEW, verdict, meaning, why)
     x, _ = probe.some(np.ones(len(probe.x), bool))
     first, *others = [probe.judge.predict(x) for _ in range(4)]

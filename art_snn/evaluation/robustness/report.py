@@ -12,6 +12,7 @@ import numpy as np
 
 from art_snn.evaluation.robustness.figures import curve, examples
 from art_snn.evaluation.robustness.flags import Flag, Verdict, shown
+from art_snn.evaluation.robustness.judging import MANY
 from art_snn.evaluation.robustness.result import Robustness
 from art_snn.evaluation.robustness.threats import Linf, Threat
 from art_snn.evaluation.rows import package_versions
@@ -100,7 +101,8 @@ def _summary(result: Robustness) -> str:
         f"The last doubling took {100 * result.last_doubling:.1f} points.</p>",
     ]
     if result.draws > 1:
-        lines.append(f"<p>The encoder is random: a sample is judged by the majority of {result.draws} fresh draws.</p>")
+        judged = f"inputs are judged by the majority of {result.draws} draws, and examples by {MANY * result.draws}"
+        lines.append(f"<p>The encoder is random: {judged} fresh ones.</p>")
     if result.clip_only is not None:
         lines.append(f"<p>Event frames. Control, clipped to [0, 1] and nothing else: {result.clip_only}.</p>")
     return "\n".join(lines)

@@ -63,7 +63,7 @@ class Robustness:
     stage_forwards: np.ndarray  #: The same by stage, (stages, N); NaN where a stage did not attack the sample.
     x_adv: np.ndarray  #: Adversarial examples; else the point of the smallest margin, or the input (N, *S), float32.
     flags: tuple[Flag, ...]  #: What the checks found.
-    draws: int = 1  #: Draws of a random encoder that samples were judged by, by their majority.
+    draws: int = 1  #: Draws of a random encoder by whose majority inputs were judged; examples by five times as many.
     clip_only: Proportion | None = None  #: Accuracy of event frames that are only clipped to [0, 1]: the control.
     card: Mapping[str, Any] = field(default_factory=dict)  #: What was evaluated, in names and texts.
 
@@ -107,8 +107,8 @@ class Robustness:
             rule = "" if stage.rule is None else repr(stage.rule)
             counts = int(attacked.sum()), int(here.sum())
             rows.append(StageRow(stage.name, repr(stage.attack), rule, *counts, share(left), cost))
-        if self.draws > 1:
-            late = self.broken & ~self._by_stages
+        late = self.broken & ~self._by_stages
+        if self.draws > 1 or late.any():
             counts = int((self.robust | late).sum()), int(late.sum())
             rows.append(StageRow(LATE, "", "", *counts, self.robust_accuracy, float("nan")))
         return rows

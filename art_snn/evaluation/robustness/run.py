@@ -95,8 +95,8 @@ def robustness(
         budget: "quick", "standard", "plus", or a `Budget` with stages of your own.
         batch_size: Samples to attack at the same time, >= 1. With a multiple of 16, a sample's result is the same to
             the last bit in any order of samples; in other batches rounding depends on the row.
-        draws: Where the encoder is random, the number of fresh draws, >= 1, by whose majority a sample is judged, and
-            five times as many in the end. Gradients are averaged over the classifier's ``eot_samples``.
+        draws: Where the encoder is random, the number of fresh draws, >= 1, by whose majority an input is judged;
+            examples by five times as many. Gradients are averaged over the classifier's ``eot_samples``.
         linf_on_counts: Attack event frames with an ``eps`` all the same. Changes of eps in counts are no changes that a
             camera makes.
         folder: Where finished work is kept, so that the same call goes on after it was stopped; None for nowhere.

@@ -137,6 +137,8 @@ def test_what_no_stage_was_sure_of_is_judged_by_many_draws_in_the_end(classifier
     draws = np.stack([network.predict(result.x_adv).argmax(1) != digits.y_test[:24] for _ in range(200)]).mean(0)
     assert (draws[result.broken] > 0.3).all()  # 25 draws of which most are wrong
     assert (draws[result.robust] < 0.7).all()
+    one = evaluate(network, digits, 24, eps=0.3, draws=1, small={"eps": 0.3, "stages": stages, **few})
+    assert sum(row.broken for row in one.stages) == one.broken.sum() > 0
     steady = evaluate(classifier, digits, 24, eps=0.3, small={"eps": 0.3, "stages": stages, **few})
     assert not steady.broken.any()  # what an attack says of a network that is not random stands
 
