@@ -241,61 +241,6 @@ def test_only_modules_with_neurons_are_adapted():
         adapt(nn.Sequential(LIF(), Loop()), time_steps=4)
 
 
-class Several(nn.Module):
-    """Return the logits in two forms: (N, K) or (T, N, K), each beside another sign of them."""
-
-    def __init__(self, *, summed: bool = True) -> None:
-        super().__init__()
-        self.loop, self.summed = Loop(), summed
-
-    def forward(self, x):
-        logits = self.loop(x)
-        logits = logits if self.summed else torch.stack([logits] * 6)
-        return logits, -logits
-
-
-def classify(model):
-    return PyTorchSNNClassifier(model.float(), nn.CrossEntropyLoss(), (1, 2, 2), 3, device_type="cpu")
-
-
-def test_of_several_outputs_one_is_meant_that_is_named():
-    net = Several()
-    logits = [classify(adapt(net, output=index)).predict(X.float().numpy()) for index in (0, 1)]
-    assert np.array_equal(logits[0], -logits[1])
-    assert logits[0].any()
-    for model in (adapt(net), net):
-        with pytest.raises(UnsupportedModelError, match=r"returns 2 outputs, .*model\(x\)\[0\]\)"):
-            classify(model)
-    with pytest.raises(UnsupportedModelError, match=r"returns 2 outputs, .*model\(x\)\[0\].sum\(0\)"):
-        classify(adapt(Several(summed=False)))
-
-
-class Alone(Loop):
-    def forward(self, x):
-        return (super().forward(x),)
-
-
-def test_one_output_needs_no_name():
-    assert classify(adapt(Alone())).predict(X.float().numpy()).shape == (5, 3)
-
-
-class Pair(nn.Sequential):
-    """Return two outputs in each step."""
-
-    def forward(self, x):
-        out = super().forward(x)
-        return -out, out
-
-
-def test_of_several_outputs_of_each_step_one_is_meant_that_is_named():
-    net = Pair(nn.Flatten(2), nn.Linear(4, 64), LIF(decay=0.9), nn.Linear(64, 3))
-    with pytest.raises(
-        UnsupportedModelError, match=r"in a step, it returns 2 outputs, .*art_snn.adapt\(..., output=0\)"
-    ):
-        classify(adapt(net, time_steps=4))
-    assert classify(adapt(net, time_steps=4, output=0)).predict(X.float().numpy()).shape == (5, 3)
-
-
 def test_time_chunk_is_refused():
     model = GradientRuleModule(adapt(Loop().eval()), "stbp", time_chunk=2).eval()
     with pytest.raises(UnsupportedModelError, match="time_chunk=2"):

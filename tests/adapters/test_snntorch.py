@@ -264,28 +264,6 @@ def test_outputs_that_are_no_logits_come_with_the_line_to_write():
         )
 
 
-class Stepped(nn.Module):
-    """One step, with its states inside: spikes first and potentials after them, as snnTorch's neurons return them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc1, self.lif1 = nn.Linear(64, 30), snn.Leaky(beta=0.9, init_hidden=True)
-        self.fc2, self.lif2 = nn.Linear(30, 10), snn.Leaky(beta=0.9, init_hidden=True, output=True)
-
-    def forward(self, x):
-        return self.lif2(self.fc2(self.lif1(self.fc1(x.flatten(1)))))
-
-
-def test_the_first_output_of_a_step_is_its_spikes():
-    net = lively(Stepped(), 2.5)
-    spikes, named, potentials = (
-        adapt(net, time_steps=STEPS, readout="sum", **options)(X) for options in ({}, {"output": 0}, {"output": 1})
-    )
-    assert torch.equal(spikes, named)
-    assert torch.equal(spikes, spikes.round())
-    assert not torch.equal(potentials, potentials.round())
-
-
 def test_training_moves_the_weights_and_a_gradient_leaves_states_alone():
     net = lively(fully_connected(), 2.5)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
