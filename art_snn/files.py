@@ -80,8 +80,10 @@ def load_weights(network: nn.Module, path: Path) -> None:
     try:
         is_safe = path.suffix == ".safetensors"
         state = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError:  # torch's own error is an essay on how to run the file's code
-        raise ValueError(f"{path} holds more than tensors, and is not run; {_SAVE}") from None
+    except UnpicklingError as error:  # torch's own words are an essay on how to run the file's code
+        whole = "Unsupported global" in str(error)
+        reason = "holds more than tensors, and is not run" if whole else "is damaged, or no file of torch.save"
+        raise ValueError(f"{path} {reason}; {_SAVE}") from None
     except Exception as error:  # the errors of pickle, zip and safetensors have no common base
         raise ValueError(f"{path} is not a readable file of weights: {error}") from error
     set_weights(network, _state(state, path), path)
@@ -95,7 +97,7 @@ def _state(content: Any, path: Path) -> Mapping[str, Tensor]:
     if isinstance(content, dict):
         if {"recipe", "weights"} <= content.keys():
             raise ValueError(f"{path} is a checkpoint of art-snn train; give it, or its folder, as --checkpoint")
-        names = [name for name in _ENTRIES if content.get(name) and _are_tensors(content[name])]
+        names = [name for name in _ENTRIES if _are_tensors(content.get(name))]
         kind = f"dict of {', '.join(map(repr, list(content)[:5]))}"
     if len(names) != 1:
         several = f" with several states, {' and '.join(names)}" if names else ", not named tensors"
@@ -104,7 +106,7 @@ def _state(content: Any, path: Path) -> Mapping[str, Tensor]:
 
 
 def _are_tensors(content: Any) -> bool:
-    return isinstance(content, dict) and all(isinstance(tensor, Tensor) for tensor in content.values())
+    return isinstance(content, dict) and bool(content) and all(isinstance(each, Tensor) for each in content.values())
 
 
 def set_weights(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

@@ -85,8 +85,8 @@ class SparseDynamicAttack(EventAttack):
 
     def _check_frames(self, frames: np.ndarray) -> float:
         reason = (
-            "flips binary event frames, and {}; make them binary, (x > 0).astype(np.float32), for a network that is "
-            "trained on such frames, or move events with SpikeRetiming"
+            "flips binary event frames, and {}; make them binary, (x > 0).astype(np.float32), or with --binary on the "
+            "command line, for a network that is trained on such frames, or move events with SpikeRetiming"
         )
         self._refuse(frames, (frames == 0) | (frames == 1), reason)
         return 1

@@ -41,10 +41,10 @@ def output_reasons(network: SequenceModel, logits: Any, samples: int, nb_classes
 
 def _several(network: SequenceModel, outputs: tuple[Any, ...] | list[Any]) -> str:
     shapes = [tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__ for value in outputs]
-    if StandardForward.in_steps(network) is not None:
-        return (
-            f"in a step, it returns {len(outputs)} outputs, {shapes}; say which is meant: art_snn.adapt(..., output=0)"
-        )
+    if (forward := StandardForward.in_steps(network)) is not None:
+        wrong = "" if forward.output is None else f", and output={forward.output} is none of them"
+        said = f"shown {forward.shows}, it returns {len(outputs)} outputs, {shapes}{wrong}"
+        return f"{said}; say which is meant: art_snn.adapt(..., output=0)"
     first = next((value for value in outputs if isinstance(value, Tensor)), None)
     code = "model(x)[0]" if first is None or first.ndim == 2 else "model(x)[0].sum(0)"
     return f"it returns {len(outputs)} outputs, {shapes}; {_read(network, code)}"

@@ -48,7 +48,7 @@ _MIXED = (
 _BY_BATCH = "; sinabs's layers that are made with batch_size take batches of that size alone: give num_timesteps=T"
 _UNSTEADY = (
     "it gives other logits for the same input in the next call: a layer keeps a state that art_snn does not reset; "
-    "reset it in a forward of your own"
+    "reset it in a forward of your own. Noise that torch does not draw looks like that, too: draw it with torch"
 )
 _DETACHED = (
     "its logits have no graph to its neurons: something after them detaches (detach, .data, numpy, torch.no_grad); "

@@ -52,6 +52,7 @@ def evaluate_rules(
         worst: Yield, in the end, a row more for each attack: the worst case over the rules, where a sample counts as
             robust if it withstands the attack through every rule. Of a random network, the example with the most wrong
             draws over the rules is judged again by fresh ones: with several rules, luck would break it sooner or later.
+            The row may then be a few samples above another one, which has the luck of its own draws.
         batch_size: Samples to attack at the same time, >= 1.
         on_gradient: Called after each gradient of the loss with its number of samples, to show progress.
 

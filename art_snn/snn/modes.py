@@ -57,6 +57,7 @@ def range_watches(network: nn.Module) -> list[RangeWatch]:
 
 
 def noise_states(network: nn.Module) -> list[tuple[torch.Generator, Tensor]]:
-    """Return each generator in an attribute ``generator`` of a network's modules, with its state."""
-    owned = [getattr(module, "generator", None) for module in network.modules()]
-    return [(owner, owner.get_state()) for owner in owned if isinstance(owner, torch.Generator)]
+    """Return each generator in an attribute of a network's modules, with its state."""
+    held = [value for module in network.modules() for value in vars(module).values()]
+    owned = {id(value): value for value in held if isinstance(value, torch.Generator)}
+    return [(owner, owner.get_state()) for owner in owned.values()]

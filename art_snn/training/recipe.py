@@ -134,7 +134,7 @@ class Recipe:
                 raise ValueError(f"{self.network_name} has no width to choose, got width={self.width!r}")
             check_count("width", self.width)
         if self.binary and not self.events:
-            raise ValueError(f"binary frames are of event recordings, and {self.data!r} are images; leave binary False")
+            raise ValueError(f"binary frames are of event recordings, and {self.data!r} are images; leave it out")
         if self.test_share is not None:
             check_share("test_share", self.test_share)
         check_count("epochs", self.epochs)

@@ -67,9 +67,7 @@ class Pair(nn.Sequential):
 
 def test_of_several_outputs_of_each_step_one_is_meant_that_is_named():
     net = Pair(nn.Flatten(2), nn.Linear(4, 64), LIF(decay=0.9), nn.Linear(64, 3))
-    with pytest.raises(
-        UnsupportedModelError, match=r"in a step, it returns 2 outputs, .*art_snn.adapt\(..., output=0\)"
-    ):
+    with pytest.raises(UnsupportedModelError, match=r"it returns 2 outputs, .*art_snn.adapt\(..., output=0\)"):
         classify(adapt(net, time_steps=4))
     assert classify(adapt(net, time_steps=4, output=0)).predict(X.numpy()).shape == (5, 3)
 

@@ -147,9 +147,13 @@ def test_weights_may_be_an_entry_of_a_dict(model, tmp_path, capsys):
     assert main([*command, "one.pt"]) == 0
     torch.save({"state_dict": network.state_dict(), "model": network.state_dict()}, tmp_path / "two.pt")
     torch.save(network, tmp_path / "whole.pt")
+    (tmp_path / "page.pt").write_text("<html>not found</html>")
+    torch.save({"net": torch.ones(2), "state_dict": network.state_dict()}, tmp_path / "beside.pt")
+    assert main([*command, "beside.pt"]) == 0
     torch.save({"recipe": {}, "weights": network.state_dict()}, tmp_path / "epoch-0001.pt")
     for file, text in (
         ("two.pt", "with several states, state_dict and model; save the state alone, torch.save(model.state_dict()"),
+        ("page.pt", "page.pt is damaged, or no file of torch.save; save the state alone"),
         ("whole.pt", "whole.pt holds more than tensors, and is not run; save the state alone"),
         ("epoch-0001.pt", "is a checkpoint of art-snn train; give it, or its folder, as --checkpoint"),
     ):

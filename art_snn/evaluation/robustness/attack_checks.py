@@ -46,6 +46,8 @@ def check_unbounded(probe: Probe) -> Flag:
     name, least, verdict = "robust accuracy at an eps of the whole range", 0.01, Verdict.INVALID
     meaning = "an attack that may make any input of any other fails: it fails for reasons of its own"
     threat = probe.judge.threat
+    if not (threat.of_events or 0 < probe.range < np.inf):
+        return not_run(name, least, verdict, meaning, "neither the clip values nor the inputs have a range with ends")
     everything = threat.sized(np.inf if threat.of_events else probe.range)
     if everything is None:
         return not_run(name, least, verdict, meaning, "events that only move cannot make every input of every other")

@@ -17,7 +17,7 @@ from art_snn.ranges import outside, spread
 DIFFERENT = 1e-4
 _FEW = 0.01
 # Images fill a range; one of another unit is 255 times as wide, or as narrow.
-UNUSED, FINE = 20, 1000
+UNUSED, FINE = 100, 1000
 
 
 def check_clean(probe: Probe) -> Flag:

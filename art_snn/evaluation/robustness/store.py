@@ -18,7 +18,7 @@ from art_snn.errors import BusyError, ResultsError
 from art_snn.evaluation.robustness.logits import same_logits
 from art_snn.files import write_atomic, write_text
 
-FORMAT = 2
+FORMAT = 3
 _MANIFEST, _LOCK = "evaluation.json", ".lock"
 PIECES = re.compile(r"(clean|confirmed|stage-\d+-\d+)\.npz|check-.+\.json")  # names of their files
 Arrays = dict[str, np.ndarray]

@@ -79,7 +79,7 @@ def test_inputs_outside_the_clip_values_are_found(fine):
     assert "values from 0 to 1.5" in found.detail
 
 
-@pytest.mark.parametrize(("clip_values", "fires"), [((0, 255), True), ((0, 19), False), ((-1, 1), False)])
+@pytest.mark.parametrize(("clip_values", "fires"), [((0, 255), True), ((0, 99), False), ((-1, 1), False)])
 def test_clip_values_of_another_unit_are_found(fine, clip_values, fires):
     assert (fine.x.min(), fine.x.max()) == (0, 1)
     view = fine.classifier.with_rule("hart")
@@ -101,6 +101,17 @@ def test_clip_values_that_say_nothing_are_not_compared(fine, clip_values, scale,
     found = network_checks.check_unused_range(replace(fine, judge=Judge(view, Linf(EPS), 8, 1), x=fine.x * scale))
     assert (found.value, found.fired) == (None, False)
     assert why in found.detail
+
+
+def test_inputs_of_no_range_have_no_larger_eps(fine):
+    view = fine.classifier.with_rule("hart")
+    for clip_values, scale in ((None, 0), ((-np.inf, np.inf), 1)):
+        view._clip_values = clip_values  # ART wants ends
+        found = attack_checks.check_unbounded(
+            replace(fine, judge=Judge(view, Linf(EPS), 8, 1), x=fine.x * np.float32(scale))
+        )
+        assert (found.value, found.fired) == (None, False)
+        assert "have a range with ends" in found.detail
 
 
 @pytest.mark.parametrize(("scale", "fires"), [(1, False), (99, False), (255, True)])
