@@ -91,7 +91,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
 def _state(content: Any, path: Path) -> Mapping[str, Tensor]:
     """Return the named tensors that a file holds, in a dict or not; raise ValueError unless there is one such state."""
-    if _are_tensors(content):
+    if content == {} or _are_tensors(content):  # of a network without weights, or with some
         return content
     kind, names = type(content).__name__, []
     if isinstance(content, dict):

@@ -52,6 +52,17 @@ def test_the_difference_is_named(tmp_path):
         load_weights(nn.Linear(3, 4), tmp_path / "list.pt")
 
 
+@pytest.mark.parametrize("name", ["none.pt", "none.safetensors"])
+def test_a_network_without_weights_has_a_state(tmp_path, name):
+    if name.endswith(".pt"):
+        torch.save(nn.Flatten().state_dict(), tmp_path / name)
+    else:
+        save_weights(nn.Flatten(), tmp_path / name)
+    load_weights(nn.Flatten(), tmp_path / name)
+    with pytest.raises(ValueError, match="another network"):
+        load_weights(nn.Linear(3, 3), tmp_path / name)
+
+
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
 def test_weights_of_wrapped_networks_are_taken(tmp_path, prefix):
     source = nn.Linear(3, 3)
