@@ -82,8 +82,8 @@ def load_weights(network: nn.Module, path: Path) -> None:
         state = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:  # torch's own words are an essay on how to run the file's code
         whole = "Unsupported global" in str(error)
-        reason = "holds more than tensors, and is not run" if whole else "is damaged, or no file of torch.save"
-        raise ValueError(f"{path} {reason}; {_SAVE}") from None
+        reason = "it holds more than tensors, and is not run" if whole else "it is damaged, or not of torch.save"
+        raise ValueError(f"{path} is not a readable file of weights: {reason}; {_SAVE}") from None
     except Exception as error:  # the errors of pickle, zip and safetensors have no common base
         raise ValueError(f"{path} is not a readable file of weights: {error}") from error
     set_weights(network, _state(state, path), path)

@@ -153,8 +153,8 @@ def test_weights_may_be_an_entry_of_a_dict(model, tmp_path, capsys):
     torch.save({"recipe": {}, "weights": network.state_dict()}, tmp_path / "epoch-0001.pt")
     for file, text in (
         ("two.pt", "with several states, state_dict and model; save the state alone, torch.save(model.state_dict()"),
-        ("page.pt", "page.pt is damaged, or no file of torch.save; save the state alone"),
-        ("whole.pt", "whole.pt holds more than tensors, and is not run; save the state alone"),
+        ("page.pt", "of weights: it is damaged, or not of torch.save; save the state"),
+        ("whole.pt", "of weights: it holds more than tensors, and is not run; save the state"),
         ("epoch-0001.pt", "is a checkpoint of art-snn train; give it, or its folder, as --checkpoint"),
     ):
         assert text in one_line_error([*command, file], capsys)
